@@ -1,0 +1,46 @@
+# `make demo` and `make test` are each the only command a fresh checkout needs.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := $(shell find rtp fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+
+.PHONY: demo test lint bench build clean check-host
+
+demo: build
+	$(BIN)/overlane demo
+
+test: build
+	$(BIN)/python -m pytest
+
+lint: build
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: build
+	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+build: $(VENV)/.built
+
+# Each tool the build needs, named with the Debian package that brings it.
+check-host:
+	@command -v $(PYTHON) >/dev/null || { echo "overlane: $(PYTHON) is missing: apt-get install python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "overlane: the venv module of $(PYTHON) is missing: apt-get install python3.11-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { echo "overlane: the headers of $(PYTHON) are missing: apt-get install python3.11-dev" >&2; exit 1; }
+	@command -v $${CC:-cc} >/dev/null || { echo "overlane: a C compiler is missing: apt-get install gcc libc6-dev" >&2; exit 1; }
+	@echo '#include <stdlib.h>' | $${CC:-cc} -E - >/dev/null 2>&1 || { echo "overlane: the C library's headers are missing: apt-get install libc6-dev" >&2; exit 1; }
+	@command -v git >/dev/null || { echo "overlane: git is missing: apt-get install git" >&2; exit 1; }
+
+$(VENV)/.installed: pyproject.toml constraints.txt | check-host
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt 'setuptools>=77' wheel cython
+	touch $@
+
+$(VENV)/.built: $(VENV)/.installed setup.py $(NATIVE)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]'
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find rtp fastpath -name '*.so' -delete -o -name '*.c' -delete

@@ -1,0 +1,131 @@
+"""The native engine: one worker, its rings, cursors and links.
+
+Every `add_...`, `remove_...` and `set_...` puts one command into the worker's mailbox; the worker
+applies it between two batches, in order. Handles that `add_...` return are never reused.
+Times are integer microseconds of one monotonic clock; rates are bit/s on the wire (UDP payload).
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import TypeAlias, final
+
+from typing_extensions import disjoint_base
+
+from fastpath.events import Event
+from fastpath.stats import CursorStats, LinkStats, MemoryStats, StreamStats
+
+Address: TypeAlias = tuple[str, int]
+Datagram: TypeAlias = tuple[int, Address, bytes]  # port handle, source, payload
+Transmit: TypeAlias = tuple[int, Address, bytes]  # port handle, destination, payload
+
+class PortKind(IntEnum):
+    OVERLAY = 0
+    INGEST = 1
+    VIEWER = 2
+
+class Media(IntEnum):
+    AUDIO = 1
+    VIDEO = 2
+
+class Codec(IntEnum):
+    OPUS = 1
+    H264 = 2
+
+class EngineFullError(RuntimeError):
+    """A table is at its limit. `table` and `limit` say which."""
+
+    table: str
+    limit: int
+
+@final
+@disjoint_base
+class Engine:
+    def __new__(
+        cls,
+        *,
+        streams: int = 1024,
+        cursors: int = 8192,
+        node_links: int = 64,
+        viewer_links: int = 1024,
+        ports: int = 256,
+        slab_bytes: int = 134217728,
+        repair: bool = True,
+        repair_scan_us: int = 50000,
+        repair_early: bool = True,
+        reorder_us: int = 10000,
+        repair_give_up_us: int = 1000000,
+        probe_interval_us: int = 50000,
+        use_gro: bool = True,
+        use_gso: bool = True,
+    ) -> Engine: ...
+
+    # -- ports: a UDP socket each (an `fd` that the worker owns from then on), or -1 in virtual time
+    def open_port(self, kind: PortKind, fd: int = -1) -> int: ...
+    def close_port(self, port: int) -> None: ...
+
+    # -- links between nodes
+    def add_link(
+        self, *, port: int, address: Address, peer_node: int, hello_key: bytes, rate_bps: int
+    ) -> int:
+        """hello_key: 16 bytes. The link carries HELLO only until keys are offered and verified."""
+    def offer_keys(self, link: int, *, receive_key: bytes, send_key: bytes, send_now: bool) -> None:
+        """Two 16-byte keys. They replace the current ones when a packet verifies under
+        `receive_key` (LinkKeyed); `send_now` and no current keys: sending uses them at once."""
+    def send_hello(self, link: int, payload: bytes) -> None: ...
+    def send_control(self, link: int, payload: bytes) -> None:
+        """Dropped and counted (`control_unsent`) while the link has no keys. At most 1,400 bytes."""
+    def set_link_rate(self, link: int, rate_bps: int) -> None: ...
+    def remove_link(self, link: int) -> None: ...
+
+    # -- streams
+    def add_stream(
+        self, *, stream_id: int, media: Media, first_stream_seq: int, upstream: int | None
+    ) -> int:
+        """upstream: the link it comes from, or None for an ingest. Packets that came early (up to
+        1 s, a bounded number) are taken in at once."""
+    def set_ingest(self, port: int, *, stream: int, codec: Codec, payload_type: int) -> None: ...
+    def set_upstream(self, stream: int, upstream: int | None) -> None: ...
+    def remove_stream(self, stream: int) -> None:
+        """Its cursors go with it."""
+
+    # -- subscribers
+    def add_cursor(self, *, stream: int, link: int) -> int:
+        """A node's subscription. Starts at the newest complete key frame (audio: live); on a ring
+        still empty, at its first packet. Answered by CursorStarted."""
+    def add_viewer_link(self, *, rate_bps: int) -> int: ...
+    def add_viewer_cursor(
+        self,
+        *,
+        stream: int,
+        link: int,
+        port: int,
+        address: Address,
+        ssrc: int,
+        payload_type: int,
+        first_sequence_number: int,
+    ) -> int:
+        """Plain RTP to `address` from VIEWER port `port`. Waits for a key frame if none is held."""
+    def remove_cursor(self, cursor: int) -> None: ...
+
+    # -- what comes back
+    def events(self) -> list[Event]: ...
+    @property
+    def event_fd(self) -> int:
+        """Readable when events wait."""
+
+    # -- running: either a thread that calls run() until stop(), or turns in virtual time
+    def run(self) -> None:
+        """The worker's loop, without the GIL, until stop(). Call it in a thread of its own."""
+    def stop(self) -> None: ...
+    def turn(self, now_us: int, datagrams: Sequence[Datagram] = ()) -> list[Transmit]: ...
+    def next_timer_us(self) -> int | None: ...
+
+    # -- counters
+    def verdicts(self) -> dict[str, int]:
+        """Packets by what became of them, one name each; and the other named counters."""
+    def link_stats(self, link: int) -> LinkStats: ...
+    def stream_stats(self, stream: int) -> StreamStats: ...
+    def cursor_stats(self, cursor: int) -> CursorStats: ...
+    def memory(self) -> MemoryStats: ...
+    def fallbacks(self) -> list[str]:
+        """Features switched off or refused by the kernel: gro, gso, timestamps."""

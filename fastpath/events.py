@@ -1,0 +1,98 @@
+"""What a worker tells Python: one value per event, never one per packet.
+
+Handles (`link`, `stream`, `cursor`) are the integers that `Engine.add_...` returned; they are never
+reused, so an event about something already removed is simply not found.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class HelloReceived:
+    """A HELLO whose tag verified under the link's HELLO key. It may be a replay."""
+
+    link: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ControlReceived:
+    """A control message, authenticated and not a replay."""
+
+    link: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LinkKeyed:
+    """A packet verified under the offered keys: they are now the link's keys, both ways."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """Authenticated packets arrive again (or for the first time)."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """Nothing authentic arrived for three probe intervals (RFC 5880's detection time)."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class CursorStarted:
+    """Where an added cursor began: what OK tells the subscriber."""
+
+    cursor: int
+    first_stream_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStarted:
+    """The first packet of a stream arrived."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFrameWanted:
+    """A ring can no longer hold one whole GoP, or a cursor was lapped and no key frame is held."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSource:
+    """An encoder was recognised on an ingest port (`restarted`: its SSRC changed)."""
+
+    stream: int
+    ssrc: int
+    restarted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """The kernel refused a feature; the engine goes on without it. `name`: gro, gso, timestamps."""
+
+    name: str
+    errno: int
+
+
+Event: TypeAlias = (
+    HelloReceived
+    | ControlReceived
+    | LinkKeyed
+    | LinkUp
+    | LinkDown
+    | CursorStarted
+    | StreamStarted
+    | KeyFrameWanted
+    | IngestSource
+    | Fallback
+)

@@ -1,0 +1,79 @@
+"""Counters of a worker as Python reads them: plain values, copied at the moment of the call."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStats:
+    """One pair of ports. Loss is counted by `hop_seq` alone, so it is this link's own.
+
+    lost = repaired + voided + gone + given_up, and 0 for what was only late (`reordered`).
+    """
+
+    is_up: bool
+    has_keys: bool
+    rtt_us: int
+    sent_packets: int
+    sent_bytes: int
+    received_packets: int
+    received_bytes: int
+    holes_open: int
+    lost: int
+    reordered: int
+    repaired: int
+    voided: int
+    gone: int
+    given_up: int
+    requests_sent: int
+    resent: int
+    resend_suppressed: int
+    history_evicted: int
+    backlogged: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStats:
+    """One ring. `delay_us`: smoothed accumulated delay of the header field, at receipt."""
+
+    stream_id: int
+    packets: int
+    bytes: int
+    duplicates: int
+    late: int
+    too_old: int
+    gone: int
+    restarts: int
+    held_packets: int
+    capacity: int
+    subscribers: int
+    key_frames: int
+    first_stream_seq: int
+    next_stream_seq: int
+    delay_us: int
+    last_packet_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class CursorStats:
+    """One subscriber's place in a ring. `late_packets`: recovered after it had passed them."""
+
+    packets: int
+    bytes: int
+    next_stream_seq: int
+    lag_packets: int
+    late_packets: int
+    lapped: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStats:
+    """Used and limit of everything that is allocated at start."""
+
+    streams: tuple[int, int]
+    cursors: tuple[int, int]
+    node_links: tuple[int, int]
+    viewer_links: tuple[int, int]
+    ports: tuple[int, int]
+    small_blocks: tuple[int, int]
+    large_blocks: tuple[int, int]
+    held_early_packets: tuple[int, int]
