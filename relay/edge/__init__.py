@@ -1,1 +1,1 @@
-
+"""Sessions of clients that are not nodes of the overlay."""

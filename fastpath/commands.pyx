@@ -1,0 +1,304 @@
+"""Commands from the mailbox, in order, between two batches: a forwarding change is atomic.
+
+Python chooses the index of what it adds (`handle` = generation << 20 | index), so no answer is
+needed; a command about something already removed carries an older generation and is counted.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.string cimport memcmp, memcpy, memset
+from fastpath.address cimport address_to_sockaddr
+from fastpath.cursor cimport CURSOR_FREE, NOBODY, cursor_begin, cursor_t
+from fastpath.insert cimport claim_early
+from fastpath.link cimport link_close, link_open, link_t
+from fastpath.mailbox cimport (
+    ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CURSOR_STARTED, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR,
+    REMOVE_LINK, REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
+    mailbox_done, mailbox_first, mailbox_post, message_t,
+)
+from fastpath.ring cimport ring_close, ring_open
+from fastpath.send cimport message_payload, queue_cursor, send_message, unqueue_cursor
+from fastpath.socket_io cimport socket_io_add_port, socket_io_remove_port
+from fastpath.verdict cimport COMMAND_STALE, CONTROL_UNSENT
+from fastpath.wheel cimport wheel_cancel
+from fastpath.wire cimport TYPE_CONTROL, TYPE_HELLO
+from fastpath.worker cimport (
+    MEDIA_AUDIO, MEDIA_VIDEO, PORT_CLOSED, PORT_OPEN, count, index_stream, mark_ready, new_event, port_t,
+    rebuild_peers, stream_t, unindex_stream, worker_t,
+)
+
+cdef enum:
+    INDEX_MASK = 0xFFFFF
+    AUDIO_RING_CLASS = 2         # 256 packets: 5 s of Opus at 20 ms
+    VIDEO_RING_CLASS = 4         # 1,024 packets: 2 s at 5 Mbit/s; it grows when that is too little
+
+
+cdef inline int32_t index_of(int64_t handle) noexcept nogil:
+    return <int32_t>(handle & INDEX_MASK)
+
+
+cdef inline uint32_t generation_of(int64_t handle) noexcept nogil:
+    return <uint32_t>(handle >> 20)
+
+
+cdef link_t* known_link(worker_t* worker, int64_t handle) noexcept nogil:
+    cdef link_t* link
+    if handle < 0:
+        return NULL
+    link = &worker.links[index_of(handle)]
+    return link if link.is_used and link.generation == generation_of(handle) else NULL
+
+
+cdef stream_t* known_stream(worker_t* worker, int64_t handle) noexcept nogil:
+    cdef stream_t* stream
+    if handle < 0:
+        return NULL
+    stream = &worker.streams[index_of(handle)]
+    return stream if stream.is_used and stream.generation == generation_of(handle) else NULL
+
+
+cdef void open_port(worker_t* worker, const message_t* command) noexcept nogil:
+    cdef port_t* port = &worker.ports[index_of(command.handle)]
+    memset(port, 0, sizeof(port_t))
+    port.generation = generation_of(command.handle)
+    port.state = PORT_OPEN
+    port.kind = command.kind_of
+    port.fd = <int32_t>command.number
+    port.ingest.stream = NOBODY
+    if port.fd >= 0:
+        socket_io_add_port(worker, index_of(command.handle))
+
+
+cdef void close_port(worker_t* worker, const message_t* command) noexcept nogil:
+    cdef port_t* port = &worker.ports[index_of(command.handle)]
+    if port.state != PORT_OPEN or port.generation != generation_of(command.handle):
+        count(worker, COMMAND_STALE)
+        return
+    socket_io_remove_port(worker, index_of(command.handle))
+    port.state = PORT_CLOSED
+
+
+cdef void add_link(worker_t* worker, const message_t* command) noexcept nogil:
+    cdef int32_t index = index_of(command.handle)
+    cdef link_t* link = &worker.links[index]
+    link.generation = generation_of(command.handle)
+    if link_open(link, command.flag) < 0:
+        link_close(link)
+        count(worker, COMMAND_STALE)
+        return
+    link.rate_bps = command.number
+    if command.flag:
+        return
+    link.port = index_of(command.port)
+    link.peer_node = <int32_t>command.tag
+    link.peer = command.address
+    link.address_bytes = address_to_sockaddr(&link.peer, &link.address)
+    memcpy(&link.hello_key, command.key_a, 16)
+    rebuild_peers(worker)
+
+
+cdef void remove_cursor(worker_t* worker, int32_t index) noexcept nogil:
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef stream_t* stream = &worker.streams[cursor.stream]
+    cdef link_t* link = &worker.links[cursor.link]
+    unqueue_cursor(worker, index)
+    if cursor.previous_of_stream >= 0:
+        worker.cursors[cursor.previous_of_stream].next_of_stream = cursor.next_of_stream
+    else:
+        stream.first_cursor = cursor.next_of_stream
+    if cursor.next_of_stream >= 0:
+        worker.cursors[cursor.next_of_stream].previous_of_stream = cursor.previous_of_stream
+    if cursor.previous_of_link >= 0:
+        worker.cursors[cursor.previous_of_link].next_of_link = cursor.next_of_link
+    else:
+        link.first_cursor = cursor.next_of_link
+    if cursor.next_of_link >= 0:
+        worker.cursors[cursor.next_of_link].previous_of_link = cursor.previous_of_link
+    stream.subscribers -= 1
+    cursor.state = CURSOR_FREE
+    cursor.generation += 1
+
+
+cdef void remove_link(worker_t* worker, int64_t handle) noexcept nogil:
+    cdef link_t* link = known_link(worker, handle)
+    cdef bint was_viewer
+    if link == NULL:
+        count(worker, COMMAND_STALE)
+        return
+    while link.first_cursor >= 0:
+        remove_cursor(worker, link.first_cursor)
+    was_viewer = link.is_viewer
+    wheel_cancel(&worker.wheel, index_of(handle))
+    link_close(link)
+    if not was_viewer:
+        rebuild_peers(worker)
+
+
+cdef void offer_keys(worker_t* worker, const message_t* command) noexcept nogil:
+    cdef link_t* link = known_link(worker, command.handle)
+    if link == NULL:
+        count(worker, COMMAND_STALE)
+        return
+    memcpy(&link.offered.receive, command.key_a, 16)
+    if memcmp(&link.offered.send, command.key_b, 16) != 0:
+        memcpy(&link.offered.send, command.key_b, 16)
+        if not link.keys.is_set:
+            link.hop_seq = 0  # another sending key: numbers start at 1
+            link.sends_offered = False
+    link.offered.is_set = True
+    if command.flag and not link.keys.is_set:
+        link.sends_offered = True
+        link.next_probe_us = 0
+    mark_ready(worker, index_of(command.handle))
+
+
+cdef void send_command(worker_t* worker, const message_t* command, int64_t now_us) noexcept nogil:
+    cdef link_t* link = known_link(worker, command.handle)
+    if link == NULL:
+        count(worker, COMMAND_STALE)
+        return
+    memcpy(message_payload(worker), command.payload, command.payload_bytes)
+    if not send_message(
+        worker, index_of(command.handle), TYPE_HELLO if command.kind == SEND_HELLO else TYPE_CONTROL,
+        command.payload_bytes, now_us,
+    ):
+        count(worker, CONTROL_UNSENT)
+    mark_ready(worker, index_of(command.handle))
+
+
+cdef void add_stream(worker_t* worker, const message_t* command, int64_t now_us) noexcept nogil:
+    cdef int32_t index = index_of(command.handle)
+    cdef stream_t* stream = &worker.streams[index]
+    memset(stream, 0, sizeof(stream_t))
+    stream.generation = generation_of(command.handle)
+    stream.media = command.kind_of
+    stream.stream_id = <uint32_t>command.number
+    stream.upstream = NOBODY if command.link < 0 else index_of(command.link)
+    stream.first_cursor = NOBODY
+    stream.last_packet_us = -1
+    if ring_open(
+        &stream.ring, &worker.rings, AUDIO_RING_CLASS if stream.media == MEDIA_AUDIO else VIDEO_RING_CLASS,
+        command.stream_seq,
+    ) < 0:
+        count(worker, COMMAND_STALE)
+        return
+    stream.is_used = True
+    index_stream(worker, index)
+    claim_early(worker, index, now_us)
+
+
+cdef void remove_stream(worker_t* worker, int64_t handle) noexcept nogil:
+    cdef stream_t* stream = known_stream(worker, handle)
+    cdef int32_t index = index_of(handle)
+    cdef int32_t at
+    if stream == NULL:
+        count(worker, COMMAND_STALE)
+        return
+    while stream.first_cursor >= 0:
+        remove_cursor(worker, stream.first_cursor)
+    for at in range(worker.port_count):
+        if worker.ports[at].ingest.stream == index:
+            worker.ports[at].ingest.stream = NOBODY
+    unindex_stream(worker, index)
+    ring_close(&stream.ring, &worker.rings, &worker.slab)
+    stream.is_used = False
+    stream.generation += 1
+
+
+cdef void set_ingest(worker_t* worker, const message_t* command) noexcept nogil:
+    cdef port_t* port = &worker.ports[index_of(command.port)]
+    if known_stream(worker, command.stream) == NULL or port.state != PORT_OPEN:
+        count(worker, COMMAND_STALE)
+        return
+    memset(&port.ingest, 0, sizeof(port.ingest))
+    port.ingest.stream = index_of(command.stream)
+    port.ingest.codec = command.kind_of
+    port.ingest.payload_type = command.payload_type
+
+
+cdef void add_cursor(worker_t* worker, const message_t* command) noexcept nogil:
+    cdef int32_t index = index_of(command.handle)
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef stream_t* stream = known_stream(worker, command.stream)
+    cdef link_t* link = known_link(worker, command.link)
+    cdef message_t* event
+    if stream == NULL or link == NULL:
+        count(worker, COMMAND_STALE)
+        return
+    memset(cursor, 0, sizeof(cursor_t))
+    cursor.generation = generation_of(command.handle)
+    cursor.is_viewer = command.flag
+    cursor.stream = index_of(command.stream)
+    cursor.link = index_of(command.link)
+    cursor.previous_of_stream = NOBODY
+    cursor.next_of_stream = stream.first_cursor
+    if stream.first_cursor >= 0:
+        worker.cursors[stream.first_cursor].previous_of_stream = index
+    stream.first_cursor = index
+    stream.subscribers += 1
+    cursor.previous_of_link = NOBODY
+    cursor.next_of_link = link.first_cursor
+    if link.first_cursor >= 0:
+        worker.cursors[link.first_cursor].previous_of_link = index
+    link.first_cursor = index
+    if cursor.is_viewer:
+        cursor.port = index_of(command.port)
+        cursor.address_bytes = address_to_sockaddr(&command.address, &cursor.address)
+        cursor.ssrc = command.ssrc
+        cursor.payload_type = command.payload_type
+        cursor.sequence_offset = command.sequence_number
+    cursor_begin(cursor, &stream.ring, stream.media == MEDIA_VIDEO)
+    if not cursor.is_viewer:
+        event = new_event(worker, EVENT_CURSOR_STARTED)
+        if event != NULL:
+            event.handle = command.handle
+            event.stream_seq = cursor.start
+            mailbox_post(&worker.events)
+    queue_cursor(worker, index)
+    mark_ready(worker, cursor.link)
+
+
+cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) noexcept nogil:
+    cdef link_t* link
+    cdef stream_t* stream
+    cdef cursor_t* cursor
+    if command.kind == OPEN_PORT:
+        open_port(worker, command)
+    elif command.kind == CLOSE_PORT:
+        close_port(worker, command)
+    elif command.kind == ADD_LINK:
+        add_link(worker, command)
+    elif command.kind == REMOVE_LINK:
+        remove_link(worker, command.handle)
+    elif command.kind == OFFER_KEYS:
+        offer_keys(worker, command)
+    elif command.kind == SEND_HELLO or command.kind == SEND_CONTROL:
+        send_command(worker, command, now_us)
+    elif command.kind == SET_LINK_RATE:
+        link = known_link(worker, command.handle)
+        if link != NULL:
+            link.rate_bps = command.number
+    elif command.kind == ADD_STREAM:
+        add_stream(worker, command, now_us)
+    elif command.kind == REMOVE_STREAM:
+        remove_stream(worker, command.handle)
+    elif command.kind == SET_INGEST:
+        set_ingest(worker, command)
+    elif command.kind == SET_UPSTREAM:
+        stream = known_stream(worker, command.stream)
+        if stream != NULL:
+            stream.upstream = NOBODY if command.link < 0 else index_of(command.link)
+            claim_early(worker, index_of(command.stream), now_us)
+    elif command.kind == ADD_CURSOR:
+        add_cursor(worker, command)
+    elif command.kind == REMOVE_CURSOR:
+        cursor = &worker.cursors[index_of(command.handle)]
+        if cursor.state != CURSOR_FREE and cursor.generation == generation_of(command.handle):
+            remove_cursor(worker, index_of(command.handle))
+
+
+cdef void apply_commands(worker_t* worker, int64_t now_us) noexcept nogil:
+    cdef message_t* command = mailbox_first(&worker.commands)
+    while command != NULL:
+        apply_one(worker, command, now_us)
+        mailbox_done(&worker.commands)
+        command = mailbox_first(&worker.commands)

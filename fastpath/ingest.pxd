@@ -1,0 +1,5 @@
+# Plain RTP from an encoder becomes a stream.
+from libc.stdint cimport int64_t
+from fastpath.worker cimport datagram_t, worker_t
+
+cdef int receive_rtp(worker_t* worker, const datagram_t* datagram, int64_t now_us) noexcept nogil

@@ -1,0 +1,199 @@
+"""Insertion: the one way a packet enters a ring, from an encoder, a link, or the early store.
+
+A packet at the head wakes the stream's cursors once per turn. One that fills a hole is sent at
+once for every cursor that has passed its place. Media that comes before its stream is known (it
+overtook OK) is held for up to 1 s in a bounded store, oldest out first.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.string cimport memcpy
+from fastpath.cursor cimport cursor_owes, cursor_t
+from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, late_push, late_t
+from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED, EVENT_STREAM_STARTED
+from fastpath.ring cimport (
+    INSERT_DUPLICATE, INSERT_JUMP, INSERT_LATE, INSERT_RESTARTED, INSERT_TOO_OLD,
+    ring_classify, ring_fill, ring_place, ring_t, slot_t,
+)
+from fastpath.send cimport queue_cursor
+from fastpath.slab cimport NO_BLOCK, slab_give, slab_payload
+from fastpath.verdict cimport (
+    ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, EARLY_EVICTED, HELD_EARLY, JUMP_UNCONFIRMED,
+    LATE_QUEUE_FULL, NO_BLOCK_LEFT, RING_GROWN, RING_GROWTH_REFUSED, TOO_OLD_FOR_RING, UNKNOWN_STREAM,
+)
+from fastpath.worker cimport (
+    EARLY_AGE_US, EARLY_PACKETS, MEDIA_AUDIO, MEDIA_VIDEO, count_many, count, early_t, mark_dirty, mark_ready,
+    post_event, stream_handle, stream_t, take_block, worker_t,
+)
+
+
+cdef void wake_late(worker_t* worker, int32_t stream_index, uint32_t seq) noexcept nogil:
+    """Cursors that have passed a place that is only now filled send it out of order, at once."""
+    cdef stream_t* stream = &worker.streams[stream_index]
+    cdef int which = LATE_AUDIO if stream.media == MEDIA_AUDIO else LATE_VIDEO
+    cdef int32_t at = stream.first_cursor
+    cdef cursor_t* cursor
+    cdef late_t late
+    while at >= 0:
+        cursor = &worker.cursors[at]
+        if cursor_owes(cursor, seq):
+            late.cursor = at
+            late.cursor_generation = cursor.generation
+            late.stream = stream_index
+            late.stream_generation = stream.generation
+            late.stream_seq = seq
+            late.answers = 0
+            if late_push(&worker.links[cursor.link].late[which], &late):
+                mark_ready(worker, cursor.link)
+            else:
+                count(worker, LATE_QUEUE_FULL)
+        at = cursor.next_of_stream
+
+
+cdef void count_growth(worker_t* worker, int32_t stream_index, const ring_t* before) noexcept nogil:
+    cdef ring_t* ring = &worker.streams[stream_index].ring
+    count_many(worker, RING_GROWN, ring.grown - before.grown)
+    count_many(worker, RING_GROWTH_REFUSED, ring.growth_refused - before.growth_refused)
+    if ring.gop_overwritten != before.gop_overwritten:
+        worker.streams[stream_index].wanted_key += 1
+        post_event(worker, EVENT_KEY_FRAME_WANTED, stream_handle(worker, stream_index))
+
+
+cdef int refuse(worker_t* worker, stream_t* stream, int result) noexcept nogil:
+    if result == INSERT_DUPLICATE:
+        stream.duplicates += 1
+        return DUPLICATE_PACKET
+    if result == INSERT_TOO_OLD:
+        stream.too_old += 1
+        return TOO_OLD_FOR_RING
+    return JUMP_UNCONFIRMED
+
+
+cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* media, int64_t now_us) noexcept nogil:
+    """The packet's verdict. Copies the packet; changes nothing if it is refused."""
+    cdef stream_t* stream = &worker.streams[stream_index]
+    cdef int result = ring_classify(&stream.ring, media.stream_seq)
+    cdef uint32_t block
+    cdef slot_t* slot
+    cdef ring_t before
+    if result == INSERT_DUPLICATE or result == INSERT_TOO_OLD or result == INSERT_JUMP:
+        return refuse(worker, stream, result)
+    block = take_block(worker, media.size)
+    if block == NO_BLOCK:
+        return NO_BLOCK_LEFT
+    # Making room may have evicted from this very ring.
+    if result == INSERT_LATE and <int32_t>(media.stream_seq - stream.ring.tail) < 0:
+        slab_give(&worker.slab, block)
+        return refuse(worker, stream, INSERT_TOO_OLD)
+    before = stream.ring
+    slot = ring_place(&stream.ring, &worker.rings, &worker.slab, media.stream_seq, now_us)
+    memcpy(slab_payload(&worker.slab, block), media.data, media.size)
+    slot.hop_seq = media.hop_seq
+    slot.link = media.link
+    slot.delay = media.delay
+    slot.flags = media.flags
+    slot.hop_limit = media.hop_limit
+    ring_fill(&stream.ring, slot, media.stream_seq, block, media.size, media.marks, media.arrival_us)
+    count_growth(worker, stream_index, &before)
+    stream.packets += 1
+    stream.bytes += media.size
+    stream.last_packet_us = media.arrival_us
+    if result == INSERT_RESTARTED:
+        stream.restarts += 1
+    if not stream.has_started:
+        stream.has_started = True
+        post_event(worker, EVENT_STREAM_STARTED, stream_handle(worker, stream_index))
+    mark_dirty(worker, stream_index)
+    if result == INSERT_LATE:
+        stream.late += 1
+        wake_late(worker, stream_index, media.stream_seq)
+        return ACCEPTED_LATE
+    # A recovered packet's header does not tell the path's delay; a fresh one's does.
+    if stream.delay_us == 0:
+        stream.delay_us = <int64_t>media.delay * 250
+    else:
+        stream.delay_us += (<int64_t>media.delay * 250 - stream.delay_us) // 16
+    return ACCEPTED
+
+
+cdef void wake_cursors(worker_t* worker) noexcept nogil:
+    """Once per turn: the cursors of each stream that got packets stand in their links' turns."""
+    cdef int32_t i, at
+    cdef stream_t* stream
+    for i in range(worker.dirty_count):
+        stream = &worker.streams[worker.dirty_streams[i]]
+        stream.is_dirty = False
+        at = stream.first_cursor if stream.is_used else -1
+        while at >= 0:
+            queue_cursor(worker, at)
+            mark_ready(worker, worker.cursors[at].link)
+            at = worker.cursors[at].next_of_stream
+    worker.dirty_count = 0
+
+
+cdef void drop_oldest_early(worker_t* worker) noexcept nogil:
+    cdef early_t* early = &worker.early[worker.early_read & (EARLY_PACKETS - 1)]
+    if early.block != NO_BLOCK:
+        slab_give(&worker.slab, early.block)
+        count(worker, UNKNOWN_STREAM)
+    worker.early_read += 1
+
+
+cdef void expire_early(worker_t* worker, int64_t now_us) noexcept nogil:
+    while worker.early_read != worker.early_written:
+        if now_us - worker.early[worker.early_read & (EARLY_PACKETS - 1)].arrival_us < EARLY_AGE_US:
+            return
+        drop_oldest_early(worker)
+
+
+cdef int hold_early(worker_t* worker, uint32_t stream_id, const media_t* media, int64_t now_us) noexcept nogil:
+    cdef early_t* early
+    cdef uint32_t block
+    if worker.early_written - worker.early_read == EARLY_PACKETS:
+        count(worker, EARLY_EVICTED)
+        drop_oldest_early(worker)
+    block = take_block(worker, media.size)
+    if block == NO_BLOCK:
+        return NO_BLOCK_LEFT
+    memcpy(slab_payload(&worker.slab, block), media.data, media.size)
+    early = &worker.early[worker.early_written & (EARLY_PACKETS - 1)]
+    early.block = block
+    early.stream_id = stream_id
+    early.stream_seq = media.stream_seq
+    early.hop_seq = media.hop_seq
+    early.link = media.link
+    early.size = media.size
+    early.delay = media.delay
+    early.marks = media.marks
+    early.flags = media.flags
+    early.hop_limit = media.hop_limit
+    early.arrival_us = media.arrival_us
+    worker.early_written += 1
+    return HELD_EARLY
+
+
+cdef void claim_early(worker_t* worker, int32_t stream_index, int64_t now_us) noexcept nogil:
+    """A stream has become known: what was held for it goes in, in the order it came."""
+    cdef stream_t* stream = &worker.streams[stream_index]
+    cdef uint32_t at
+    cdef early_t* early
+    cdef media_t media
+    expire_early(worker, now_us)
+    at = worker.early_read
+    while at != worker.early_written:
+        early = &worker.early[at & (EARLY_PACKETS - 1)]
+        at += 1
+        if early.block == NO_BLOCK or early.stream_id != stream.stream_id or early.link != stream.upstream:
+            continue
+        media.data = slab_payload(&worker.slab, early.block)
+        media.size = early.size
+        media.delay = early.delay
+        media.marks = early.marks
+        media.flags = early.flags
+        media.hop_limit = early.hop_limit
+        media.stream_seq = early.stream_seq
+        media.hop_seq = early.hop_seq
+        media.link = early.link
+        media.arrival_us = early.arrival_us
+        count(worker, insert_media(worker, stream_index, &media, now_us))
+        slab_give(&worker.slab, early.block)
+        early.block = NO_BLOCK

@@ -1,0 +1,134 @@
+# One pair of ports between two nodes, or one viewer's leg.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from fastpath.address cimport address_t, sockaddr_storage, socklen_t
+from fastpath.siphash cimport siphash_key_t
+
+cdef enum:
+    REPLAY_WINDOW = 8192         # RFC 6479 shape
+    WINDOW_WORDS = 128
+    HISTORY_ENTRIES = 8192       # sent hop_seq remembered per link
+    MAX_HOLES = 1024             # libwebrtc bounds its NACK list alike
+    LATE_CLASSES = 2
+    LATE_AUDIO = 0
+    LATE_VIDEO = 1
+    NODE_LATE_ENTRIES = 1024
+    VIEWER_LATE_ENTRIES = 256
+    BURST_US = 5000              # what an idle link may send at once beyond its rate
+
+cdef enum HistoryKind:
+    SENT_NOTHING
+    SENT_MEDIA
+    SENT_REPAIR                  # a copy of `repairs`
+    SENT_OTHER                   # probe, report, control: never sent again
+
+ctypedef struct history_t:
+    uint64_t hop_seq
+    uint64_t repairs
+    int64_t sent_us
+    int64_t resent_us            # of the original
+    int32_t stream
+    uint32_t stream_generation
+    uint32_t stream_seq
+    uint8_t kind
+    uint8_t is_audio
+
+ctypedef struct hole_t:
+    uint64_t hop_seq
+    int64_t seen_us
+    int64_t next_request_us
+    int32_t requests
+
+ctypedef struct late_t:
+    int32_t cursor               # whose packet; NOBODY for an answer to a request
+    uint32_t cursor_generation
+    int32_t stream
+    uint32_t stream_generation
+    uint32_t stream_seq
+    uint64_t answers             # hop_seq this repairs, or 0
+
+ctypedef struct late_queue_t:
+    late_t* entries
+    uint32_t mask
+    uint32_t written
+    uint32_t read
+
+ctypedef struct queue_t:         # cursors with something to send, in turn
+    int32_t first
+    int32_t last
+
+ctypedef struct key_pair_t:
+    bint is_set
+    siphash_key_t receive
+    siphash_key_t send
+
+ctypedef struct link_t:
+    uint32_t generation
+    bint is_used
+    bint is_viewer
+    bint is_up
+    bint is_ready                # stands in the worker's list of links to drain
+    int32_t port
+    int32_t peer_node
+    address_t peer
+    sockaddr_storage address
+    socklen_t address_bytes
+    siphash_key_t hello_key
+    key_pair_t keys
+    key_pair_t offered
+    bint sends_offered           # no keys yet: the offered ones are used for sending
+    # receiving
+    uint64_t highest             # newest hop_seq accepted
+    uint64_t window[WINDOW_WORDS]
+    hole_t* holes
+    int32_t hole_count
+    int64_t next_repair_us       # -1: no hole
+    int64_t last_received_us
+    int64_t hello_tokens_us
+    # sending
+    uint64_t hop_seq             # last used
+    history_t* history
+    late_queue_t late[LATE_CLASSES]
+    queue_t queues[LATE_CLASSES] # cursors: audio, video
+    int32_t first_cursor
+    int64_t rate_bps
+    int64_t free_at_ns           # when what was sent has left at the link's rate
+    int64_t last_sent_us
+    int64_t last_media_us
+    int64_t next_probe_us
+    # round trip
+    int64_t rtt_us               # 0: not measured
+    uint64_t peer_probe_us       # newest probe's send time, to echo
+    int64_t peer_probe_at_us
+    # counters
+    uint64_t sent_packets
+    uint64_t sent_bytes
+    uint64_t received_packets
+    uint64_t received_bytes
+    uint64_t lost
+    uint64_t reordered
+    uint64_t repaired
+    uint64_t voided
+    uint64_t gone
+    uint64_t given_up
+    uint64_t requests_sent
+    uint64_t resent
+    uint64_t resend_suppressed
+    uint64_t history_evicted
+
+cdef int link_open(link_t* link, bint is_viewer) noexcept nogil
+cdef void link_close(link_t* link) noexcept nogil
+cdef uint64_t link_unwrap(const link_t* link, uint32_t hop_seq) noexcept nogil
+cdef bint link_before_window(const link_t* link, uint64_t hop_seq) noexcept nogil
+cdef bint link_was_seen(const link_t* link, uint64_t hop_seq) noexcept nogil
+cdef void link_accept(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us) noexcept nogil
+cdef void link_take_offered(link_t* link) noexcept nogil
+cdef const siphash_key_t* link_send_key(const link_t* link) noexcept nogil
+cdef uint64_t link_next_hop_seq(link_t* link) noexcept nogil
+cdef history_t* link_remember(link_t* link, uint64_t hop_seq, uint8_t kind, int64_t now_us) noexcept nogil
+cdef history_t* link_recall(link_t* link, uint64_t hop_seq) noexcept nogil
+cdef hole_t* link_hole(link_t* link, uint64_t hop_seq) noexcept nogil
+cdef void link_close_hole(link_t* link, hole_t* hole) noexcept nogil
+cdef bint link_may_send(link_t* link, int64_t now_us) noexcept nogil
+cdef void link_charge(link_t* link, uint32_t wire_bytes) noexcept nogil
+cdef void link_on_rtt(link_t* link, int64_t sample_us) noexcept nogil
+cdef bint late_push(late_queue_t* queue, const late_t* entry) noexcept nogil

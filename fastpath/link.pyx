@@ -1,0 +1,224 @@
+"""A link: one pair of ports. `hop_seq`, keys, replay window, holes, sent history and budget.
+
+The replay window follows RFC 6479: a bitmap that `highest` slides over. A number skipped when
+`highest` moves is a hole: a loss on this link until it is filled (fastpath/repair).
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memmove, memset
+
+
+cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
+    """Zeroed state with its queues; node links also get holes and history."""
+    cdef uint32_t generation = link.generation
+    cdef int i
+    cdef uint32_t entries = VIEWER_LATE_ENTRIES if is_viewer else NODE_LATE_ENTRIES
+    memset(link, 0, sizeof(link_t))
+    link.generation = generation
+    link.is_used = True
+    link.is_viewer = is_viewer
+    link.port = -1
+    link.first_cursor = -1
+    link.next_repair_us = -1
+    link.last_received_us = -1
+    for i in range(LATE_CLASSES):
+        link.queues[i].first = -1
+        link.queues[i].last = -1
+        link.late[i].mask = entries - 1
+        link.late[i].entries = <late_t*>calloc(entries, sizeof(late_t))
+        if link.late[i].entries == NULL:
+            return -1
+    if not is_viewer:
+        link.holes = <hole_t*>calloc(MAX_HOLES, sizeof(hole_t))
+        link.history = <history_t*>calloc(HISTORY_ENTRIES, sizeof(history_t))
+        if link.holes == NULL or link.history == NULL:
+            return -1
+    return 0
+
+
+cdef void link_close(link_t* link) noexcept nogil:
+    cdef int i
+    for i in range(LATE_CLASSES):
+        free(link.late[i].entries)
+        link.late[i].entries = NULL
+    free(link.holes)
+    free(link.history)
+    link.holes = NULL
+    link.history = NULL
+    link.is_used = False
+    link.generation += 1
+
+
+cdef uint64_t link_unwrap(const link_t* link, uint32_t hop_seq) noexcept nogil:
+    """The 64-bit number nearest to the newest one accepted; 0 for one before the first."""
+    cdef int64_t step = <int32_t>(hop_seq - <uint32_t>link.highest)
+    if step < 0 and <uint64_t>(-step) > link.highest:
+        return 0
+    return link.highest + <uint64_t>step
+
+
+cdef bint link_before_window(const link_t* link, uint64_t hop_seq) noexcept nogil:
+    return hop_seq == 0 or hop_seq + REPLAY_WINDOW <= link.highest
+
+
+cdef bint link_was_seen(const link_t* link, uint64_t hop_seq) noexcept nogil:
+    if hop_seq > link.highest:
+        return False
+    return (link.window[(hop_seq & (REPLAY_WINDOW - 1)) >> 6] >> (hop_seq & 63)) & 1
+
+
+cdef void add_hole(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us) noexcept nogil:
+    """Holes are in rising order of hop_seq. The oldest gives way when the list is full."""
+    cdef hole_t* hole
+    if link.hole_count == MAX_HOLES:
+        link.given_up += 1
+        link.lost += 1
+        link.hole_count -= 1
+        memmove(link.holes, link.holes + 1, link.hole_count * sizeof(hole_t))
+    hole = &link.holes[link.hole_count]
+    hole.hop_seq = hop_seq
+    hole.seen_us = now_us
+    hole.next_request_us = first_request_us
+    hole.requests = 0
+    link.hole_count += 1
+    if link.next_repair_us < 0 or first_request_us < link.next_repair_us:
+        link.next_repair_us = first_request_us
+
+
+cdef void link_accept(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us) noexcept nogil:
+    """Set the bit of an authenticated number; open a hole for each one skipped."""
+    cdef uint64_t at
+    cdef uint64_t skipped
+    cdef hole_t* hole
+    if hop_seq > link.highest:
+        skipped = hop_seq - link.highest - 1
+        if skipped >= REPLAY_WINDOW:
+            memset(link.window, 0, sizeof(link.window))
+            link.given_up += skipped - MAX_HOLES
+            link.lost += skipped - MAX_HOLES
+        at = link.highest + 1
+        if skipped > MAX_HOLES:
+            if skipped < REPLAY_WINDOW:
+                link.given_up += skipped - MAX_HOLES
+                link.lost += skipped - MAX_HOLES
+                while at < hop_seq - MAX_HOLES:
+                    link.window[(at & (REPLAY_WINDOW - 1)) >> 6] &= ~(<uint64_t>1 << (at & 63))
+                    at += 1
+            at = hop_seq - MAX_HOLES
+        while at < hop_seq:
+            link.window[(at & (REPLAY_WINDOW - 1)) >> 6] &= ~(<uint64_t>1 << (at & 63))
+            add_hole(link, at, now_us, first_request_us)
+            at += 1
+        link.highest = hop_seq
+    else:
+        hole = link_hole(link, hop_seq)
+        if hole != NULL:
+            link.reordered += 1
+            link_close_hole(link, hole)
+    link.window[(hop_seq & (REPLAY_WINDOW - 1)) >> 6] |= <uint64_t>1 << (hop_seq & 63)
+
+
+cdef void link_take_offered(link_t* link) noexcept nogil:
+    """A packet verified under the offered keys: they are the link's now, and numbers start anew.
+
+    Sending under them may have begun already; only a change of the sending key restarts hop_seq."""
+    if not link.sends_offered:
+        link.hop_seq = 0
+        memset(link.history, 0, HISTORY_ENTRIES * sizeof(history_t))
+    link.keys = link.offered
+    link.offered.is_set = False
+    link.sends_offered = False
+    link.highest = 0
+    memset(link.window, 0, sizeof(link.window))
+    link.hole_count = 0
+    link.next_repair_us = -1
+    link.peer_probe_us = 0
+
+
+cdef const siphash_key_t* link_send_key(const link_t* link) noexcept nogil:
+    if link.keys.is_set:
+        return &link.keys.send
+    if link.sends_offered:
+        return &link.offered.send
+    return NULL
+
+
+cdef uint64_t link_next_hop_seq(link_t* link) noexcept nogil:
+    link.hop_seq += 1
+    return link.hop_seq
+
+
+cdef history_t* link_remember(link_t* link, uint64_t hop_seq, uint8_t kind, int64_t now_us) noexcept nogil:
+    cdef history_t* entry = &link.history[hop_seq & (HISTORY_ENTRIES - 1)]
+    cdef int64_t keep_us = 4 * link.rtt_us if link.rtt_us > 250000 else 1000000
+    # Kept for max(1 s, 4 RTT); a younger one that must leave is counted.
+    if entry.kind != SENT_NOTHING and now_us - entry.sent_us < keep_us:
+        link.history_evicted += 1
+    entry.hop_seq = hop_seq
+    entry.repairs = 0
+    entry.sent_us = now_us
+    entry.resent_us = -1
+    entry.kind = kind
+    return entry
+
+
+cdef history_t* link_recall(link_t* link, uint64_t hop_seq) noexcept nogil:
+    cdef history_t* entry = &link.history[hop_seq & (HISTORY_ENTRIES - 1)]
+    if entry.kind == SENT_NOTHING or entry.hop_seq != hop_seq:
+        return NULL
+    return entry
+
+
+cdef hole_t* link_hole(link_t* link, uint64_t hop_seq) noexcept nogil:
+    """Binary search among the open holes."""
+    cdef int32_t low = 0
+    cdef int32_t high = link.hole_count
+    cdef int32_t middle
+    while low < high:
+        middle = (low + high) >> 1
+        if link.holes[middle].hop_seq < hop_seq:
+            low = middle + 1
+        else:
+            high = middle
+    if low < link.hole_count and link.holes[low].hop_seq == hop_seq:
+        return &link.holes[low]
+    return NULL
+
+
+cdef void link_close_hole(link_t* link, hole_t* hole) noexcept nogil:
+    cdef int32_t index = <int32_t>(hole - link.holes)
+    link.hole_count -= 1
+    memmove(hole, hole + 1, (link.hole_count - index) * sizeof(hole_t))
+    if link.hole_count == 0:
+        link.next_repair_us = -1
+
+
+cdef bint link_may_send(link_t* link, int64_t now_us) noexcept nogil:
+    """Has what was sent so far left at the link's rate? Idle time is credited up to BURST_US."""
+    cdef int64_t now_ns = now_us * 1000
+    cdef int64_t earliest_ns = now_ns - <int64_t>BURST_US * 1000
+    if link.free_at_ns < earliest_ns:
+        link.free_at_ns = earliest_ns
+    return link.free_at_ns <= now_ns
+
+
+cdef void link_charge(link_t* link, uint32_t wire_bytes) noexcept nogil:
+    link.free_at_ns += <int64_t>wire_bytes * 8000 * 1000000 // link.rate_bps
+    link.sent_packets += 1
+    link.sent_bytes += wire_bytes
+
+
+cdef void link_on_rtt(link_t* link, int64_t sample_us) noexcept nogil:
+    """Smoothed as in RFC 6298 2.3 (gain 1/8)."""
+    if sample_us < 1:
+        sample_us = 1
+    link.rtt_us = sample_us if link.rtt_us == 0 else (7 * link.rtt_us + sample_us) // 8
+
+
+cdef bint late_push(late_queue_t* queue, const late_t* entry) noexcept nogil:
+    if queue.written - queue.read > queue.mask:
+        return False
+    queue.entries[queue.written & queue.mask] = entry[0]
+    queue.written += 1
+    return True

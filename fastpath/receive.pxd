@@ -1,0 +1,5 @@
+# One datagram in, one verdict out.
+from libc.stdint cimport int64_t
+from fastpath.worker cimport datagram_t, worker_t
+
+cdef void receive_datagram(worker_t* worker, const datagram_t* datagram, int64_t now_us) noexcept nogil

@@ -1,0 +1,206 @@
+"""Receiving: checks in a fixed order, each failure a counter that changes nothing else.
+
+Length and version; known peer; epoch; replay window; tag, in constant time; not a replay; then,
+for an authentic packet only: route, hop limit, stream, size. Nothing is ever sent back for a
+packet that fails.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from fastpath.ingest cimport receive_rtp
+from fastpath.insert cimport hold_early, insert_media, media_t
+from fastpath.link cimport (
+    link_accept, link_before_window, link_t, link_take_offered, link_unwrap, link_was_seen,
+)
+from fastpath.mailbox cimport (
+    EVENT_CONTROL, EVENT_HELLO, EVENT_LINK_KEYED, EVENT_LINK_UP, MESSAGE_BYTES, mailbox_post, message_t,
+)
+from fastpath.repair cimport first_request_us, on_repair_received, receive_feedback, receive_probe
+from fastpath.siphash cimport siphash_key_t
+from fastpath.verdict cimport (
+    ACCEPTED, BAD_TAG, BEFORE_WINDOW, CONTROL_TAKEN, HELLO_RATE_LIMITED, HELLO_TAKEN, HOP_LIMIT_REACHED,
+    MALFORMED, NO_KEYS, OVERSIZED, PADDING_TAKEN, REPLAYED, SOURCE_ROUTE_REFUSED, TRUNCATED, UNKNOWN_PEER,
+    UNKNOWN_TYPE, VIEWER_INBOUND, WRONG_EPOCH, WRONG_UPSTREAM,
+)
+from fastpath.wire cimport (
+    FLAG_REPAIR, FLAG_SEALED, MAX_OVERLAY_BYTES, MAX_RTP_BYTES, TAG_BYTES, TYPE_CONTROL, TYPE_FEEDBACK,
+    TYPE_HELLO, TYPE_MEDIA, TYPE_PADDING, TYPE_PROBE, header_t, load_be64, packet_tag, parse_header,
+)
+from fastpath.worker cimport (
+    PORT_INGEST, PORT_OVERLAY, count, datagram_t, find_peer, find_stream, link_handle, mark_ready, new_event,
+    post_event, stream_t, worker_t,
+)
+
+cdef enum:
+    HELLO_COST_US = 50000        # 20 authentic HELLOs a second and link, in bursts of 10
+    HELLO_BURST_US = 500000
+    SMALLEST_RTP = 12
+
+
+cdef bint tag_fits(
+    const uint8_t* data, const header_t* header, uint32_t high, size_t size, const siphash_key_t* key
+) noexcept nogil:
+    """64-bit compare of the whole tag at once: its time does not depend on where it differs."""
+    cdef const uint8_t* payload = data + header.header_bytes + TAG_BYTES
+    cdef uint64_t expected = packet_tag(
+        data, header.header_bytes, header.type, header.flags & FLAG_SEALED, high,
+        payload, size - header.header_bytes - TAG_BYTES, key,
+    )
+    return (expected ^ load_be64(data + header.header_bytes)) == 0
+
+
+cdef int post_payload(
+    worker_t* worker, uint32_t kind, int32_t link, const uint8_t* payload, size_t size, int verdict
+) noexcept nogil:
+    cdef message_t* event
+    if size > MESSAGE_BYTES:
+        return OVERSIZED
+    event = new_event(worker, kind)
+    if event != NULL:
+        event.handle = link_handle(worker, link)
+        event.payload_bytes = <uint32_t>size
+        memcpy(event.payload, payload, size)
+        mailbox_post(&worker.events)
+    return verdict
+
+
+cdef int receive_hello(
+    worker_t* worker, int32_t link_index, const uint8_t* data, const header_t* header, size_t size, int64_t now_us
+) noexcept nogil:
+    """Under the adjacency's own key, outside numbers and windows: it may be a replay."""
+    cdef link_t* link = &worker.links[link_index]
+    if not tag_fits(data, header, 0, size, &link.hello_key):
+        return BAD_TAG
+    if link.hello_tokens_us < now_us - HELLO_BURST_US:
+        link.hello_tokens_us = now_us - HELLO_BURST_US
+    if link.hello_tokens_us + HELLO_COST_US > now_us:
+        return HELLO_RATE_LIMITED
+    link.hello_tokens_us += HELLO_COST_US
+    return post_payload(
+        worker, EVENT_HELLO, link_index, data + header.header_bytes + TAG_BYTES,
+        size - header.header_bytes - TAG_BYTES, HELLO_TAKEN,
+    )
+
+
+cdef int authenticate(
+    worker_t* worker, int32_t link_index, const uint8_t* data, const header_t* header, size_t size,
+    uint64_t* hop_seq,
+) noexcept nogil:
+    """ACCEPTED and the extended hop_seq, or the verdict that refuses the packet."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef int verdict = NO_KEYS
+    if header.epoch != 0:
+        return WRONG_EPOCH
+    if link.keys.is_set:
+        hop_seq[0] = link_unwrap(link, header.hop_seq)
+        if link_before_window(link, hop_seq[0]):
+            verdict = BEFORE_WINDOW
+        elif tag_fits(data, header, <uint32_t>(hop_seq[0] >> 32), size, &link.keys.receive):
+            return REPLAYED if link_was_seen(link, hop_seq[0]) else ACCEPTED
+        else:
+            verdict = BAD_TAG
+    if link.offered.is_set:
+        # New keys begin at hop_seq 1; the first packets to arrive are near it.
+        if header.hop_seq != 0 and tag_fits(data, header, 0, size, &link.offered.receive):
+            link_take_offered(link)
+            post_event(worker, EVENT_LINK_KEYED, link_handle(worker, link_index))
+            hop_seq[0] = header.hop_seq
+            return ACCEPTED
+        if verdict == NO_KEYS:
+            verdict = BAD_TAG
+    return verdict
+
+
+cdef int receive_media(
+    worker_t* worker, int32_t link_index, const uint8_t* data, const header_t* header, size_t size,
+    int64_t arrival_us, int64_t now_us,
+) noexcept nogil:
+    cdef stream_t* stream
+    cdef media_t media
+    cdef size_t payload_bytes = size - header.header_bytes - TAG_BYTES
+    if header.flags & FLAG_REPAIR:
+        on_repair_received(worker, link_index, header.repairs_hop_seq)
+    if header.count != 0:
+        return SOURCE_ROUTE_REFUSED
+    if header.hop_limit == 0:
+        return HOP_LIMIT_REACHED
+    if payload_bytes > MAX_RTP_BYTES:
+        return OVERSIZED
+    if payload_bytes < SMALLEST_RTP:
+        return MALFORMED
+    media.data = data + header.header_bytes + TAG_BYTES
+    media.size = <uint16_t>payload_bytes
+    media.delay = header.delay
+    media.marks = header.marks
+    media.flags = header.flags
+    media.hop_limit = header.hop_limit
+    media.stream_seq = header.stream_seq
+    media.hop_seq = header.hop_seq
+    media.link = link_index
+    media.arrival_us = arrival_us
+    stream = find_stream(worker, header.stream_id)
+    if stream == NULL:
+        return hold_early(worker, header.stream_id, &media, now_us)
+    if stream.upstream != link_index:
+        return WRONG_UPSTREAM
+    return insert_media(worker, <int32_t>(stream - worker.streams), &media, now_us)
+
+
+cdef int receive_overlay(worker_t* worker, const datagram_t* datagram, int64_t now_us) noexcept nogil:
+    cdef header_t header
+    cdef const uint8_t* data = datagram.data
+    cdef size_t size = datagram.size
+    cdef int verdict
+    cdef int32_t link_index
+    cdef link_t* link
+    cdef uint64_t hop_seq = 0
+    if size > MAX_OVERLAY_BYTES:
+        return OVERSIZED
+    verdict = parse_header(data, size, &header)
+    if verdict != ACCEPTED:
+        return verdict
+    link_index = find_peer(worker, &datagram.source, datagram.port)
+    if link_index < 0:
+        return UNKNOWN_PEER
+    if header.type == TYPE_HELLO:
+        return receive_hello(worker, link_index, data, &header, size, now_us)
+    verdict = authenticate(worker, link_index, data, &header, size, &hop_seq)
+    if verdict != ACCEPTED:
+        return verdict
+    link = &worker.links[link_index]
+    link_accept(link, hop_seq, now_us, first_request_us(worker, now_us))
+    link.received_packets += 1
+    link.received_bytes += size
+    link.last_received_us = now_us
+    if not link.is_up:
+        link.is_up = True
+        post_event(worker, EVENT_LINK_UP, link_handle(worker, link_index))
+    data += header.header_bytes + TAG_BYTES
+    size -= header.header_bytes + TAG_BYTES
+    if header.type == TYPE_MEDIA:
+        verdict = receive_media(
+            worker, link_index, datagram.data, &header, datagram.size, datagram.arrival_us, now_us
+        )
+    elif header.type == TYPE_FEEDBACK:
+        verdict = receive_feedback(worker, link_index, data, size, now_us)
+    elif header.type == TYPE_PROBE:
+        verdict = receive_probe(worker, link_index, data, size, datagram.arrival_us, now_us)
+    elif header.type == TYPE_CONTROL:
+        verdict = post_payload(worker, EVENT_CONTROL, link_index, data, size, CONTROL_TAKEN)
+    elif header.type == TYPE_PADDING:
+        verdict = PADDING_TAKEN
+    else:
+        verdict = UNKNOWN_TYPE
+    # Its arrival may have opened a hole, whose first request is a deadline.
+    mark_ready(worker, link_index)
+    return verdict
+
+
+cdef void receive_datagram(worker_t* worker, const datagram_t* datagram, int64_t now_us) noexcept nogil:
+    cdef uint8_t kind = worker.ports[datagram.port].kind
+    if kind == PORT_OVERLAY:
+        count(worker, receive_overlay(worker, datagram, now_us))
+    elif kind == PORT_INGEST:
+        count(worker, receive_rtp(worker, datagram, now_us))
+    else:
+        count(worker, VIEWER_INBOUND)

@@ -1,0 +1,309 @@
+"""Each link repairs its own losses. A hole in `hop_seq` is a loss on this link and nobody else's.
+
+Receiver: a hole is asked for when reordering no longer explains it (or at the next 50 ms scan of
+LiveNet 5.1), once more soon after in case the request is lost, then each time its answer is
+overdue, until it is too old. Sender: `hop_seq` leads through the sent history to the ring; the
+packet goes out again under a new `hop_seq` with a repair block, at most once per round trip; what
+the ring no longer holds is answered GONE, what was no media VOID. Messages, in network order:
+
+    REQUEST  1, then per item: base u32, bitmap u32 of base+1 .. base+32 (RFC 4585 6.2.1's idea)
+    VOID     2, then items alike
+    GONE     3, stream_id u32, first stream_seq u32, count u32, hop_seq u32 (0: told downstream)
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from fastpath.cursor cimport NOBODY
+from fastpath.link cimport (
+    LATE_AUDIO, LATE_VIDEO, MAX_HOLES, SENT_MEDIA, SENT_REPAIR, history_t, hole_t, late_push, late_t,
+    link_close_hole, link_hole, link_on_rtt, link_recall, link_send_key, link_t, link_unwrap,
+)
+from fastpath.mailbox cimport EVENT_LINK_DOWN
+from fastpath.ring cimport ring_held, ring_mark_gone
+from fastpath.send cimport message_payload, send_message
+from fastpath.verdict cimport FEEDBACK_TAKEN, LATE_QUEUE_FULL, MALFORMED, PROBE_TAKEN
+from fastpath.wire cimport (
+    TYPE_FEEDBACK, TYPE_PROBE, load_be32, load_be64, store_be32, store_be64,
+)
+from fastpath.worker cimport count, find_stream, link_handle, mark_ready, post_event, stream_t, worker_t
+
+cdef enum:
+    MESSAGE_REQUEST = 1
+    MESSAGE_VOID = 2
+    MESSAGE_GONE = 3
+    GONE_BYTES = 17
+    PROBE_BYTES = 20
+    MAX_ITEMS = 128              # 1,025 bytes
+    INSURANCE_US = 15000         # second request, should the first be lost; its answer is suppressed if not
+    RETRY_MARGIN_US = 10000      # beyond a round trip and an eighth: a tick at each end, and jitter
+    DEAD_PROBES = 3              # RFC 5880's detection multiplier, DESIGN section 4
+
+
+cdef int64_t first_request_us(const worker_t* worker, int64_t now_us) noexcept nogil:
+    """When a hole seen now is first asked for (never, if repair is off: it is then given up)."""
+    if not worker.repair:
+        return now_us + worker.repair_give_up_us
+    if worker.repair_early:
+        return now_us + worker.reorder_us
+    return (now_us // worker.repair_scan_us + 1) * worker.repair_scan_us
+
+
+cdef uint32_t put_item(uint8_t* message, uint32_t items, uint32_t hop_seq) noexcept nogil:
+    """Add a number to the items of a message; numbers come in rising order. Items now used."""
+    cdef uint8_t* last = message + 1 + 8 * (items - 1)
+    cdef uint32_t step
+    if items > 0:
+        step = hop_seq - load_be32(last)
+        if step == 0:
+            return items
+        if step <= 32:
+            store_be32(last + 4, load_be32(last + 4) | (<uint32_t>1 << (step - 1)))
+            return items
+    if items < MAX_ITEMS:
+        store_be32(message + 1 + 8 * items, hop_seq)
+        store_be32(message + 5 + 8 * items, 0)
+        items += 1
+    return items
+
+
+cdef void ask_for_holes(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
+    """Give up what is too old, ask for what is due, note when the next one is."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef uint8_t* message = message_payload(worker)
+    cdef uint32_t items = 0
+    cdef int32_t at = 0
+    cdef int32_t kept = 0
+    cdef hole_t* hole
+    cdef int64_t next_us = -1
+    message[0] = MESSAGE_REQUEST
+    for at in range(link.hole_count):
+        hole = &link.holes[at]
+        if now_us - hole.seen_us >= worker.repair_give_up_us:
+            link.given_up += 1
+            link.lost += 1
+            continue
+        if hole.next_request_us <= now_us:
+            if items < MAX_ITEMS - 1:
+                items = put_item(message, items, <uint32_t>hole.hop_seq)
+                hole.requests += 1
+            if hole.requests == 1 and link.rtt_us > 2 * INSURANCE_US:
+                hole.next_request_us = now_us + INSURANCE_US
+            else:
+                hole.next_request_us = now_us + link.rtt_us + link.rtt_us // 8 + RETRY_MARGIN_US
+                if hole.requests == 2:
+                    hole.next_request_us -= INSURANCE_US
+        if next_us < 0 or hole.next_request_us < next_us:
+            next_us = hole.next_request_us
+        link.holes[kept] = hole[0]
+        kept += 1
+    link.hole_count = kept
+    link.next_repair_us = next_us
+    if items > 0 and send_message(worker, link_index, TYPE_FEEDBACK, 1 + 8 * items, now_us):
+        link.requests_sent += 1
+
+
+cdef void say_gone(
+    worker_t* worker, int32_t link_index, uint32_t stream_id, uint32_t first, uint32_t number,
+    uint32_t hop_seq, int64_t now_us,
+) noexcept nogil:
+    cdef uint8_t* message = message_payload(worker)
+    message[0] = MESSAGE_GONE
+    store_be32(message + 1, stream_id)
+    store_be32(message + 5, first)
+    store_be32(message + 9, number)
+    store_be32(message + 13, hop_seq)
+    send_message(worker, link_index, TYPE_FEEDBACK, GONE_BYTES, now_us)
+
+
+cdef void send_again(worker_t* worker, int32_t link_index, history_t* entry, int64_t now_us) noexcept nogil:
+    """Answer for a number that carried media: the packet, or GONE; at most once per round trip."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef stream_t* stream = &worker.streams[entry.stream]
+    cdef late_t late
+    if entry.resent_us >= 0 and now_us - entry.resent_us < link.rtt_us - link.rtt_us // 8:
+        link.resend_suppressed += 1
+        return
+    if (
+        not stream.is_used
+        or stream.generation != entry.stream_generation
+        or ring_held(&stream.ring, entry.stream_seq) == NULL
+    ):
+        say_gone(
+            worker, link_index, stream.stream_id if stream.generation == entry.stream_generation else 0,
+            entry.stream_seq, 1, <uint32_t>entry.hop_seq, now_us,
+        )
+        return
+    late.cursor = NOBODY
+    late.cursor_generation = 0
+    late.stream = entry.stream
+    late.stream_generation = entry.stream_generation
+    late.stream_seq = entry.stream_seq
+    late.answers = entry.hop_seq
+    if late_push(&link.late[LATE_AUDIO if entry.is_audio else LATE_VIDEO], &late):
+        entry.resent_us = now_us
+        mark_ready(worker, link_index)
+    else:
+        count(worker, LATE_QUEUE_FULL)
+
+
+cdef bint answer_one(worker_t* worker, int32_t link_index, uint32_t number, int64_t now_us) noexcept nogil:
+    """Answer a request for one hop_seq; True if VOID is the answer."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef int64_t behind = <int32_t>(<uint32_t>link.hop_seq - number)
+    cdef history_t* entry
+    cdef history_t* original
+    if behind < 0 or <uint64_t>behind >= link.hop_seq:
+        return False  # never sent: nothing to say
+    entry = link_recall(link, link.hop_seq - <uint64_t>behind)
+    if entry == NULL:
+        return True
+    if entry.kind == SENT_MEDIA:
+        send_again(worker, link_index, entry, now_us)
+        return False
+    if entry.kind == SENT_REPAIR:
+        # A copy was lost: its own number is void, what it repaired is sent again.
+        original = link_recall(link, entry.repairs)
+        if original != NULL and original.kind == SENT_MEDIA:
+            send_again(worker, link_index, original, now_us)
+    return True
+
+
+cdef void on_request(
+    worker_t* worker, int32_t link_index, const uint8_t* payload, size_t size, int64_t now_us
+) noexcept nogil:
+    cdef uint8_t voids[1 + 8 * MAX_ITEMS]
+    cdef uint32_t void_items = 0
+    cdef uint32_t base, bitmap, bit
+    cdef size_t at = 1
+    while at + 8 <= size:
+        base = load_be32(payload + at)
+        bitmap = load_be32(payload + at + 4)
+        if answer_one(worker, link_index, base, now_us):
+            void_items = put_item(voids, void_items, base)
+        for bit in range(32):
+            if (bitmap >> bit) & 1 and answer_one(worker, link_index, base + 1 + bit, now_us):
+                void_items = put_item(voids, void_items, base + 1 + bit)
+        at += 8
+    if void_items > 0:
+        voids[0] = MESSAGE_VOID
+        memcpy(message_payload(worker), voids, 1 + 8 * void_items)
+        send_message(worker, link_index, TYPE_FEEDBACK, 1 + 8 * void_items, now_us)
+
+
+cdef void close_void(worker_t* worker, int32_t link_index, uint32_t number) noexcept nogil:
+    cdef link_t* link = &worker.links[link_index]
+    cdef hole_t* hole = link_hole(link, link_unwrap(link, number))
+    if hole != NULL:
+        link.voided += 1
+        link.lost += 1
+        link_close_hole(link, hole)
+
+
+cdef void on_void(worker_t* worker, int32_t link_index, const uint8_t* payload, size_t size) noexcept nogil:
+    cdef uint32_t base, bitmap, bit
+    cdef size_t at = 1
+    while at + 8 <= size:
+        base = load_be32(payload + at)
+        bitmap = load_be32(payload + at + 4)
+        close_void(worker, link_index, base)
+        for bit in range(32):
+            if (bitmap >> bit) & 1:
+                close_void(worker, link_index, base + 1 + bit)
+        at += 8
+
+
+cdef void on_gone(worker_t* worker, int32_t link_index, const uint8_t* payload, int64_t now_us) noexcept nogil:
+    """Upstream no longer has these packets: mark them, and tell the nodes that follow this stream."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef stream_t* stream = find_stream(worker, load_be32(payload + 1))
+    cdef uint32_t first = load_be32(payload + 5)
+    cdef uint32_t number = load_be32(payload + 9)
+    cdef uint32_t hop_seq = load_be32(payload + 13)
+    cdef hole_t* hole
+    cdef int32_t cursor
+    cdef uint32_t marked
+    if hop_seq != 0:
+        hole = link_hole(link, link_unwrap(link, hop_seq))
+        if hole != NULL:
+            link.gone += 1
+            link.lost += 1
+            link_close_hole(link, hole)
+    if stream == NULL or stream.upstream != link_index:
+        return
+    marked = ring_mark_gone(&stream.ring, first, number)
+    stream.gone += marked
+    if marked == 0:
+        return
+    cursor = stream.first_cursor
+    while cursor >= 0:
+        if not worker.cursors[cursor].is_viewer:
+            say_gone(worker, worker.cursors[cursor].link, stream.stream_id, first, number, 0, now_us)
+        cursor = worker.cursors[cursor].next_of_stream
+
+
+cdef int receive_feedback(
+    worker_t* worker, int32_t link_index, const uint8_t* payload, size_t size, int64_t now_us
+) noexcept nogil:
+    if size < 1 + 8:
+        return MALFORMED
+    if payload[0] == MESSAGE_REQUEST:
+        on_request(worker, link_index, payload, size, now_us)
+    elif payload[0] == MESSAGE_VOID:
+        on_void(worker, link_index, payload, size)
+    elif payload[0] == MESSAGE_GONE and size >= GONE_BYTES:
+        on_gone(worker, link_index, payload, now_us)
+    else:
+        return MALFORMED
+    return FEEDBACK_TAKEN
+
+
+cdef void on_repair_received(worker_t* worker, int32_t link_index, uint32_t hop_seq) noexcept nogil:
+    """A repair block names the number it answers."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef hole_t* hole = link_hole(link, link_unwrap(link, hop_seq))
+    if hole != NULL:
+        link.repaired += 1
+        link.lost += 1
+        link_close_hole(link, hole)
+
+
+cdef void send_probe(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
+    """Own time, the peer's newest time and how long it lay here: each side measures its round trip."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef uint8_t* message = message_payload(worker)
+    store_be64(message, <uint64_t>now_us)
+    store_be64(message + 8, link.peer_probe_us)
+    store_be32(message + 16, <uint32_t>(now_us - link.peer_probe_at_us) if link.peer_probe_us else 0)
+    send_message(worker, link_index, TYPE_PROBE, PROBE_BYTES, now_us)
+    link.next_probe_us = now_us + worker.probe_interval_us
+
+
+cdef int receive_probe(
+    worker_t* worker, int32_t link_index, const uint8_t* payload, size_t size, int64_t arrival_us, int64_t now_us
+) noexcept nogil:
+    cdef link_t* link = &worker.links[link_index]
+    cdef uint64_t echoed
+    if size < PROBE_BYTES:
+        return MALFORMED
+    echoed = load_be64(payload + 8)
+    if echoed != 0 and echoed <= <uint64_t>arrival_us:
+        link_on_rtt(link, arrival_us - <int64_t>echoed - load_be32(payload + 16))
+    link.peer_probe_us = load_be64(payload)
+    link.peer_probe_at_us = arrival_us
+    return PROBE_TAKEN
+
+
+cdef void on_link_timer(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
+    """A link's deadline has come: requests, probe, liveness; its backlog is drained afterwards."""
+    cdef link_t* link = &worker.links[link_index]
+    if not link.is_used:
+        return
+    if not link.is_viewer and link_send_key(link) != NULL:
+        if link.next_repair_us >= 0 and link.next_repair_us <= now_us:
+            ask_for_holes(worker, link_index, now_us)
+        if link.next_probe_us <= now_us:
+            send_probe(worker, link_index, now_us)
+        if link.is_up and now_us - link.last_received_us > DEAD_PROBES * worker.probe_interval_us:
+            link.is_up = False
+            post_event(worker, EVENT_LINK_DOWN, link_handle(worker, link_index))
+    mark_ready(worker, link_index)

@@ -1,0 +1,75 @@
+# A stream's packets, indexed by stream_seq.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from fastpath.slab cimport slab_t
+
+cdef enum:
+    RING_CLASSES = 7             # 64, 128 .. 4,096 descriptors
+    SMALLEST_RING = 64
+    RETENTION_US = 2000000       # a packet younger than this is worth a larger ring
+
+cdef enum SlotState:
+    SLOT_EMPTY
+    SLOT_HELD
+    SLOT_GONE
+
+cdef enum InsertResult:
+    INSERT_NEW                   # at or beyond the head
+    INSERT_LATE                  # fills a hole behind the head
+    INSERT_DUPLICATE
+    INSERT_TOO_OLD
+    INSERT_JUMP                  # far ahead, unconfirmed
+    INSERT_RESTARTED             # far ahead, confirmed: the ring was emptied and begins here
+
+ctypedef struct slot_t:
+    int64_t arrival_us
+    uint32_t stream_seq
+    uint32_t block
+    uint32_t hop_seq
+    int32_t link
+    uint32_t batch               # serial of the last send batch that used this slot's headroom
+    uint16_t size                # RTP packet, bytes
+    uint16_t delay               # header field at receipt, 0.25 ms
+    uint8_t marks
+    uint8_t flags
+    uint8_t hop_limit
+    uint8_t state
+
+ctypedef struct ring_pool_t:
+    slot_t* slots[RING_CLASSES]
+    uint32_t* free[RING_CLASSES]
+    uint32_t free_count[RING_CLASSES]
+    uint32_t count[RING_CLASSES]
+
+ctypedef struct ring_t:
+    slot_t* slots
+    uint32_t pool_index
+    int32_t size_class
+    uint32_t mask
+    uint32_t base                # first stream_seq this ring was told of
+    uint32_t head                # one after the newest
+    uint32_t tail                # oldest that may still be held
+    uint32_t held
+    uint32_t gop_start           # newest first packet of a key frame
+    bint has_gop
+    bint has_jump
+    uint32_t jump_seq
+    uint64_t key_frames
+    uint64_t grown
+    uint64_t growth_refused
+    uint64_t gop_overwritten     # the newest GoP start had to leave: the GoP is longer than the ring
+
+cdef int ring_pool_open(ring_pool_t* pool, uint32_t streams) noexcept nogil
+cdef void ring_pool_close(ring_pool_t* pool) noexcept nogil
+cdef int ring_open(ring_t* ring, ring_pool_t* pool, int size_class, uint32_t first_seq) noexcept nogil
+cdef void ring_close(ring_t* ring, ring_pool_t* pool, slab_t* slab) noexcept nogil
+cdef int ring_classify(ring_t* ring, uint32_t seq) noexcept nogil
+cdef slot_t* ring_place(
+    ring_t* ring, ring_pool_t* pool, slab_t* slab, uint32_t seq, int64_t now_us
+) noexcept nogil
+cdef void ring_fill(
+    ring_t* ring, slot_t* slot, uint32_t seq, uint32_t block, uint16_t size, uint8_t marks, int64_t arrival_us
+) noexcept nogil
+cdef slot_t* ring_held(const ring_t* ring, uint32_t seq) noexcept nogil
+cdef uint32_t ring_mark_gone(ring_t* ring, uint32_t first, uint32_t count) noexcept nogil
+cdef uint32_t ring_evict_oldest(ring_t* ring, slab_t* slab) noexcept nogil
+cdef bint ring_fast_start(const ring_t* ring, uint32_t* seq) noexcept nogil

@@ -1,0 +1,277 @@
+"""A stream's packets, written once, indexed by the producer's packet number `stream_seq`.
+
+Slots tail .. head-1 may be held; a slot between them that is not held is a hole (lost, late or
+gone). Inserting is idempotent. Descriptor arrays come from pools of seven sizes laid out at start;
+a ring moves up a size when it would lose a packet that is young or belongs to the newest GoP.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+from fastpath.slab cimport NO_BLOCK, slab_give, slab_t
+from rtp.payload.marks cimport MARK_FRAME_END, MARK_FRAME_START, MARK_GOP_START, MARK_KEY
+
+
+cdef int ring_pool_open(ring_pool_t* pool, uint32_t streams) noexcept nogil:
+    """Equal memory for each size: as many smallest rings as streams, a 64th of that of the largest."""
+    cdef int size_class
+    cdef uint32_t i, count
+    for size_class in range(RING_CLASSES):
+        count = streams >> size_class
+        if count < 4:
+            count = 4
+        pool.count[size_class] = count
+        pool.slots[size_class] = <slot_t*>calloc(
+            <size_t>count * (<size_t>SMALLEST_RING << size_class), sizeof(slot_t)
+        )
+        pool.free[size_class] = <uint32_t*>calloc(count, sizeof(uint32_t))
+        if pool.slots[size_class] == NULL or pool.free[size_class] == NULL:
+            return -1
+        for i in range(count):
+            pool.free[size_class][i] = count - 1 - i
+        pool.free_count[size_class] = count
+    return 0
+
+
+cdef void ring_pool_close(ring_pool_t* pool) noexcept nogil:
+    cdef int size_class
+    for size_class in range(RING_CLASSES):
+        free(pool.slots[size_class])
+        free(pool.free[size_class])
+
+
+cdef int pool_take(ring_pool_t* pool, int size_class, ring_t* ring) noexcept nogil:
+    """Give the ring a descriptor array of this size; -1 if none is left."""
+    cdef uint32_t i
+    cdef uint32_t entries = <uint32_t>SMALLEST_RING << size_class
+    if pool.free_count[size_class] == 0:
+        return -1
+    pool.free_count[size_class] -= 1
+    ring.pool_index = pool.free[size_class][pool.free_count[size_class]]
+    ring.slots = pool.slots[size_class] + <size_t>ring.pool_index * entries
+    ring.size_class = size_class
+    ring.mask = entries - 1
+    memset(ring.slots, 0, entries * sizeof(slot_t))
+    for i in range(entries):
+        ring.slots[i].block = NO_BLOCK
+    return 0
+
+
+cdef void pool_give(ring_pool_t* pool, int size_class, uint32_t pool_index) noexcept nogil:
+    pool.free[size_class][pool.free_count[size_class]] = pool_index
+    pool.free_count[size_class] += 1
+
+
+cdef int ring_open(ring_t* ring, ring_pool_t* pool, int size_class, uint32_t first_seq) noexcept nogil:
+    """An empty ring of this size, or of the nearest size that is left; -1 if none is."""
+    cdef int step
+    memset(ring, 0, sizeof(ring_t))
+    ring.base = first_seq
+    ring.head = first_seq
+    ring.tail = first_seq
+    for step in range(RING_CLASSES):
+        if size_class - step >= 0 and pool_take(pool, size_class - step, ring) == 0:
+            return 0
+        if size_class + step < RING_CLASSES and pool_take(pool, size_class + step, ring) == 0:
+            return 0
+    return -1
+
+
+cdef void clear_slot(ring_t* ring, slab_t* slab, slot_t* slot) noexcept nogil:
+    if slot.state == SLOT_HELD:
+        slab_give(slab, slot.block)
+        ring.held -= 1
+    slot.block = NO_BLOCK
+    slot.state = SLOT_EMPTY
+
+
+cdef void ring_close(ring_t* ring, ring_pool_t* pool, slab_t* slab) noexcept nogil:
+    cdef uint32_t i
+    for i in range(ring.mask + 1):
+        clear_slot(ring, slab, &ring.slots[i])
+    pool_give(pool, ring.size_class, ring.pool_index)
+    ring.slots = NULL
+
+
+cdef bint ring_grow(ring_t* ring, ring_pool_t* pool) noexcept nogil:
+    """Move to the next larger size, keeping every slot; False if it is the largest or none is left."""
+    cdef ring_t larger = ring[0]
+    cdef uint32_t seq
+    cdef int size_class = ring.size_class + 1
+    while size_class < RING_CLASSES and pool_take(pool, size_class, &larger) < 0:
+        size_class += 1
+    if size_class >= RING_CLASSES:
+        ring.growth_refused += 1
+        return False
+    seq = ring.tail
+    while seq != ring.head:
+        larger.slots[seq & larger.mask] = ring.slots[seq & ring.mask]
+        seq += 1
+    pool_give(pool, ring.size_class, ring.pool_index)
+    ring[0] = larger
+    ring.grown += 1
+    return True
+
+
+cdef void move_tail(ring_t* ring, slab_t* slab, uint32_t tail) noexcept nogil:
+    """Let go of everything older than `tail` (not beyond the head)."""
+    while ring.tail != tail:
+        clear_slot(ring, slab, &ring.slots[ring.tail & ring.mask])
+        ring.tail += 1
+    if ring.has_gop and <int32_t>(ring.gop_start - tail) < 0:
+        ring.has_gop = False
+        ring.gop_overwritten += 1
+
+
+cdef int ring_classify(ring_t* ring, uint32_t seq) noexcept nogil:
+    """What inserting `seq` would mean. Only the memory of an unconfirmed jump changes."""
+    cdef int32_t ahead = <int32_t>(seq - ring.head)
+    cdef slot_t* slot
+    if ahead >= 0:
+        # The step is bounded by the largest ring, not by this one: a small ring can still grow.
+        if ahead < (SMALLEST_RING << (RING_CLASSES - 1)):
+            ring.has_jump = False
+            return INSERT_NEW
+        # RFC 3550 A.1: a far jump is believed when a second packet agrees with it.
+        if ring.has_jump and <uint32_t>(seq - ring.jump_seq) - 1 < SMALLEST_RING:
+            ring.has_jump = False
+            return INSERT_RESTARTED
+        ring.has_jump = True
+        ring.jump_seq = seq
+        return INSERT_JUMP
+    if <int32_t>(seq - ring.tail) < 0:
+        return INSERT_TOO_OLD
+    slot = &ring.slots[seq & ring.mask]
+    return INSERT_DUPLICATE if slot.state == SLOT_HELD else INSERT_LATE
+
+
+cdef bint worth_growing(const ring_t* ring, uint32_t new_tail, int64_t now_us) noexcept nogil:
+    """Would moving the tail lose a young packet or the newest GoP's start?"""
+    cdef const slot_t* slot = &ring.slots[(new_tail - 1) & ring.mask]
+    if ring.has_gop and <int32_t>(ring.gop_start - new_tail) < 0:
+        return True
+    return slot.state == SLOT_HELD and now_us - slot.arrival_us < RETENTION_US
+
+
+cdef slot_t* ring_place(
+    ring_t* ring, ring_pool_t* pool, slab_t* slab, uint32_t seq, int64_t now_us
+) noexcept nogil:
+    """The empty slot for a `seq` classified NEW, LATE or RESTARTED, with head and tail moved."""
+    cdef uint32_t new_tail
+    cdef int32_t ahead = <int32_t>(seq - ring.head)
+    if ahead < 0:
+        return &ring.slots[seq & ring.mask]
+    if ahead >= (SMALLEST_RING << (RING_CLASSES - 1)):
+        move_tail(ring, slab, ring.head)
+        ring.base = seq
+        ring.head = seq
+        ring.tail = seq
+    while True:
+        new_tail = seq - ring.mask
+        if <int32_t>(new_tail - ring.tail) <= 0:
+            break
+        if <int32_t>(new_tail - ring.head) > 0:
+            new_tail = ring.head
+        if not worth_growing(ring, new_tail, now_us) or not ring_grow(ring, pool):
+            move_tail(ring, slab, new_tail)
+            if new_tail == ring.head and <int32_t>(seq - ring.mask - ring.head) > 0:
+                ring.tail = seq - ring.mask
+                ring.head = ring.tail
+            break
+    while ring.head != seq:
+        ring.slots[ring.head & ring.mask].state = SLOT_EMPTY
+        ring.slots[ring.head & ring.mask].block = NO_BLOCK
+        ring.head += 1
+    ring.head = seq + 1
+    return &ring.slots[seq & ring.mask]
+
+
+cdef void ring_fill(
+    ring_t* ring, slot_t* slot, uint32_t seq, uint32_t block, uint16_t size, uint8_t marks, int64_t arrival_us
+) noexcept nogil:
+    """Put a packet's block into the slot that ring_place gave."""
+    slot.stream_seq = seq
+    slot.block = block
+    slot.size = size
+    slot.marks = marks
+    slot.arrival_us = arrival_us
+    slot.batch = 0
+    slot.state = SLOT_HELD
+    ring.held += 1
+    if marks & MARK_GOP_START:
+        ring.key_frames += 1
+        if not ring.has_gop or <int32_t>(seq - ring.gop_start) > 0:
+            ring.has_gop = True
+            ring.gop_start = seq
+
+
+cdef slot_t* ring_held(const ring_t* ring, uint32_t seq) noexcept nogil:
+    """The slot that holds `seq`, or NULL."""
+    cdef slot_t* slot = &ring.slots[seq & ring.mask]
+    if slot.state == SLOT_HELD and slot.stream_seq == seq:
+        return slot
+    return NULL
+
+
+cdef uint32_t ring_mark_gone(ring_t* ring, uint32_t first, uint32_t count) noexcept nogil:
+    """Note that upstream no longer has these; returns how many of them were holes here."""
+    cdef uint32_t marked = 0
+    cdef uint32_t i
+    cdef slot_t* slot
+    for i in range(count if count <= ring.mask + 1 else ring.mask + 1):
+        if <int32_t>(first + i - ring.tail) >= 0 and <int32_t>(first + i - ring.head) < 0:
+            slot = &ring.slots[(first + i) & ring.mask]
+            if slot.state == SLOT_EMPTY:
+                slot.state = SLOT_GONE
+                marked += 1
+    return marked
+
+
+cdef uint32_t ring_evict_oldest(ring_t* ring, slab_t* slab) noexcept nogil:
+    """Let go of the oldest GoP: up to the next GoP start, else of the older half. Packets freed."""
+    cdef uint32_t before = ring.held
+    cdef uint32_t seq = ring.tail + 1
+    cdef uint32_t half = ring.tail + ((ring.head - ring.tail + 1) >> 1)
+    cdef slot_t* slot
+    while <int32_t>(seq - ring.head) < 0:
+        slot = ring_held(ring, seq)
+        if slot != NULL and slot.marks & MARK_GOP_START:
+            break
+        seq += 1
+    move_tail(ring, slab, seq if <int32_t>(seq - ring.head) < 0 else half)
+    return before - ring.held
+
+
+cdef bint ring_fast_start(const ring_t* ring, uint32_t* seq) noexcept nogil:
+    """First packet of the newest key frame that is complete, or still arriving without a hole.
+
+    If every held key frame has holes (under repair), the newest one whose first packet is held."""
+    cdef uint32_t at = ring.head
+    cdef bint saw_end = False        # an end of the frame being walked
+    cdef bint at_head = True         # no frame end seen yet: the frame is still arriving
+    cdef bint has_hole = False
+    cdef bint is_key = False
+    cdef const slot_t* slot
+    while at != ring.tail:
+        at -= 1
+        slot = &ring.slots[at & ring.mask]
+        if slot.state != SLOT_HELD:
+            has_hole = True
+            continue
+        if slot.marks & MARK_FRAME_END:
+            saw_end = True
+            at_head = False
+            has_hole = False
+            is_key = False
+        if slot.marks & MARK_KEY:
+            is_key = True
+        if slot.marks & MARK_FRAME_START:
+            if is_key and not has_hole and (saw_end or at_head):
+                seq[0] = at
+                return True
+            saw_end = False
+            at_head = False
+            has_hole = False
+            is_key = False
+    seq[0] = ring.gop_start
+    return ring.has_gop

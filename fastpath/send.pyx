@@ -1,0 +1,362 @@
+"""Sending: packets of one link in one batch, in the order of their classes, within its budget.
+
+Order: control and feedback (sent at once), audio repairs and audio, video repairs, video. Within a
+class the cursors take turns by deficit round robin. A node link's header is written into the
+slot's headroom just before the batch leaves, so a slot stands in a batch once and one link is
+sent at a time; a viewer's 12-byte RTP header stands in the batch, before the shared payload.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from fastpath.address cimport sockaddr_storage, socklen_t
+from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_WAITS_FOR_KEY, NOBODY, cursor_peek, cursor_t
+from fastpath.link cimport (
+    LATE_AUDIO, LATE_CLASSES, LATE_VIDEO, SENT_MEDIA, SENT_OTHER, SENT_REPAIR,
+    history_t, late_t, link_charge, link_may_send, link_next_hop_seq, link_remember, link_send_key, link_t,
+)
+from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED
+from fastpath.ring cimport ring_held, slot_t
+from fastpath.siphash cimport siphash_key_t
+from fastpath.slab cimport HEADROOM_BYTES, slab_payload
+from fastpath.verdict cimport SENT_BATCHES, SENT_PACKETS
+from fastpath.wheel cimport wheel_cancel, wheel_set
+from fastpath.wire cimport (
+    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FLAG_REPAIR, FLAG_SEALED, TAG_BYTES,
+    TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, packet_tag, store_be16, store_be32, store_be64, write_header,
+)
+from fastpath.worker cimport (
+    BATCH_BYTES, BATCH_SEGMENTS, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES,
+    count_many, batch_t, post_event, stream_handle, stream_t, worker_t,
+)
+
+cdef enum:
+    TAIL_PROBE_US = 20000        # a probe this long after media exposes a lost tail
+    RTP_FIXED_BYTES = 12
+
+
+cdef void flush_batch(worker_t* worker) noexcept nogil:
+    cdef batch_t* batch = &worker.batch
+    if batch.packets == 0:
+        return
+    worker.transmit(worker, batch)
+    count_many(worker, SENT_PACKETS, <uint64_t>batch.packets)
+    count_many(worker, SENT_BATCHES, 1)
+    batch.packets = 0
+    batch.pieces = 0
+    batch.total_bytes = 0
+    batch.is_closed = False
+    batch.serial += 1
+
+
+cdef void open_place(
+    worker_t* worker, int32_t port, const sockaddr_storage* address, socklen_t address_bytes, uint32_t packet_bytes
+) noexcept nogil:
+    """Make the batch ready to take one more packet of this size to this destination."""
+    cdef batch_t* batch = &worker.batch
+    if batch.packets > 0 and (
+        batch.is_closed
+        or batch.address != address
+        or batch.port != port
+        or packet_bytes > batch.segment_bytes
+        or batch.packets == BATCH_SEGMENTS
+        or batch.total_bytes + packet_bytes > BATCH_BYTES
+        or not worker.use_gso
+    ):
+        flush_batch(worker)
+    if batch.packets == 0:
+        batch.port = port
+        batch.address = address
+        batch.address_bytes = address_bytes
+        batch.segment_bytes = packet_bytes
+    elif packet_bytes < batch.segment_bytes:
+        batch.is_closed = True
+
+
+cdef void add_part(batch_t* batch, void* base, size_t size) noexcept nogil:
+    batch.parts[batch.pieces].iov_base = base
+    batch.parts[batch.pieces].iov_len = size
+    batch.pieces += 1
+    batch.total_bytes += <uint32_t>size
+
+
+cdef void write_tag(
+    uint8_t* payload, size_t header_bytes, const header_t* header, uint64_t hop_seq,
+    uint32_t payload_bytes, const siphash_key_t* key,
+) noexcept nogil:
+    """Put the tag before the payload; the header ends where the tag begins."""
+    cdef uint8_t* start = payload - TAG_BYTES - header_bytes
+    store_be64(
+        payload - TAG_BYTES,
+        packet_tag(
+            start, header_bytes, header.type, header.flags & FLAG_SEALED,
+            <uint32_t>(hop_seq >> 32), payload, payload_bytes, key,
+        ),
+    )
+
+
+cdef uint16_t delay_at_egress(const slot_t* slot, const link_t* link, int64_t now_us) noexcept nogil:
+    """LiveNet 6.1: what it had, plus our processing, plus half the next hop's round trip."""
+    cdef int64_t delay = slot.delay + (now_us - slot.arrival_us + link.rtt_us // 2) // 250
+    if delay > 0xFFFF:
+        return 0xFFFF
+    return <uint16_t>delay
+
+
+cdef void send_to_node(
+    worker_t* worker, int32_t link_index, int32_t stream_index, slot_t* slot, uint64_t answers, int64_t now_us
+) noexcept nogil:
+    cdef link_t* link = &worker.links[link_index]
+    cdef stream_t* stream = &worker.streams[stream_index]
+    cdef batch_t* batch = &worker.batch
+    cdef uint8_t* payload = slab_payload(&worker.slab, slot.block)
+    cdef header_t header
+    cdef uint64_t hop_seq
+    cdef size_t overhead
+    cdef history_t* entry
+    if slot.hop_limit <= 1:
+        return  # the receiver would refuse it
+    if batch.packets > 0 and slot.batch == batch.serial:
+        flush_batch(worker)  # its headroom is in use
+    header.type = TYPE_MEDIA
+    header.flags = slot.flags & FLAG_SEALED
+    overhead = 32
+    if answers != 0:
+        header.flags |= FLAG_REPAIR
+        header.repairs_hop_seq = <uint32_t>answers
+        overhead = 36
+    open_place(worker, link.port, &link.address, link.address_bytes, slot.size + <uint32_t>overhead)
+    hop_seq = link_next_hop_seq(link)
+    header.hop_limit = slot.hop_limit - 1
+    header.traffic_class = CLASS_AUDIO if stream.media == MEDIA_AUDIO else CLASS_VIDEO
+    header.marks = slot.marks
+    header.epoch = 0
+    header.delay = delay_at_egress(slot, link, now_us)
+    header.stream_id = stream.stream_id
+    header.stream_seq = slot.stream_seq
+    header.hop_seq = <uint32_t>hop_seq
+    header.send_ts = <uint32_t>now_us
+    write_header(payload, &header)
+    write_tag(payload, overhead - TAG_BYTES, &header, hop_seq, slot.size, link_send_key(link))
+    add_part(batch, payload - overhead, slot.size + overhead)
+    batch.packets += 1
+    slot.batch = batch.serial
+    entry = link_remember(link, hop_seq, SENT_REPAIR if answers != 0 else SENT_MEDIA, now_us)
+    entry.repairs = answers
+    entry.stream = stream_index
+    entry.stream_generation = stream.generation
+    entry.stream_seq = slot.stream_seq
+    entry.is_audio = stream.media == MEDIA_AUDIO
+    link_charge(link, slot.size + <uint32_t>overhead)
+    link.last_sent_us = now_us
+    if link.next_probe_us > now_us + TAIL_PROBE_US:
+        link.next_probe_us = now_us + TAIL_PROBE_US
+
+
+cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot) noexcept nogil:
+    cdef batch_t* batch = &worker.batch
+    cdef uint8_t* payload = slab_payload(&worker.slab, slot.block)
+    cdef uint8_t* header
+    open_place(worker, cursor.port, &cursor.address, cursor.address_bytes, slot.size)
+    header = &batch.rtp_headers[batch.packets][0]
+    memcpy(header, payload, RTP_FIXED_BYTES)
+    header[1] = (header[1] & 0x80) | cursor.payload_type
+    store_be16(header + 2, <uint16_t>(slot.stream_seq + cursor.sequence_offset))
+    store_be32(header + 8, cursor.ssrc)
+    add_part(batch, header, RTP_FIXED_BYTES)
+    if slot.size > RTP_FIXED_BYTES:
+        add_part(batch, payload + RTP_FIXED_BYTES, slot.size - RTP_FIXED_BYTES)
+    batch.packets += 1
+    link_charge(&worker.links[cursor.link], slot.size)
+
+
+cdef void send_for_cursor(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
+    if cursor.is_viewer:
+        send_to_viewer(worker, cursor, slot)
+    else:
+        send_to_node(worker, cursor.link, cursor.stream, slot, 0, now_us)
+    cursor.packets += 1
+    cursor.bytes += slot.size
+
+
+cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, int64_t now_us) noexcept nogil:
+    """A packet out of order: an answer to a request, or one recovered behind a cursor."""
+    cdef stream_t* stream = &worker.streams[late.stream]
+    cdef cursor_t* cursor
+    cdef slot_t* slot
+    if not stream.is_used or stream.generation != late.stream_generation:
+        return
+    slot = ring_held(&stream.ring, late.stream_seq)
+    if slot == NULL:
+        return
+    if late.cursor == NOBODY:
+        worker.links[link_index].resent += 1
+        send_to_node(worker, link_index, late.stream, slot, late.answers, now_us)
+        return
+    cursor = &worker.cursors[late.cursor]
+    if cursor.generation == late.cursor_generation and cursor.state == CURSOR_ACTIVE:
+        cursor.late_packets += 1
+        send_for_cursor(worker, cursor, slot, now_us)
+
+
+cdef void queue_cursor(worker_t* worker, int32_t index) noexcept nogil:
+    """Put the cursor at the end of its class's turn on its link."""
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef link_t* link = &worker.links[cursor.link]
+    cdef int which = LATE_AUDIO if worker.streams[cursor.stream].media == MEDIA_AUDIO else LATE_VIDEO
+    if cursor.is_queued:
+        return
+    cursor.is_queued = True
+    cursor.next_queued = NOBODY
+    cursor.previous_queued = link.queues[which].last
+    if cursor.previous_queued >= 0:
+        worker.cursors[cursor.previous_queued].next_queued = index
+    else:
+        link.queues[which].first = index
+    link.queues[which].last = index
+
+
+cdef void unqueue_cursor(worker_t* worker, int32_t index) noexcept nogil:
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef link_t* link = &worker.links[cursor.link]
+    cdef int which = LATE_AUDIO if worker.streams[cursor.stream].media == MEDIA_AUDIO else LATE_VIDEO
+    if not cursor.is_queued:
+        return
+    cursor.is_queued = False
+    if cursor.previous_queued >= 0:
+        worker.cursors[cursor.previous_queued].next_queued = cursor.next_queued
+    else:
+        link.queues[which].first = cursor.next_queued
+    if cursor.next_queued >= 0:
+        worker.cursors[cursor.next_queued].previous_queued = cursor.previous_queued
+    else:
+        link.queues[which].last = cursor.previous_queued
+
+
+cdef bint drain_cursor(worker_t* worker, int32_t index, int64_t now_us) noexcept nogil:
+    """One turn of a cursor; False if the link's budget ended it."""
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef stream_t* stream = &worker.streams[cursor.stream]
+    cdef link_t* link = &worker.links[cursor.link]
+    cdef bint is_video = stream.media == MEDIA_VIDEO
+    cdef bint was_active = cursor.state == CURSOR_ACTIVE
+    cdef slot_t* slot
+    cursor.deficit_bytes += QUANTUM_BYTES
+    while True:
+        slot = cursor_peek(cursor, &stream.ring, is_video)
+        if slot == NULL:
+            if was_active and cursor.state == CURSOR_WAITS_FOR_KEY:
+                post_event(worker, EVENT_KEY_FRAME_WANTED, stream_handle(worker, cursor.stream))
+            unqueue_cursor(worker, index)
+            cursor.deficit_bytes = 0
+            return True
+        if cursor.deficit_bytes < slot.size:
+            unqueue_cursor(worker, index)
+            queue_cursor(worker, index)
+            return True
+        if not link_may_send(link, now_us):
+            return False
+        cursor.deficit_bytes -= slot.size
+        cursor.next += 1
+        send_for_cursor(worker, cursor, slot, now_us)
+
+
+cdef bint drain_class(worker_t* worker, int32_t link_index, int which, int64_t now_us) noexcept nogil:
+    cdef link_t* link = &worker.links[link_index]
+    cdef late_t late
+    while link.late[which].read != link.late[which].written:
+        if not link_may_send(link, now_us):
+            return False
+        late = link.late[which].entries[link.late[which].read & link.late[which].mask]
+        link.late[which].read += 1
+        send_late(worker, link_index, &late, now_us)
+    while link.queues[which].first >= 0:
+        if not drain_cursor(worker, link.queues[which].first, now_us):
+            return False
+    return True
+
+
+cdef void drain_link(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
+    """Send what the budget allows, highest class first, and set the link's timer."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef int which
+    link.is_ready = False
+    if not link.is_used:
+        return
+    if link.is_viewer or link_send_key(link) != NULL:
+        for which in range(LATE_CLASSES):
+            if not drain_class(worker, link_index, which, now_us):
+                break
+        flush_batch(worker)
+    arm_link(worker, link_index, now_us)
+
+
+cdef bint is_backlogged(const link_t* link) noexcept nogil:
+    cdef int which
+    for which in range(LATE_CLASSES):
+        if link.queues[which].first >= 0 or link.late[which].read != link.late[which].written:
+            return True
+    return False
+
+
+cdef void arm_link(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
+    """The earliest of: budget for the backlog, next probe, next repair request. Idle viewers: none."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef int64_t due_us = -1
+    if link_send_key(link) != NULL:
+        due_us = link.next_probe_us
+        if link.next_repair_us >= 0 and link.next_repair_us < due_us:
+            due_us = link.next_repair_us
+    if (link.is_viewer or due_us >= 0) and is_backlogged(link):
+        if due_us < 0 or link.free_at_ns // 1000 < due_us:
+            due_us = link.free_at_ns // 1000
+            if due_us <= now_us:
+                due_us = now_us + 1
+    if due_us >= 0:
+        wheel_set(&worker.wheel, link_index, due_us)
+    else:
+        wheel_cancel(&worker.wheel, link_index)
+
+
+cdef uint8_t* message_payload(worker_t* worker) noexcept nogil:
+    """Where the payload of the next send_message is written: up to 1,400 bytes."""
+    return worker.scratch + HEADROOM_BYTES
+
+
+cdef bint send_message(
+    worker_t* worker, int32_t link_index, uint8_t packet_type, uint32_t payload_bytes, int64_t now_us
+) noexcept nogil:
+    """Send a packet that belongs to no stream, at once and ahead of media. False without keys."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef uint8_t* payload = message_payload(worker)
+    cdef const siphash_key_t* key = link_send_key(link)
+    cdef header_t header
+    cdef uint64_t hop_seq = 0
+    if packet_type == TYPE_HELLO:
+        key = &link.hello_key
+    elif key == NULL:
+        return False
+    else:
+        hop_seq = link_next_hop_seq(link)
+        link_remember(link, hop_seq, SENT_OTHER, now_us)
+    flush_batch(worker)
+    header.type = packet_type
+    header.flags = 0
+    header.hop_limit = 1
+    header.traffic_class = CLASS_PROBE if packet_type == TYPE_PROBE else CLASS_CONTROL
+    header.marks = 0
+    header.epoch = 0
+    header.delay = 0
+    header.stream_id = 0
+    header.stream_seq = 0
+    header.hop_seq = <uint32_t>hop_seq
+    header.send_ts = <uint32_t>now_us
+    header.repairs_hop_seq = 0
+    write_header(payload, &header)
+    write_tag(payload, 24, &header, hop_seq, payload_bytes, key)
+    open_place(worker, link.port, &link.address, link.address_bytes, payload_bytes + 32)
+    add_part(&worker.batch, payload - 32, payload_bytes + 32)
+    worker.batch.packets = 1
+    flush_batch(worker)
+    link_charge(link, payload_bytes + 32)
+    link.last_sent_us = now_us
+    return True

@@ -1,0 +1,326 @@
+"""recvmmsg with UDP_GRO, sendmsg with UDP_SEGMENT, epoll: how a worker meets the kernel.
+
+Each feature the kernel lacks is switched off once, with an event that names it; the engine then
+works without. Kernel receive times are of the realtime clock, one per coalesced buffer; they are
+turned into an age at receipt, so that a step of that clock cannot reach the engine's own.
+"""
+
+from libc.errno cimport EAGAIN, EINVAL, EIO, ENOBUFS, ENOPROTOOPT, EOPNOTSUPP, errno
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+from fastpath.address cimport address_from_sockaddr, sockaddr_storage, socklen_t
+from fastpath.mailbox cimport EVENT_FALLBACK, mailbox_clear_bell, mailbox_post, message_t
+from fastpath.receive cimport receive_datagram
+from fastpath.verdict cimport RECEIVE_BATCHES, RECEIVE_TRUNCATED, SEND_REFUSED, SEND_WOULD_BLOCK
+from fastpath.worker cimport (
+    PORT_OVERLAY, count_many, batch_t, count, datagram_t, iovec, new_event, port_t, worker_t,
+)
+
+cdef extern from *:
+    """
+    #define _GNU_SOURCE
+    #include <sys/socket.h>
+    #include <sys/epoll.h>
+    #include <netinet/in.h>
+    #include <netinet/udp.h>
+    #include <time.h>
+    #include <string.h>
+    #ifndef UDP_SEGMENT
+    #define UDP_SEGMENT 103
+    #endif
+    #ifndef UDP_GRO
+    #define UDP_GRO 104
+    #endif
+    #ifndef SOL_UDP
+    #define SOL_UDP 17
+    #endif
+    """
+
+cdef extern from "<time.h>" nogil:
+    cdef struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int, timespec*)
+    int CLOCK_MONOTONIC, CLOCK_REALTIME
+
+cdef extern from "<sys/socket.h>" nogil:
+    cdef struct msghdr:
+        void* msg_name
+        socklen_t msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+    cdef struct mmsghdr:
+        msghdr msg_hdr
+        unsigned int msg_len
+    cdef struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
+    cmsghdr* CMSG_FIRSTHDR(msghdr*)
+    cmsghdr* CMSG_NXTHDR(msghdr*, cmsghdr*)
+    unsigned char* CMSG_DATA(cmsghdr*)
+    size_t CMSG_SPACE(size_t)
+    size_t CMSG_LEN(size_t)
+    int recvmmsg(int, mmsghdr*, unsigned int, int, timespec*)
+    ssize_t sendmsg(int, const msghdr*, int)
+    int setsockopt(int, int, int, const void*, socklen_t)
+    int MSG_DONTWAIT, MSG_TRUNC, SOL_SOCKET, SO_TIMESTAMPNS, SCM_TIMESTAMPNS
+    int SOL_UDP, UDP_SEGMENT, UDP_GRO
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        uint32_t u32
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int)
+    int epoll_ctl(int, int, int, epoll_event*)
+    int epoll_pwait2(int, epoll_event*, int, const timespec*, const void*)
+    int EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int)
+
+cdef enum:
+    RECEIVE_DATAGRAMS = 32       # buffers a call; with GRO each may hold 64 packets
+    RECEIVE_BYTES = 65536
+    CONTROL_BYTES = 128
+    READY_EVENTS = 64
+    COMMAND_BELL = 0xFFFFFFFF
+
+cdef struct socket_io_t:
+    mmsghdr messages[RECEIVE_DATAGRAMS]
+    iovec vectors[RECEIVE_DATAGRAMS]
+    sockaddr_storage sources[RECEIVE_DATAGRAMS]
+    uint8_t controls[RECEIVE_DATAGRAMS][CONTROL_BYTES]
+    uint8_t* buffers
+    epoll_event ready[READY_EVENTS]
+
+
+cdef int64_t monotonic_us() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000
+
+
+cdef int64_t realtime_us() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_REALTIME, &now)
+    return <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000
+
+
+cdef void fall_back(worker_t* worker, uint8_t feature) noexcept nogil:
+    """Say it once."""
+    cdef message_t* event
+    if worker.fallbacks & feature:
+        return
+    worker.fallbacks |= feature
+    event = new_event(worker, EVENT_FALLBACK)
+    if event != NULL:
+        event.kind_of = feature
+        event.number = errno
+        mailbox_post(&worker.events)
+
+
+cdef int socket_io_open(worker_t* worker) noexcept nogil:
+    cdef socket_io_t* io = <socket_io_t*>calloc(1, sizeof(socket_io_t))
+    cdef epoll_event event
+    worker.transmit_context = io
+    if io == NULL:
+        return -1
+    io.buffers = <uint8_t*>calloc(RECEIVE_DATAGRAMS, RECEIVE_BYTES)
+    worker.epoll = epoll_create1(EPOLL_CLOEXEC)
+    if io.buffers == NULL or worker.epoll < 0:
+        return -1
+    event.events = EPOLLIN
+    event.data.u32 = <uint32_t>COMMAND_BELL
+    worker.transmit = socket_io_transmit
+    return epoll_ctl(worker.epoll, EPOLL_CTL_ADD, worker.commands.eventfd, &event)
+
+
+cdef void socket_io_close(worker_t* worker) noexcept nogil:
+    cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
+    if io != NULL:
+        free(io.buffers)
+        free(io)
+        worker.transmit_context = NULL
+    if worker.epoll >= 0:
+        close(worker.epoll)
+        worker.epoll = -1
+
+
+cdef void socket_io_add_port(worker_t* worker, int32_t index) noexcept nogil:
+    cdef port_t* port = &worker.ports[index]
+    cdef epoll_event event
+    cdef int on = 1
+    if worker.use_gro and setsockopt(port.fd, SOL_UDP, UDP_GRO, &on, sizeof(on)) < 0:
+        worker.use_gro = False
+        fall_back(worker, FALLBACK_GRO)
+    if setsockopt(port.fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0:
+        fall_back(worker, FALLBACK_TIMESTAMPS)
+    event.events = EPOLLIN
+    event.data.u32 = <uint32_t>index
+    epoll_ctl(worker.epoll, EPOLL_CTL_ADD, port.fd, &event)
+
+
+cdef void socket_io_remove_port(worker_t* worker, int32_t index) noexcept nogil:
+    cdef port_t* port = &worker.ports[index]
+    if port.fd >= 0:
+        epoll_ctl(worker.epoll, EPOLL_CTL_DEL, port.fd, NULL)
+        close(port.fd)
+        port.fd = -1
+
+
+cdef int socket_io_wait(worker_t* worker, int64_t timeout_us) noexcept nogil:
+    """Sleep until something is ready or the time is over (negative: for ever). How many are ready."""
+    cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
+    cdef timespec limit
+    limit.tv_sec = timeout_us // 1000000
+    limit.tv_nsec = (timeout_us % 1000000) * 1000
+    return epoll_pwait2(worker.epoll, io.ready, READY_EVENTS, NULL if timeout_us < 0 else &limit, NULL)
+
+
+cdef void read_controls(msghdr* message, uint32_t* segment_bytes, int64_t* stamp_us) noexcept nogil:
+    """GRO's segment size and the kernel's receive time, where given."""
+    cdef cmsghdr* control = CMSG_FIRSTHDR(message)
+    cdef timespec stamp
+    cdef int size
+    while control != NULL:
+        if control.cmsg_level == SOL_UDP and control.cmsg_type == UDP_GRO:
+            memcpy(&size, CMSG_DATA(control), sizeof(int))
+            segment_bytes[0] = <uint32_t>size
+        elif control.cmsg_level == SOL_SOCKET and control.cmsg_type == SCM_TIMESTAMPNS:
+            memcpy(&stamp, CMSG_DATA(control), sizeof(timespec))
+            stamp_us[0] = <int64_t>stamp.tv_sec * 1000000 + stamp.tv_nsec // 1000
+        control = CMSG_NXTHDR(message, control)
+
+
+cdef void take_segments(
+    worker_t* worker, const uint8_t* data, uint32_t total, uint32_t segment_bytes, datagram_t* datagram, int64_t now_us
+) noexcept nogil:
+    cdef uint32_t at = 0
+    if segment_bytes == 0:
+        segment_bytes = total
+    while at < total:
+        datagram.data = data + at
+        datagram.size = segment_bytes if total - at > segment_bytes else total - at
+        receive_datagram(worker, datagram, now_us)
+        at += segment_bytes
+
+
+cdef int receive_batch(worker_t* worker, int32_t port) noexcept nogil:
+    """One recvmmsg of what has already arrived; how many buffers it filled."""
+    cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
+    cdef msghdr* message
+    cdef datagram_t datagram
+    cdef int i, got
+    cdef int64_t now_us, offset_us, stamp_us, age_us
+    cdef uint32_t segment_bytes
+    for i in range(RECEIVE_DATAGRAMS):
+        message = &io.messages[i].msg_hdr
+        io.vectors[i].iov_base = io.buffers + <size_t>i * RECEIVE_BYTES
+        io.vectors[i].iov_len = RECEIVE_BYTES
+        message.msg_name = &io.sources[i]
+        message.msg_namelen = sizeof(sockaddr_storage)
+        message.msg_iov = &io.vectors[i]
+        message.msg_iovlen = 1
+        message.msg_control = &io.controls[i][0]
+        message.msg_controllen = CONTROL_BYTES
+        message.msg_flags = 0
+    got = recvmmsg(worker.ports[port].fd, io.messages, RECEIVE_DATAGRAMS, MSG_DONTWAIT, NULL)
+    if got <= 0:
+        return 0
+    count(worker, RECEIVE_BATCHES)
+    now_us = monotonic_us()
+    offset_us = realtime_us()
+    datagram.port = port
+    for i in range(got):
+        message = &io.messages[i].msg_hdr
+        if message.msg_flags & MSG_TRUNC:
+            count(worker, RECEIVE_TRUNCATED)
+            continue
+        segment_bytes = 0
+        stamp_us = offset_us
+        read_controls(message, &segment_bytes, &stamp_us)
+        age_us = offset_us - stamp_us
+        # An age that no queue explains comes from a step of the realtime clock.
+        if age_us < 0 or age_us > 1000000:
+            age_us = 0
+        datagram.arrival_us = now_us - age_us
+        address_from_sockaddr(&io.sources[i], &datagram.source)
+        take_segments(
+            worker, io.buffers + <size_t>i * RECEIVE_BYTES, io.messages[i].msg_len, segment_bytes, &datagram, now_us
+        )
+    return got
+
+
+cdef void socket_io_receive(worker_t* worker, int ready) noexcept nogil:
+    """One batch from each ready port: no port waits for another's backlog."""
+    cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
+    cdef int i
+    for i in range(ready):
+        if io.ready[i].data.u32 == <uint32_t>COMMAND_BELL:
+            mailbox_clear_bell(&worker.commands)
+        elif worker.ports[io.ready[i].data.u32].fd >= 0:
+            receive_batch(worker, <int32_t>io.ready[i].data.u32)
+
+
+cdef void send_one_by_one(worker_t* worker, const batch_t* batch, msghdr* message) noexcept nogil:
+    """Without UDP_SEGMENT: each packet of the batch in a call of its own."""
+    cdef int32_t first = 0
+    cdef int32_t last
+    cdef size_t size
+    message.msg_control = NULL
+    message.msg_controllen = 0
+    while first < batch.pieces:
+        last = first
+        size = 0
+        while last < batch.pieces and size < batch.segment_bytes:
+            size += batch.parts[last].iov_len
+            last += 1
+        message.msg_iov = <iovec*>&batch.parts[first]
+        message.msg_iovlen = <size_t>(last - first)
+        if sendmsg(worker.ports[batch.port].fd, message, MSG_DONTWAIT) < 0:
+            count(worker, SEND_WOULD_BLOCK if errno == EAGAIN or errno == ENOBUFS else SEND_REFUSED)
+        first = last
+
+
+cdef void socket_io_transmit(worker_t* worker, const batch_t* batch) noexcept nogil:
+    cdef msghdr message
+    cdef uint8_t control[64]
+    cdef cmsghdr* header
+    cdef uint16_t segment_bytes = <uint16_t>batch.segment_bytes
+    cdef int failure
+    if worker.ports[batch.port].fd < 0:
+        return
+    memset(&message, 0, sizeof(message))
+    message.msg_name = <void*>batch.address
+    message.msg_namelen = batch.address_bytes
+    message.msg_iov = <iovec*>&batch.parts[0]
+    message.msg_iovlen = <size_t>batch.pieces
+    if batch.packets > 1:
+        memset(control, 0, sizeof(control))
+        message.msg_control = control
+        message.msg_controllen = CMSG_SPACE(sizeof(uint16_t))
+        header = CMSG_FIRSTHDR(&message)
+        header.cmsg_level = SOL_UDP
+        header.cmsg_type = UDP_SEGMENT
+        header.cmsg_len = CMSG_LEN(sizeof(uint16_t))
+        memcpy(CMSG_DATA(header), &segment_bytes, sizeof(uint16_t))
+    if sendmsg(worker.ports[batch.port].fd, &message, MSG_DONTWAIT) >= 0:
+        return
+    failure = errno
+    if failure == EAGAIN or failure == ENOBUFS:
+        count_many(worker, SEND_WOULD_BLOCK, <uint64_t>batch.packets)
+    elif batch.packets > 1 and (
+        failure == EINVAL or failure == EIO or failure == ENOPROTOOPT or failure == EOPNOTSUPP
+    ):
+        worker.use_gso = False
+        fall_back(worker, FALLBACK_GSO)
+        send_one_by_one(worker, batch, &message)
+    else:
+        count_many(worker, SEND_REFUSED, <uint64_t>batch.packets)

@@ -1,0 +1,1 @@
+"""Names of the engine's counters (the enum is in verdict.pxd)."""

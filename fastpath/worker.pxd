@@ -1,0 +1,184 @@
+# A worker's memory: everything one native thread owns.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from fastpath.address cimport address_t, sockaddr_storage, socklen_t
+from fastpath.cursor cimport cursor_t
+from fastpath.link cimport link_t
+from fastpath.mailbox cimport mailbox_t, message_t
+from fastpath.ring cimport ring_pool_t, ring_t, slot_t
+from fastpath.siphash cimport siphash_key_t
+from fastpath.slab cimport slab_t
+from fastpath.verdict cimport VERDICT_COUNT
+from fastpath.wheel cimport wheel_t
+
+cdef extern from "<sys/uio.h>" nogil:
+    cdef struct iovec:
+        void* iov_base
+        size_t iov_len
+
+cdef enum:
+    EARLY_PACKETS = 1024         # media that came before its stream was known
+    EARLY_AGE_US = 1000000
+    BATCH_SEGMENTS = 64          # kernel's limit of UDP_SEGMENT
+    BATCH_PARTS = 128            # a viewer packet has two
+    BATCH_BYTES = 65000          # and of one datagram, with room for headers
+    QUANTUM_BYTES = 16384        # deficit round robin: long enough for a batch of 13 large packets
+
+cdef enum PortState:
+    PORT_CLOSED
+    PORT_OPEN
+
+cdef enum:                       # values of fastpath.engine.PortKind, Media and Codec
+    PORT_OVERLAY = 0
+    PORT_INGEST = 1
+    PORT_VIEWER = 2
+    MEDIA_AUDIO = 1
+    MEDIA_VIDEO = 2
+    CODEC_OPUS = 1
+    CODEC_H264 = 2
+
+ctypedef struct ingest_t:
+    int32_t stream               # NOBODY: unassigned
+    uint8_t codec
+    uint8_t payload_type
+    bint is_locked
+    uint32_t ssrc
+    uint32_t other_ssrc          # a newcomer, believed after its second packet
+    int64_t last_us
+    uint64_t highest             # extended RTP sequence number, starting at 2^16
+    uint64_t offset              # stream_seq = extended number + offset - padding before it
+    uint64_t padding[16]         # extended numbers of the newest padding-only packets
+    uint32_t padding_count
+    uint32_t last_timestamp
+    uint32_t key_timestamp       # of the newest access unit with key content
+    bint has_key
+    uint16_t jump_number
+    bint has_jump
+
+ctypedef struct port_t:
+    uint32_t generation
+    uint8_t state
+    uint8_t kind
+    int32_t fd
+    bint has_gro
+    ingest_t ingest
+
+ctypedef struct stream_t:
+    uint32_t generation
+    bint is_used
+    bint is_dirty                # got packets in this turn
+    uint8_t media
+    bint has_started
+    uint32_t stream_id
+    int32_t upstream             # link, or NOBODY for an ingest
+    ring_t ring
+    int32_t first_cursor
+    int32_t subscribers
+    int32_t next_in_bucket
+    int64_t last_packet_us
+    int64_t delay_us             # smoothed
+    uint64_t packets
+    uint64_t bytes
+    uint64_t duplicates
+    uint64_t late
+    uint64_t too_old
+    uint64_t gone
+    uint64_t restarts
+    uint64_t wanted_key
+
+ctypedef struct early_t:
+    uint32_t block
+    uint32_t stream_id
+    uint32_t stream_seq
+    uint32_t hop_seq
+    int32_t link
+    uint16_t size
+    uint16_t delay
+    uint8_t marks
+    uint8_t flags
+    uint8_t hop_limit
+    int64_t arrival_us
+
+ctypedef struct batch_t:         # packets to one destination that leave in one system call
+    int32_t port
+    const sockaddr_storage* address
+    socklen_t address_bytes
+    int32_t packets
+    int32_t pieces
+    uint32_t segment_bytes
+    uint32_t total_bytes
+    uint32_t serial
+    bint is_closed               # a shorter segment ends it
+    iovec parts[BATCH_PARTS]
+    uint8_t rtp_headers[BATCH_SEGMENTS][12]
+
+cdef struct worker_t
+ctypedef void (*transmit_t)(worker_t* worker, const batch_t* batch) noexcept nogil
+
+cdef struct worker_t:
+    # tables
+    port_t* ports
+    link_t* links
+    stream_t* streams
+    cursor_t* cursors
+    early_t* early
+    int32_t port_count
+    int32_t link_count
+    int32_t stream_count
+    int32_t cursor_count
+    uint32_t early_written
+    uint32_t early_read
+    int32_t* stream_buckets      # stream_id -> stream
+    uint32_t stream_bucket_mask
+    int32_t* peer_table          # address -> node link, open addressing
+    uint32_t peer_mask
+    slab_t slab
+    ring_pool_t rings
+    wheel_t wheel
+    int32_t* ready_links         # to be drained in this turn
+    int32_t ready_count
+    int32_t* dirty_streams
+    int32_t dirty_count
+    batch_t batch
+    uint8_t scratch[2048]        # a control packet in the making
+    # boxes
+    mailbox_t commands
+    mailbox_t events
+    # settings
+    bint repair
+    int64_t repair_scan_us
+    bint repair_early
+    int64_t reorder_us
+    int64_t repair_give_up_us
+    int64_t probe_interval_us
+    bint use_gro
+    bint use_gso
+    # sending
+    transmit_t transmit
+    void* transmit_context
+    int32_t epoll
+    int32_t stop
+    bint is_running
+    uint8_t fallbacks            # bits: 1 gro, 2 gso, 4 timestamps
+    uint64_t counters[VERDICT_COUNT]
+
+ctypedef struct datagram_t:      # borrowed for one call
+    const uint8_t* data
+    uint32_t size
+    int32_t port
+    address_t source
+    int64_t arrival_us
+
+cdef stream_t* find_stream(worker_t* worker, uint32_t stream_id) noexcept nogil
+cdef void index_stream(worker_t* worker, int32_t stream) noexcept nogil
+cdef void unindex_stream(worker_t* worker, int32_t stream) noexcept nogil
+cdef int32_t find_peer(const worker_t* worker, const address_t* address, int32_t port) noexcept nogil
+cdef void rebuild_peers(worker_t* worker) noexcept nogil
+cdef message_t* new_event(worker_t* worker, uint32_t kind) noexcept nogil
+cdef void post_event(worker_t* worker, uint32_t kind, int64_t handle) noexcept nogil
+cdef void count(worker_t* worker, int verdict) noexcept nogil
+cdef void count_many(worker_t* worker, int verdict, uint64_t number) noexcept nogil
+cdef void mark_ready(worker_t* worker, int32_t link) noexcept nogil
+cdef void mark_dirty(worker_t* worker, int32_t stream) noexcept nogil
+cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogil
+cdef int64_t stream_handle(const worker_t* worker, int32_t stream) noexcept nogil
+cdef int64_t link_handle(const worker_t* worker, int32_t link) noexcept nogil

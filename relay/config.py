@@ -1,0 +1,266 @@
+"""What a node is told at start: frozen models, one per part; `config_file.load` reads them.
+
+Unknown keys are errors, and all problems are reported at once: what is malformed by itself, and
+what contradicts itself (`config_checks`) among the parts that are well formed.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from relay.address import Address, format_address, parse_address
+from relay.config_checks import Parts, cross_check, describe
+from relay.errors import ConfigError
+
+T = TypeVar("T")
+
+SECRET_BYTES = 32  # chosen: as long as the HMAC-SHA256 key that it becomes (RFC 5869 2.2)
+MAX_NODE_NAME = 32  # chosen, with the next three, so that every control message fits 1,400 bytes
+MAX_STREAM_NAME = 64
+MAX_FMTP = 400  # room for the parameter sets of H.264 (RFC 6184 8.1) in base64
+MAX_PATH_NODES = 8  # the hop limit of Stream-FIB legs
+
+
+def _canonical_address(text: str) -> str:
+    return format_address(parse_address(text))
+
+
+def _reachable_address(text: str) -> str:
+    host, port = parse_address(text)
+    if port == 0:
+        raise ValueError("a port that others send to cannot be 0")
+    if host in ("0.0.0.0", "::"):
+        raise ValueError("others cannot send to a wildcard address")
+    return format_address((host, port))
+
+
+def _secret_hex(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]*", text) or len(text) != 2 * SECRET_BYTES:
+        raise ValueError(
+            f"must be {2 * SECRET_BYTES} hex digits ({SECRET_BYTES} bytes); "
+            "make one with: openssl rand -hex 32"
+        )
+    return text.lower()
+
+
+AddressText = Annotated[str, AfterValidator(_canonical_address)]
+ReachableAddress = Annotated[str, AfterValidator(_reachable_address)]
+SecretText = Annotated[str, AfterValidator(_secret_hex)]
+NodeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=MAX_NODE_NAME)]
+StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=MAX_STREAM_NAME)]
+StreamPattern = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9._-]+)$", max_length=MAX_STREAM_NAME)]
+NodeId = Annotated[int, Field(ge=1, le=65535)]
+RateBps = Annotated[int, Field(ge=100_000, le=100_000_000_000)]
+
+
+class Model(BaseModel):
+    """Frozen, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Admin(Model):
+    """The HTTP side: health, metrics, status, viewers."""
+
+    listen: AddressText = "127.0.0.1:8080"
+    """Chosen: loopback, because whoever reaches it may add viewers. Port 0 draws one."""
+    viewer_wait_s: float = Field(default=5.0, gt=0, le=60)
+    """How long a POST waits for its stream. Chosen: above the 4.5 s after which asking gives up."""
+
+
+class Log(Model):
+    """Where events go is standard error; this is how they look."""
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Viewers(Model):
+    """The plain-RTP edge."""
+
+    listen: AddressText = "0.0.0.0:0"
+    """The socket all viewers are served from; its address is the source they see. Port 0 draws one:
+    nothing is expected there but reports."""
+    rate_bps: RateBps = 20_000_000
+    """Pacing of one viewer. Chosen: a 4K stream, and a fast start at several times a 1080p one."""
+    expiry_s: float = Field(default=15.0, ge=1, le=3600)
+    """A viewer not refreshed for so long is removed; three refreshes of the test player."""
+
+
+class Neighbour(Model):
+    """A node that this one has a link with."""
+
+    name: NodeName
+    node_id: NodeId
+    address: ReachableAddress
+    """Where its overlay socket is reached."""
+    secret: SecretText | None = Field(default=None, repr=False)
+    """The adjacency secret, the same on both sides: 32 bytes in hex."""
+    secret_file: Path | None = None
+    """Or a file that holds it, relative to the configuration file."""
+    rate_bps: RateBps = 100_000_000
+    """Pacing of the link. Chosen: what the smallest hosts' uplinks carry, ten 1080p streams; set it
+    to the path's capacity, since nothing measures that yet."""
+
+    @cached_property
+    def endpoint(self) -> Address:
+        """`address` as the engine takes it."""
+        return parse_address(self.address)
+
+    @cached_property
+    def secret_bytes(self) -> bytes:
+        """The secret; `load` has replaced `secret_file` by its content."""
+        assert self.secret is not None
+        return bytes.fromhex(self.secret)
+
+
+class Track(Model):
+    """One track of an ingest: what the encoder sends, and where to."""
+
+    kind: Literal["video", "audio"]
+    codec: Literal["H264", "opus"]
+    listen: AddressText
+    """UDP socket for its RTP; each track has its own."""
+    payload_type: int = Field(ge=0, le=127)
+    clock_rate: int = Field(ge=8000, le=192_000)
+    """90,000 for H.264 (RFC 6184 8.2.1), 48,000 for Opus (RFC 7587 7)."""
+    fmtp: str = Field(default="", max_length=MAX_FMTP, pattern=r"^[\x20-\x7e]*$")
+    """The SDP's format parameters, handed to viewers as they are."""
+
+    @cached_property
+    def endpoint(self) -> Address:
+        """`listen` as a socket takes it."""
+        return parse_address(self.listen)
+
+
+class Ingest(Model):
+    """A broadcast that starts at this node."""
+
+    name: StreamName
+    tracks: tuple[Track, ...] = Field(min_length=1)
+
+
+class StreamPath(Model):
+    """The way a subscription travels when a viewer here asks for a stream."""
+
+    stream: StreamPattern
+    """A stream's name, or "*" for all that no other path names."""
+    via: tuple[NodeName, ...] = Field(min_length=1, max_length=MAX_PATH_NODES - 1)
+    """Nodes in the order SUBSCRIBE visits them: a neighbour first, the producer last."""
+
+
+class Limits(Model):
+    """Sizes of everything allocated at start. Defaults: the engine's."""
+
+    streams: int = Field(default=1024, ge=1, le=1_000_000)
+    cursors: int = Field(default=8192, ge=1, le=1_000_000)
+    node_links: int = Field(default=64, ge=1, le=65_535)
+    viewers: int = Field(default=1024, ge=1, le=1_000_000)
+    ports: int = Field(default=256, ge=2, le=65_535)
+    slab_mib: int = Field(default=128, ge=4, le=1_048_576)
+
+
+class Repair(Model):
+    """How lost packets between nodes are asked for again."""
+
+    enabled: bool = True
+    scan_interval_us: int = Field(default=50_000, ge=1_000, le=1_000_000)
+    """LiveNet (SIGCOMM 2022) 5.1."""
+    early: bool = True
+    """Ask before the scan once reordering no longer explains a hole."""
+    reorder_us: int = Field(default=10_000, ge=0, le=1_000_000)
+    """How late a packet may be before `early` calls it lost. Chosen."""
+    give_up_us: int = Field(default=1_000_000, ge=50_000, le=60_000_000)
+    """Chosen: past this, a frame is of no use to a live viewer. Matches the resend history."""
+
+
+class Kernel(Model):
+    """Socket features, to be switched off where a kernel or a driver is at fault."""
+
+    use_gro: bool = True
+    use_gso: bool = True
+
+
+class NodeConfig(Model):
+    """A node's whole configuration."""
+
+    name: NodeName
+    """How other nodes and paths call this node."""
+    node_id: NodeId
+    listen: AddressText
+    """The overlay's UDP socket: the one port that neighbours reach."""
+    advertised_as: ReachableAddress | None = None
+    """What neighbours are to configure, if it differs from `listen` (wildcard, NAT); in /status."""
+    admin: Admin = Admin()
+    log: Log = Log()
+    viewers: Viewers = Viewers()
+    neighbours: tuple[Neighbour, ...] = ()
+    ingests: tuple[Ingest, ...] = ()
+    paths: tuple[StreamPath, ...] = ()
+    limits: Limits = Limits()
+    repair: Repair = Repair()
+    kernel: Kernel = Kernel()
+
+    @cached_property
+    def endpoint(self) -> Address:
+        """`listen` as a socket takes it."""
+        return parse_address(self.listen)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _list_every_problem(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            config = handler(data)
+        except ValidationError as error:
+            problems = [describe(details) for details in error.errors()]
+            problems += cross_check(_valid_parts(data))
+        else:
+            problems = cross_check(Parts.of(config))
+        if problems:
+            raise ConfigError(problems)
+        return config
+
+    def path_to(self, stream: str) -> tuple[str, ...] | None:
+        """The configured way to a stream; a path that names it wins over "*"."""
+        by_stream = {path.stream: path.via for path in self.paths}
+        return by_stream.get(stream, by_stream.get("*"))
+
+
+def _valid_parts(data: Any) -> Parts:
+    """Whatever is well formed by itself, so that it can still be compared with the rest."""
+    table = data if isinstance(data, Mapping) else {}
+
+    def one(model: TypeAdapter[T], value: object) -> T | None:
+        try:
+            return model.validate_python(value)
+        except ValidationError:
+            return None
+
+    def each(key: str, model: TypeAdapter[T]) -> tuple[tuple[int, T], ...]:
+        values = table.get(key)
+        parsed = [one(model, value) for value in values] if isinstance(values, list | tuple) else []
+        return tuple((index, part) for index, part in enumerate(parsed) if part is not None)
+
+    return Parts(
+        name=one(TypeAdapter(NodeName), table.get("name")),
+        node_id=one(TypeAdapter(NodeId), table.get("node_id")),
+        listen=one(TypeAdapter(AddressText), table.get("listen")),
+        viewers=one(TypeAdapter(Viewers), table.get("viewers", {})),
+        neighbours=each("neighbours", TypeAdapter(Neighbour)),
+        ingests=each("ingests", TypeAdapter(Ingest)),
+        paths=each("paths", TypeAdapter(StreamPath)),
+        limits=one(TypeAdapter(Limits), table.get("limits", {})),
+    )

@@ -1,0 +1,186 @@
+"""What a configuration must not contradict itself in: names, ids, sockets, paths, limits.
+
+Works on the parts that are well formed by themselves, so one typing error hides no other problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from relay.address import Address, clashes, ip_of, parse_address
+from relay.errors import Problem
+
+if TYPE_CHECKING:
+    from relay.config import Ingest, Limits, Neighbour, NodeConfig, StreamPath, Viewers
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The well-formed parts; list entries with their index in the file."""
+
+    name: str | None
+    node_id: int | None
+    listen: str | None
+    viewers: Viewers | None
+    neighbours: Sequence[tuple[int, Neighbour]]
+    ingests: Sequence[tuple[int, Ingest]]
+    paths: Sequence[tuple[int, StreamPath]]
+    limits: Limits | None
+
+    @classmethod
+    def of(cls, config: NodeConfig) -> Parts:
+        """All parts of a configuration."""
+        return cls(
+            name=config.name,
+            node_id=config.node_id,
+            listen=config.listen,
+            viewers=config.viewers,
+            neighbours=tuple(enumerate(config.neighbours)),
+            ingests=tuple(enumerate(config.ingests)),
+            paths=tuple(enumerate(config.paths)),
+            limits=config.limits,
+        )
+
+
+def describe(details: Mapping[str, Any]) -> Problem:
+    """One pydantic error in an operator's words."""
+    texts = {"extra_forbidden": "unknown key", "missing": "is missing"}
+    text = texts.get(details["type"], str(details["msg"]).removeprefix("Value error, "))
+    return Problem(key_path(details["loc"]), text[:1].lower() + text[1:])
+
+
+def key_path(parts: Iterable[int | str]) -> str:
+    """("neighbours", 0, "secret") as neighbours[0].secret."""
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def cross_check(parts: Parts) -> list[Problem]:
+    """Every contradiction between parts."""
+    return [
+        *_check_neighbours(parts),
+        *_check_secrets(parts),
+        *_check_ingests(parts),
+        *_check_sockets(parts),
+        *_check_paths(parts),
+        *_check_limits(parts),
+    ]
+
+
+def _repeated(what: str, values: Iterable[tuple[str, object]]) -> Iterator[Problem]:
+    """values: (key path, value); each must be unlike all before it."""
+    first: dict[object, str] = {}
+    for key, value in values:
+        if value in first:
+            yield Problem(key, f"{what} {value} is already that of {first[value]}")
+        else:
+            first[value] = key
+
+
+def _check_neighbours(parts: Parts) -> Iterator[Problem]:
+    own = [("name", parts.name)] if parts.name else []
+    names = [(f"neighbours[{i}].name", neighbour.name) for i, neighbour in parts.neighbours]
+    yield from _repeated("node name", [*own, *names])
+    own_id = [("node_id", parts.node_id)] if parts.node_id else []
+    ids = [(f"neighbours[{i}].node_id", neighbour.node_id) for i, neighbour in parts.neighbours]
+    yield from _repeated("node id", [*own_id, *ids])
+    yield from _repeated(
+        "address", [(f"neighbours[{i}].address", n.address) for i, n in parts.neighbours]
+    )
+    if parts.listen is None:
+        return
+    listen = parse_address(parts.listen)
+    for i, neighbour in parts.neighbours:
+        address = parse_address(neighbour.address)
+        key = f"neighbours[{i}].address"
+        if ip_of(address).version != ip_of(listen).version:
+            yield Problem(key, f"is IPv{ip_of(address).version}, but listen is {parts.listen}")
+        elif address == listen:
+            yield Problem(key, "is this node's own listen address")
+
+
+def _check_secrets(parts: Parts) -> Iterator[Problem]:
+    for i, neighbour in parts.neighbours:
+        given = (neighbour.secret is not None) + (neighbour.secret_file is not None)
+        if given != 1:
+            text = "give secret or secret_file" + (", not both" if given else "")
+            yield Problem(f"neighbours[{i}].secret", text)
+    given_secrets = [(f"neighbours[{i}].secret", n.secret) for i, n in parts.neighbours if n.secret]
+    seen: dict[str | None, str] = {}
+    for key, secret in given_secrets:
+        if secret in seen:
+            yield Problem(key, f"is also that of {seen[secret]}; each pair of nodes has its own")
+        seen.setdefault(secret, key)
+
+
+def _check_ingests(parts: Parts) -> Iterator[Problem]:
+    codecs = {"video": "H264", "audio": "opus"}
+    names = [(f"ingests[{i}].name", ingest.name) for i, ingest in parts.ingests]
+    yield from _repeated("stream name", names)
+    for i, ingest in parts.ingests:
+        kinds = [(f"ingests[{i}].tracks[{j}].kind", t.kind) for j, t in enumerate(ingest.tracks)]
+        yield from _repeated("kind", kinds)
+        for j, track in enumerate(ingest.tracks):
+            key = f"ingests[{i}].tracks[{j}]"
+            if codecs[track.kind] != track.codec:
+                yield Problem(f"{key}.codec", f"{track.codec} is not a codec of {track.kind}")
+            if parse_address(track.listen)[1] == 0:
+                yield Problem(f"{key}.listen", "an encoder needs a fixed port, not 0")
+
+
+def _check_sockets(parts: Parts) -> Iterator[Problem]:
+    taken: list[tuple[str, Address]] = []
+    if parts.listen is not None:
+        taken.append(("listen", parse_address(parts.listen)))
+        if parse_address(parts.listen)[1] == 0:
+            yield Problem("listen", "neighbours need a fixed port, not 0")
+    if parts.viewers is not None:
+        key, address = "viewers.listen", parse_address(parts.viewers.listen)
+        yield from _clashes(key, address, taken)
+        taken.append((key, address))
+    for i, ingest in parts.ingests:
+        for j, track in enumerate(ingest.tracks):
+            key, address = f"ingests[{i}].tracks[{j}].listen", parse_address(track.listen)
+            yield from _clashes(key, address, taken)
+            taken.append((key, address))
+
+
+def _clashes(key: str, address: Address, taken: list[tuple[str, Address]]) -> Iterator[Problem]:
+    for other, other_address in taken:
+        if clashes(address, other_address):
+            yield Problem(key, f"the same UDP socket as {other}")
+
+
+def _check_paths(parts: Parts) -> Iterator[Problem]:
+    neighbours = {neighbour.name for _, neighbour in parts.neighbours}
+    ingests = {ingest.name for _, ingest in parts.ingests}
+    yield from _repeated("the path of", [(f"paths[{i}].stream", p.stream) for i, p in parts.paths])
+    for i, path in parts.paths:
+        key = f"paths[{i}].via"
+        if path.via[0] not in neighbours:
+            yield Problem(key, f"starts at {path.via[0]}, which is not a neighbour of this node")
+        if parts.name in path.via:
+            yield Problem(key, f"leads through this node ({parts.name}) itself")
+        for name in sorted({name for name in path.via if path.via.count(name) > 1}):
+            yield Problem(key, f"visits {name} twice")
+        if path.stream in ingests:
+            yield Problem(f"paths[{i}].stream", f"{path.stream} starts at this node (ingests)")
+
+
+def _check_limits(parts: Parts) -> Iterator[Problem]:
+    if parts.limits is None:
+        return
+    tracks = [track for _, ingest in parts.ingests for track in ingest.tracks]
+    needs = {
+        "node_links": (len(parts.neighbours), "neighbours"),
+        "streams": (len(tracks), "tracks of the ingests"),
+        "ports": (2 + len(tracks), "sockets"),
+    }
+    for key, (need, what) in needs.items():
+        limit = getattr(parts.limits, key)
+        if need > limit:
+            yield Problem(f"limits.{key}", f"is {limit}, but there are {need} {what}")

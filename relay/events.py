@@ -1,0 +1,119 @@
+"""What a node reports to its shell: values, in the order they happened. Never one per packet."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from relay.errors import RefusalCode
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourUp:
+    """Authentic packets arrive from it."""
+
+    neighbour: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourDown:
+    """Nothing authentic arrives from it any more."""
+
+    neighbour: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourKeyed:
+    """A handshake with it is complete. restarted: it had been keyed before, and came back anew."""
+
+    neighbour: str
+    restarted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastChanged:
+    """A broadcast from elsewhere is now "live", "lost", "ended" or "removed"."""
+
+    stream: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackStarted:
+    """The first packet of a track arrived."""
+
+    stream: str
+    media: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFrameMissing:
+    """Viewers of this track wait for a key frame, and none is held."""
+
+    stream: str
+    media: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSeen:
+    """An encoder sends to an ingest. restarted: another one was there before."""
+
+    stream: str
+    media: str
+    ssrc: int
+    restarted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRefused:
+    """The kernel refused a feature; the node goes on, slower, without it."""
+
+    name: str
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableFull:
+    """A limit of the configuration was reached, and somebody was turned away."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerStarted:
+    """A viewer is being sent its stream."""
+
+    viewer: str
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerTurnedAway:
+    """A viewer is forgotten: its stream cannot be had, or no longer."""
+
+    viewer: str
+    code: RefusalCode
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerLeft:
+    """A viewer is gone. expired: it was not refreshed in time."""
+
+    viewer: str
+    stream: str
+    expired: bool
+
+
+NodeEvent: TypeAlias = (
+    NeighbourUp
+    | NeighbourDown
+    | NeighbourKeyed
+    | BroadcastChanged
+    | TrackStarted
+    | KeyFrameMissing
+    | EncoderSeen
+    | FeatureRefused
+    | TableFull
+    | ViewerStarted
+    | ViewerTurnedAway
+    | ViewerLeft
+)

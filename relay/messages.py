@@ -1,0 +1,122 @@
+"""What nodes say to each other about streams: msgpack maps in the overlay's control packets.
+
+Each message is idempotent and repeats by itself: SUBSCRIBE until it is answered and then as a
+refresh, so nothing here needs acknowledging. A broadcast is subscribed to as a whole; OK lists its
+tracks. Loops are seen twice: SUBSCRIBE names the nodes behind and before it, OK those it came from.
+Source: LiveNet (SIGCOMM 2022) 5 for the reverse-path subscription and the cache hit.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from relay.errors import MessageError, RefusalCode
+
+MAX_MESSAGE_BYTES = 1400  # what the engine carries in one control packet
+MAX_TRACKS = 8  # chosen: video, audio, and room for more of either
+
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+Names: TypeAlias = Annotated[tuple[Name, ...], Meta(max_length=8)]
+U32: TypeAlias = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
+StreamId: TypeAlias = Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
+StreamIds: TypeAlias = Annotated[tuple[StreamId, ...], Meta(min_length=1, max_length=MAX_TRACKS)]
+Media: TypeAlias = Literal["video", "audio"]
+
+
+class _Struct(msgspec.Struct, frozen=True, omit_defaults=True):
+    pass
+
+
+class Track(_Struct, frozen=True):
+    """A stream's descriptor, and the packet number that its ring starts with."""
+
+    stream_id: StreamId
+    media: Media
+    codec: Literal["H264", "opus"]
+    payload_type: Annotated[int, Meta(ge=0, le=127)]
+    clock_rate: Annotated[int, Meta(ge=1, le=1_000_000)]
+    first_stream_seq: U32
+    fmtp: Annotated[str, Meta(max_length=400)] = ""
+
+
+class Subscribe(_Struct, frozen=True, tag="subscribe"):
+    """Send me this broadcast. The same transaction again is a retry or a refresh.
+
+    path: nodes still to visit after the receiver, the producer last. visited: those before it,
+    the first asker first and the sender last.
+    """
+
+    transaction: U32
+    broadcast: Name
+    path: Names
+    visited: Names
+    start: Literal["live", "gop", "seq"] = "live"
+    mode: Literal["active", "standby", "duplicate"] = "active"
+
+
+class Ok(_Struct, frozen=True, tag="ok"):
+    """It is on its way, or changed: other stream ids replace those of an earlier OK.
+
+    ancestors: where it comes from, the producer first and the sender last; their number is the
+    sender's depth. state: "lost" while the sender itself waits for its upstream.
+    """
+
+    transaction: U32
+    broadcast: Name
+    tracks: Annotated[tuple[Track, ...], Meta(min_length=1, max_length=MAX_TRACKS)]
+    ancestors: Names
+    state: Literal["live", "lost"] = "live"
+
+
+class Error(_Struct, frozen=True, tag="error"):
+    """It is not on its way, or no longer. text: one line."""
+
+    transaction: U32
+    broadcast: Name
+    code: RefusalCode
+    text: Annotated[str, Meta(max_length=200)] = ""
+
+
+class Unsubscribe(_Struct, frozen=True, tag="unsubscribe"):
+    """No longer wanted. Another transaction's subscription stays."""
+
+    transaction: U32
+    broadcast: Name
+
+
+class UpstreamLost(_Struct, frozen=True, tag="upstream_lost"):
+    """The sender gets no more of these for now; OK follows when it does."""
+
+    stream_ids: StreamIds
+
+
+class End(_Struct, frozen=True, tag="end"):
+    """These streams are over."""
+
+    stream_ids: StreamIds
+
+
+Message: TypeAlias = Subscribe | Ok | Error | Unsubscribe | UpstreamLost | End
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """The payload of a control packet. Raises MessageError if it is larger than one carries."""
+    data = _encoder.encode(message)
+    if len(data) > MAX_MESSAGE_BYTES:
+        kind = type(message).__name__
+        raise MessageError(f"{kind} takes {len(data)} bytes, {MAX_MESSAGE_BYTES} fit")
+    return data
+
+
+def decode(data: bytes) -> Message:
+    """Raises MessageError for anything that is not exactly one valid message."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MessageError(str(error)) from None

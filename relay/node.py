@@ -1,0 +1,367 @@
+"""A node without I/O: the engine's events and the API's calls in, commands and reports out.
+
+The owner calls `start`, then for ever: one input (`handle_engine_events`, an API call,
+`handle_timer`), all of `next_event`, and re-arms one timer for `next_timer_us`. The commands given
+to the engine are mailbox writes. Nothing here sees a media packet.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from random import Random
+
+from fastpath import Engine, EngineFullError
+from fastpath import events as engine_events
+from relay import events
+from relay.address import Address, ip_of, parse_address
+from relay.config import Ingest, NodeConfig
+from relay.edge.plain_rtp import PlainRtpEdge, Viewer
+from relay.errors import MessageError, RefusalCode, Refused
+from relay.messages import Message, Track, decode, encode
+from relay.neighbour import Neighbour
+from relay.ports import VIRTUAL, Ports, open_ports
+from relay.slowpath import subscription_events as wanted
+from relay.slowpath.subscription import SubscriptionTable
+from relay.stream import CODECS, StreamRegistry
+from relay.subscriber import NodeCursors
+
+FIRST_STREAM_SEQ_LIMIT = 1 << 16  # chosen: far from 2^32, so that short tests stay readable
+
+
+class Node:
+    """rng: a secure source in production (nonces, SSRCs, viewer ids), seeded in virtual time."""
+
+    def __init__(self, config: NodeConfig, engine: Engine, rng: Random) -> None:
+        self.config = config
+        self.engine = engine
+        self.subscriptions = SubscriptionTable(
+            config.name, [neighbour.name for neighbour in config.neighbours], rng
+        )
+        self.streams = StreamRegistry(engine)
+        self.neighbours: dict[str, Neighbour] = {}
+        self.counters: Counter[str] = Counter()
+        self._cursors = NodeCursors(engine)
+        self._rng = rng
+        self._by_link: dict[int, Neighbour] = {}
+        self._events: deque[events.NodeEvent] = deque()
+
+    def start(self, now_us: int, sockets: Ports = VIRTUAL) -> Ports:
+        """Open everything and say the first HELLO. Raises EngineFullError if limits are too low."""
+        config = self.config
+        self.ports = open_ports(config, self.engine, sockets)
+        self.edge = PlainRtpEdge(
+            self.engine,
+            self.ports.viewer,
+            config.viewers.rate_bps,
+            round(config.viewers.expiry_s * 1_000_000),
+            self._rng,
+        )
+        for neighbour in config.neighbours:
+            added = Neighbour(
+                neighbour, config.node_id, self.engine, self.ports.overlay, self._rng, now_us
+            )
+            self.neighbours[neighbour.name] = self._by_link[added.link] = added
+        for ingest in config.ingests:
+            self._add_ingest(ingest)
+        self.handle_timer(now_us)
+        return self.ports
+
+    def stop(self) -> None:
+        """Tell both sides that this node goes. The engine still has to send it."""
+        self.subscriptions.stop()
+        self._carry_out(0)
+
+    def next_event(self) -> events.NodeEvent | None:
+        """Take the oldest report."""
+        return self._events.popleft() if self._events else None
+
+    def next_timer_us(self) -> int | None:
+        """When `handle_timer` is due."""
+        times = [neighbour.handshake.next_timer_us() for neighbour in self.neighbours.values()]
+        times += [self.subscriptions.next_timer_us(), self.edge.next_timer_us()]
+        return min((time_us for time_us in times if time_us is not None), default=None)
+
+    def handle_timer(self, now_us: int) -> None:
+        """HELLO again, ask again, expire."""
+        for neighbour in self.neighbours.values():
+            neighbour.handshake.handle_timer(now_us)
+            neighbour.carry_out()
+        for viewer in self.edge.expired(now_us):
+            self._remove_viewer(viewer, now_us, expired=True)
+        self.subscriptions.handle_timer(now_us)
+        self._carry_out(now_us)
+
+    # -- viewers
+
+    def add_viewer(self, stream: str, addresses: Mapping[str, Address], now_us: int) -> Viewer:
+        """Ask for a stream on behalf of a viewer; ViewerStarted or ViewerTurnedAway follows.
+
+        addresses: where "video" and "audio" go; either may be missing. Raises Refused.
+        """
+        if not addresses:
+            raise Refused(RefusalCode.BAD_REQUEST, "give an address for video, audio or both")
+        version = ip_of(parse_address(self.config.viewers.listen)).version
+        for media, address in addresses.items():
+            if ip_of(address).version != version or address[1] == 0:
+                text = f"{media}: this node sends to IPv{version} addresses with a port only"
+                raise Refused(RefusalCode.BAD_REQUEST, text)
+        if len(self.edge.viewers) >= self.config.limits.viewers:
+            self._events.append(events.TableFull("viewers"))
+            text = f"{self.config.name} serves {self.config.limits.viewers} viewers already"
+            raise Refused(RefusalCode.FULL, text)
+        viewer = self.edge.add(stream, addresses, now_us)
+        path = self.config.path_to(stream)
+        self.subscriptions.join_viewer(viewer.number, stream, path, now_us)
+        self._carry_out(now_us)
+        return viewer
+
+    def find_viewer(self, viewer_id: str) -> Viewer | None:
+        """By the id that the API gave."""
+        try:
+            return self.edge.find(int(viewer_id, 16))
+        except ValueError:
+            return None
+
+    def refresh_viewer(self, viewer: Viewer, now_us: int) -> None:
+        """It is still there."""
+        self.edge.refresh(viewer, now_us)
+
+    def remove_viewer(self, viewer: Viewer, now_us: int) -> None:
+        """It left. One that is gone already is fine."""
+        if self.edge.find(viewer.number) is viewer:
+            self._remove_viewer(viewer, now_us, expired=False)
+            self._carry_out(now_us)
+
+    def state_of(self, stream: str) -> wanted.BroadcastState:
+        """How viewers see a stream."""
+        broadcast = self.subscriptions.find(stream)
+        return broadcast.state if broadcast else wanted.BroadcastState.ENDED
+
+    def path_of(self, stream: str) -> tuple[str, ...]:
+        """The nodes a stream comes through, the producer first and this one last."""
+        broadcast = self.subscriptions.find(stream)
+        return (*(broadcast.ancestors if broadcast else ()), self.config.name)
+
+    def _remove_viewer(self, viewer: Viewer, now_us: int, *, expired: bool) -> None:
+        self.edge.remove(viewer)
+        self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
+        self._events.append(events.ViewerLeft(viewer.id, viewer.broadcast, expired))
+
+    # -- what the engine says
+
+    def handle_engine_events(self, now_us: int) -> None:
+        """Take everything from the engine's mailbox."""
+        while batch := self.engine.events():
+            for event in batch:
+                self._on_engine_event(event, now_us)
+                self._carry_out(now_us)
+
+    def _on_engine_event(self, event: engine_events.Event, now_us: int) -> None:
+        match event:
+            case engine_events.HelloReceived(link, payload):
+                if (neighbour := self._by_link.get(link)) is not None:
+                    neighbour.handshake.on_hello(payload, now_us)
+                    neighbour.carry_out()
+            case engine_events.ControlReceived(link, payload):
+                self._on_control(link, payload, now_us)
+            case engine_events.LinkKeyed() | engine_events.LinkUp() | engine_events.LinkDown():
+                if (neighbour := self._by_link.get(event.link)) is not None:
+                    self._on_link_event(neighbour, event, now_us)
+            case engine_events.CursorStarted(cursor, first_stream_seq):
+                if (owner := self._cursors.owner(cursor)) is not None:
+                    self.subscriptions.on_cursor_started(*owner, first_stream_seq)
+            case engine_events.Fallback(name, errno):
+                self._events.append(events.FeatureRefused(name, errno))
+            case _:
+                self._on_stream_event(event)
+
+    def _on_stream_event(
+        self,
+        event: engine_events.StreamStarted
+        | engine_events.KeyFrameWanted
+        | engine_events.IngestSource,
+    ) -> None:
+        stream = self.streams.by_handle(event.stream)
+        if stream is None:
+            return
+        name, media = stream.broadcast, stream.track.media
+        match event:
+            case engine_events.StreamStarted():
+                stream.is_started = True
+                self._events.append(events.TrackStarted(name, media))
+            case engine_events.KeyFrameWanted():
+                self.counters["key_frames_missing"] += 1
+                self._events.append(events.KeyFrameMissing(name, media))
+            case engine_events.IngestSource(_, ssrc, restarted):
+                self._events.append(events.EncoderSeen(name, media, ssrc, restarted))
+
+    def _on_control(self, link: int, payload: bytes, now_us: int) -> None:
+        neighbour = self._by_link.get(link)
+        if neighbour is None:
+            return
+        try:
+            message = decode(payload)
+        except MessageError:
+            self.counters["control_malformed"] += 1
+            return
+        self.counters[f"received_{type(message).__name__.lower()}"] += 1
+        self.subscriptions.on_rtt(neighbour.name, self.engine.link_stats(link).rtt_us)
+        self.subscriptions.on_message(neighbour.name, message, now_us)
+
+    def _on_link_event(
+        self,
+        neighbour: Neighbour,
+        event: engine_events.LinkKeyed | engine_events.LinkUp | engine_events.LinkDown,
+        now_us: int,
+    ) -> None:
+        name, handshake = neighbour.name, neighbour.handshake
+        match event:
+            case engine_events.LinkKeyed():
+                handshake.on_keyed()
+                restarted = neighbour.carry_out()
+                self._events.append(events.NeighbourKeyed(name, restarted))
+                if restarted:
+                    self.subscriptions.on_peer_restarted(name, now_us)
+                else:
+                    self.subscriptions.on_link_up(name, now_us)
+            case engine_events.LinkUp():
+                handshake.on_link_up()
+                self._events.append(events.NeighbourUp(name))
+                self.subscriptions.on_link_up(name, now_us)
+            case engine_events.LinkDown():
+                handshake.on_link_down(now_us)
+                handshake.handle_timer(now_us)
+                neighbour.carry_out()
+                self._events.append(events.NeighbourDown(name))
+                self.subscriptions.on_link_down(name, now_us)
+
+    # -- what the subscriptions want
+
+    def _carry_out(self, now_us: int) -> None:
+        while (event := self.subscriptions.next_event()) is not None:
+            match event:
+                case wanted.Send(peer, message):
+                    self._send(peer, message)
+                case wanted.TracksChanged(broadcast, peer, tracks):
+                    self._change_tracks(broadcast, peer, tracks)
+                case wanted.BroadcastRemoved(broadcast):
+                    self._remove_streams(broadcast, keep=())
+                    self._events.append(events.BroadcastChanged(broadcast, "removed"))
+                case wanted.AddCursor(peer, stream_id):
+                    self._add_cursor(peer, stream_id, now_us)
+                case wanted.RemoveCursor(peer, stream_id):
+                    self._cursors.remove(peer, stream_id)
+                case wanted.ViewerReady(number, _):
+                    self._start_viewer(number, now_us)
+                case wanted.ViewerRefused(number, code, text):
+                    self._turn_away(number, code, text)
+                case wanted.StateChanged(broadcast, state):
+                    self._events.append(events.BroadcastChanged(broadcast, state.value))
+
+    def _send(self, peer: str, message: Message) -> None:
+        try:
+            payload = encode(message)
+        except MessageError:
+            self.counters["control_too_large"] += 1
+            return
+        self.counters[f"sent_{type(message).__name__.lower()}"] += 1
+        self.engine.send_control(self.neighbours[peer].link, payload)
+
+    def _change_tracks(self, broadcast: str, peer: str, tracks: tuple[Track, ...]) -> None:
+        self._remove_streams(broadcast, keep=[track.stream_id for track in tracks])
+        link = self.neighbours[peer].link
+        try:
+            for track in tracks:
+                if self.streams.by_id(track.stream_id) is None:
+                    self.streams.add(broadcast, track, link)
+            self.edge.move(broadcast, self.streams.of(broadcast))
+        except EngineFullError as error:
+            self.subscriptions.on_streams_refused(broadcast, self._full(error))
+
+    def _remove_streams(self, broadcast: str, keep: Iterable[int]) -> None:
+        for stream in self.streams.of(broadcast):
+            if stream.track.stream_id not in keep:
+                self._cursors.forget_stream(stream.track.stream_id)
+                self.streams.remove(stream)
+
+    def _add_cursor(self, peer: str, stream_id: int, now_us: int) -> None:
+        stream = self.streams.by_id(stream_id)
+        if stream is None:
+            return
+        try:
+            self._cursors.add(peer, stream, self.neighbours[peer].link)
+        except EngineFullError as error:
+            self.subscriptions.on_cursor_refused(peer, stream_id, self._full(error), now_us)
+
+    def _start_viewer(self, number: int, now_us: int) -> None:
+        viewer = self.edge.find(number)
+        if viewer is None:
+            return
+        try:
+            self.edge.start(viewer, self.streams.of(viewer.broadcast))
+        except EngineFullError as error:
+            self.subscriptions.leave_viewer(number, viewer.broadcast, now_us)
+            self._turn_away(number, RefusalCode.FULL, self._full(error))
+            return
+        if viewer.legs:
+            self._events.append(events.ViewerStarted(viewer.id, viewer.broadcast))
+        else:
+            text = f"{viewer.broadcast} has no {' or '.join(viewer.addresses)}"
+            self.subscriptions.leave_viewer(number, viewer.broadcast, now_us)
+            self._turn_away(number, RefusalCode.BAD_REQUEST, text)
+
+    def _turn_away(self, number: int, code: RefusalCode, text: str) -> None:
+        viewer = self.edge.find(number)
+        if viewer is not None:
+            self.edge.remove(viewer)
+            self._events.append(events.ViewerTurnedAway(viewer.id, code, text))
+
+    def _full(self, error: EngineFullError) -> str:
+        self._events.append(events.TableFull(error.table))
+        return f"{self.config.name}: no more {error.table}, the limit is {error.limit}"
+
+    def _add_ingest(self, ingest: Ingest) -> None:
+        tracks = []
+        for track in ingest.tracks:
+            stream_id = self._rng.randrange(1, 1 << 32)
+            while self.streams.by_id(stream_id) is not None:
+                stream_id = self._rng.randrange(1, 1 << 32)
+            described = Track(
+                stream_id=stream_id,
+                media=track.kind,
+                codec=track.codec,
+                payload_type=track.payload_type,
+                clock_rate=track.clock_rate,
+                first_stream_seq=self._rng.randrange(FIRST_STREAM_SEQ_LIMIT),
+                fmtp=track.fmtp,
+            )
+            stream = self.streams.add(ingest.name, described, None)
+            self.engine.set_ingest(
+                self.ports.ingests[ingest.name, track.kind],
+                stream=stream.handle,
+                codec=CODECS[track.codec],
+                payload_type=track.payload_type,
+            )
+            tracks.append(described)
+        self.subscriptions.add_local(ingest.name, tuple(tracks))
+
+
+def new_engine(config: NodeConfig) -> Engine:
+    """An engine of the configured sizes; everything it will ever use is allocated here."""
+    limits, repair = config.limits, config.repair
+    return Engine(
+        streams=limits.streams,
+        cursors=limits.cursors,
+        node_links=limits.node_links,
+        viewer_links=limits.viewers,
+        ports=limits.ports,
+        slab_bytes=limits.slab_mib << 20,
+        repair=repair.enabled,
+        repair_scan_us=repair.scan_interval_us,
+        repair_early=repair.early,
+        reorder_us=repair.reorder_us,
+        repair_give_up_us=repair.give_up_us,
+        use_gro=config.kernel.use_gro,
+        use_gso=config.kernel.use_gso,
+    )

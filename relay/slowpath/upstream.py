@@ -1,0 +1,135 @@
+"""One broadcast's subscription at the next node upstream: when to ask, ask again, and give up.
+
+A transaction is asked for until it is answered (after 1.5 round trips, then doubling), and then
+again each 5 s as a refresh. What was live once is asked for as long as somebody wants it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from relay.messages import Subscribe, Track
+from relay.slowpath.subscription_events import BroadcastState
+
+UNKNOWN_RTT_RETRY_US = 300_000  # chosen: 1.5 times the longest round trip between two nodes
+SHORTEST_RETRY_US = 50_000  # chosen: a busy neighbour's turn of asyncio
+LONGEST_RETRY_US = 5_000_000
+REFRESH_US = 5_000_000  # soft state: three may be lost before `EXPIRY_US`
+EXPIRY_US = 15_000_000
+GIVE_UP_US = 4_500_000  # chosen: before a viewer's request of 5 s does
+
+
+class AskOutcome(Enum):
+    """What time has brought."""
+
+    NOTHING = "nothing"
+    ASK = "ask"
+    GIVE_UP = "give up"
+    LOSE = "lose"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a subscription goes. path: after `peer`; visited: up to this node."""
+
+    peer: str
+    path: tuple[str, ...]
+    visited: tuple[str, ...]
+
+
+class UpstreamSubscription:
+    """The subscribing side of one broadcast."""
+
+    def __init__(
+        self, broadcast: str, route: Route, transaction: int, rtt_us: int, now_us: int
+    ) -> None:
+        self.broadcast = broadcast
+        self.route = route
+        self.transaction = transaction
+        self.state = BroadcastState.ASKING
+        self.tracks: tuple[Track, ...] = ()
+        self.ancestors: tuple[str, ...] = ()
+        self.asked = 0
+        self._first_retry_us = first_retry_us(rtt_us)
+        self._retry_us = self._first_retry_us
+        self._ask_at_us = now_us
+        self._answer_by_us: int | None = now_us + GIVE_UP_US
+
+    @property
+    def is_served(self) -> bool:
+        """Whether its tracks are known, so that cursors can stand on their rings."""
+        return bool(self.tracks)
+
+    def message(self) -> Subscribe:
+        """What asks for it."""
+        return Subscribe(
+            transaction=self.transaction,
+            broadcast=self.broadcast,
+            path=self.route.path,
+            visited=self.route.visited,
+        )
+
+    def next_timer_us(self) -> int:
+        """When `handle_timer` is due."""
+        return min(self._ask_at_us, self._answer_by_us or self._ask_at_us)
+
+    def handle_timer(self, now_us: int) -> AskOutcome:
+        """Call until it returns NOTHING; ASK: send `message()`."""
+        if self._answer_by_us is not None and now_us >= self._answer_by_us:
+            self._answer_by_us = None
+            if self.state is BroadcastState.ASKING:
+                return AskOutcome.GIVE_UP
+            if self.state is BroadcastState.LIVE:
+                return AskOutcome.LOSE
+        if now_us < self._ask_at_us:
+            return AskOutcome.NOTHING
+        if self.state is BroadcastState.LIVE and self._answer_by_us is None:
+            self._answer_by_us = now_us + EXPIRY_US - REFRESH_US
+        self.asked += 1
+        self._ask_at_us = now_us + self._retry_us
+        self._retry_us = min(2 * self._retry_us, LONGEST_RETRY_US)
+        return AskOutcome.ASK
+
+    def on_answer(
+        self, tracks: tuple[Track, ...], ancestors: tuple[str, ...], is_live: bool, now_us: int
+    ) -> None:
+        """An OK. is_live: False if the node upstream has itself lost it."""
+        self.tracks, self.ancestors = tracks, ancestors
+        self.state = BroadcastState.LIVE if is_live else BroadcastState.LOST
+        self._answer_by_us = None
+        self._retry_us = self._first_retry_us
+        self._ask_at_us = now_us + REFRESH_US
+
+    def on_lost(self, now_us: int) -> None:
+        """The link or the node upstream is down. Ask at once, then ever less often."""
+        self.state = BroadcastState.LOST
+        self.ask_soon(now_us)
+
+    def on_refused(self) -> None:
+        """An ERROR for what was here once: ask again when that is due anyway."""
+        self.state = BroadcastState.LOST
+        self._answer_by_us = None
+
+    def on_ended(self, now_us: int) -> None:
+        """The broadcast is over. Somebody may start it again, so ask now and then."""
+        self.state = BroadcastState.ENDED
+        self._answer_by_us = None
+        self._retry_us = REFRESH_US
+        self._ask_at_us = now_us + REFRESH_US
+
+    def ask_soon(self, now_us: int) -> None:
+        """The chance of an answer has just become better."""
+        self._retry_us = self._first_retry_us
+        self._ask_at_us = now_us
+        if self.state is not BroadcastState.ASKING:
+            self._answer_by_us = None
+
+    def on_rtt(self, rtt_us: int) -> None:
+        """A measured round trip to the next node; 0 = not known."""
+        self._first_retry_us = first_retry_us(rtt_us)
+
+
+def first_retry_us(rtt_us: int) -> int:
+    """1.5 round trips."""
+    return max(SHORTEST_RETRY_US, rtt_us * 3 // 2) if rtt_us else UNKNOWN_RTT_RETRY_US

@@ -1,0 +1,61 @@
+"""Numbers fixed by RFCs, each with its section. Numbers we chose live where they are used."""
+
+from typing import Final
+
+# RFC 3550 5.1: the fixed header.
+RTP_VERSION: Final = 2
+RTP_HEADER_BYTES: Final = 12
+RTP_MAX_CSRC: Final = 15  # a four-bit count
+RTP_MAX_PAYLOAD_TYPE: Final = 127  # seven bits beside the marker
+RTP_MAX_PADDING_BYTES: Final = 255  # one octet, which counts itself
+RTP_EXTENSION_HEADER_BYTES: Final = 4  # RFC 3550 5.3.1: profile, length in 32-bit words
+SEQUENCE_NUMBER_BITS: Final = 16
+TIMESTAMP_BITS: Final = 32
+
+# RFC 768: what one UDP length field can name; longer input cannot be one packet.
+UDP_MAX_BYTES: Final = 65_535
+
+# RFC 3550 6.4, 12.1; RFC 4585 6.1: RTCP.
+RTCP_HEADER_BYTES: Final = 4
+RTCP_SENDER_REPORT: Final = 200
+RTCP_RECEIVER_REPORT: Final = 201
+RTCP_SOURCE_DESCRIPTION: Final = 202
+RTCP_GOODBYE: Final = 203
+RTCP_APPLICATION: Final = 204
+RTCP_TRANSPORT_FEEDBACK: Final = 205
+RTCP_PAYLOAD_FEEDBACK: Final = 206
+RTCP_MAX_COUNT: Final = 31  # five bits
+RTCP_SENDER_INFO_BYTES: Final = 24  # SSRC of the sender and sender info (6.4.1)
+RTCP_REPORT_BLOCK_BYTES: Final = 24
+SDES_END: Final = 0  # RFC 3550 6.5
+SDES_CNAME: Final = 1
+SDES_MAX_ITEM_BYTES: Final = 255
+
+# RFC 5761 4: the second octet of RTCP when RTP shares its port.
+RTCP_FIRST_MULTIPLEXED_TYPE: Final = 192
+RTCP_LAST_MULTIPLEXED_TYPE: Final = 223
+
+# RFC 5905 6, 7.3 and A.4: seconds from 1900 to 1970.
+NTP_UNIX_OFFSET_S: Final = 2_208_988_800
+
+# H.264 table 7-1: NAL unit types.
+NAL_SLICE: Final = 1
+NAL_PARTITION_A: Final = 2
+NAL_PARTITION_C: Final = 4
+NAL_IDR_SLICE: Final = 5
+NAL_SEI: Final = 6
+NAL_SPS: Final = 7
+NAL_PPS: Final = 8
+NAL_AUD: Final = 9
+
+# RFC 6184 5.2 to 5.8: payload structures.
+NAL_LAST_SINGLE: Final = 23
+NAL_STAP_A: Final = 24
+NAL_FU_A: Final = 28
+NAL_TYPE_MASK: Final = 0x1F
+NAL_REF_IDC_MASK: Final = 0x60
+NAL_FORBIDDEN_BIT: Final = 0x80
+STAP_A_LENGTH_BYTES: Final = 2
+FU_A_HEADER_BYTES: Final = 2  # indicator and header
+FU_START: Final = 0x80
+FU_END: Final = 0x40

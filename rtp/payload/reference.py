@@ -1,0 +1,93 @@
+"""Plain-Python twin of the native parsers beside it, for tests and for reading.
+
+Same inputs, same results as the `def` functions of `h264`, `opus` and `rtp_header`; their sources
+are named there.
+"""
+
+from rtp import constants as c
+from rtp.errors import RtpParseError
+from rtp.packet import RtpPacket
+from rtp.payload.h264_packets import split_stap_a
+from rtp.payload.marks import Marks
+
+_HEAD_TYPES = frozenset({c.NAL_SEI, c.NAL_SPS, c.NAL_PPS, c.NAL_AUD})
+_KEY_TYPES = frozenset({c.NAL_IDR_SLICE, c.NAL_SPS, c.NAL_PPS})
+_SLICE_TYPES = frozenset(range(c.NAL_SLICE, c.NAL_IDR_SLICE + 1))
+_FIRST_MB_TYPES = frozenset({c.NAL_SLICE, c.NAL_PARTITION_A, c.NAL_IDR_SLICE})
+
+
+def h264_marks(payload: bytes, begins: int, marker: bool) -> int | None:
+    """Marks of one payload, None if malformed; see `h264.pyx`."""
+    nals = _visible_nals(payload)
+    if nals is None:
+        return None
+    types = {nal[0] & c.NAL_TYPE_MASK for nal in nals}
+    slices = [nal for nal in nals if nal[0] & c.NAL_TYPE_MASK in _SLICE_TYPES]
+    starts = _opens_access_unit(payload, nals[0]) if begins < 0 else begins > 0
+    marks = Marks(0)
+    if types & _KEY_TYPES:
+        marks |= Marks.KEY
+    elif slices and not any(nal[0] & c.NAL_REF_IDC_MASK for nal in slices):
+        marks |= Marks.DISCARDABLE
+    if starts:
+        marks |= Marks.FRAME_START
+    if starts and Marks.KEY in marks:
+        marks |= Marks.GOP_START
+    if marker:
+        marks |= Marks.FRAME_END
+    return int(marks)
+
+
+def opus_marks(payload: bytes) -> int | None:
+    """Marks of one payload, None if empty; see `opus.pyx`."""
+    return int(Marks.FRAME_START | Marks.FRAME_END | Marks.KEY) if payload else None
+
+
+def parse_rtp_header(data: bytes) -> tuple[int, bool, int, int, int, int, int]:
+    """The fields of `rtp_header_t` in order. Raises RtpParseError where the native one refuses."""
+    packet = RtpPacket.parse(data)
+    return (
+        packet.payload_type,
+        packet.marker,
+        packet.sequence_number,
+        packet.timestamp,
+        packet.ssrc,
+        len(data) - len(packet.payload) - packet.padding_bytes,
+        len(packet.payload),
+    )
+
+
+def is_rtcp(data: bytes) -> bool:
+    """The second octet is in RFC 5761's range for RTCP."""
+    return (
+        len(data) >= 2 and c.RTCP_FIRST_MULTIPLEXED_TYPE <= data[1] <= c.RTCP_LAST_MULTIPLEXED_TYPE
+    )
+
+
+def _visible_nals(payload: bytes) -> list[bytes] | None:
+    """The packet's NAL units, a fragment as the piece of one that it is; None if malformed."""
+    if not payload:
+        return None
+    structure = payload[0] & c.NAL_TYPE_MASK
+    nals = [payload]
+    if structure == c.NAL_STAP_A:
+        try:
+            nals = split_stap_a(payload)
+        except RtpParseError:
+            return None
+    elif structure == c.NAL_FU_A:
+        if len(payload) < c.FU_A_HEADER_BYTES:
+            return None
+        header = payload[0] & ~c.NAL_TYPE_MASK | payload[1] & c.NAL_TYPE_MASK
+        nals = [bytes([header]) + payload[c.FU_A_HEADER_BYTES :]]
+    if all(1 <= nal[0] & c.NAL_TYPE_MASK <= c.NAL_LAST_SINGLE for nal in nals):
+        return nals
+    return None
+
+
+def _opens_access_unit(payload: bytes, nal: bytes) -> bool:
+    if payload[0] & c.NAL_TYPE_MASK == c.NAL_FU_A and not payload[1] & c.FU_START:
+        return False
+    nal_type = nal[0] & c.NAL_TYPE_MASK
+    holds_first_macroblock = len(nal) > 1 and nal[1] >= 0x80
+    return nal_type in _HEAD_TYPES or (nal_type in _FIRST_MB_TYPES and holds_first_macroblock)
