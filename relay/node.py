@@ -296,8 +296,8 @@ class Node:
 
     def _start_viewer(self, number: int, now_us: int) -> None:
         viewer = self.edge.find(number)
-        if viewer is None:
-            return
+        if viewer is None or self.subscriptions.find(viewer.broadcast) is None:
+            return  # it left, or its refusal follows
         try:
             self.edge.start(viewer, self.streams.of(viewer.broadcast))
         except EngineFullError as error:

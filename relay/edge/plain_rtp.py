@@ -101,8 +101,6 @@ class PlainRtpEdge:
     def remove(self, viewer: Viewer) -> None:
         """Stop sending to it."""
         del self._viewers[viewer.number]
-        for leg in viewer.legs.values():
-            self._engine.remove_cursor(leg.cursor)
         if viewer.link is not None:
             self._engine.remove_link(viewer.link)
 

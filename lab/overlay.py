@@ -1,0 +1,185 @@
+"""A chain of real nodes on this machine: one process each, joined by emulated links.
+
+Node 0 is the producer of the broadcast, the last one the furthest consumer. Configuration files are
+written into the run's directory and can be read, or used again, by hand.
+"""
+
+import asyncio
+import random
+import secrets
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from lab.errors import LabError
+from lab.link import LinkConfig
+from lab.ports import free_ports
+from lab.processes import Child, Processes
+from lab.udp_link import UdpLink
+
+READY_S = 30.0  # chosen: four interpreters starting on two busy cores take about three seconds
+
+
+class OverlayError(LabError):
+    """The overlay did not come up."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodePorts:
+    overlay: int
+    admin: int
+    video: int
+    audio: int
+
+
+@dataclass(slots=True)
+class LabNode:
+    """One node process."""
+
+    name: str
+    node_id: int
+    ports: NodePorts
+    config: Path
+    process: Child
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.admin}"
+
+
+class ChainOverlay:
+    """Nodes in a row; link i joins node i and node i+1."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        links: Sequence[LinkConfig],
+        *,
+        stream: str,
+        directory: Path,
+        processes: Processes,
+        seed: int,
+        repair: bool = True,
+    ) -> None:
+        assert len(links) == len(names) - 1
+        self.names = list(names)
+        self.link_configs = list(links)
+        self.stream = stream
+        self.directory = directory
+        self.processes = processes
+        self.seed = seed
+        self.repair = repair
+        self.links: list[UdpLink] = []
+        self.nodes: list[LabNode] = []
+
+    async def start(self) -> None:
+        """Links, then nodes; returns when every node is ready and every link has keys."""
+        ports = free_ports(4 * len(self.names), random.Random(secrets.randbits(64)))
+        node_ports = [NodePorts(*ports[4 * i : 4 * i + 4]) for i in range(len(self.names))]
+        for i, config in enumerate(self.link_configs):
+            a, b = node_ports[i].overlay, node_ports[i + 1].overlay
+            self.links.append(
+                await UdpLink.open(
+                    a=("127.0.0.1", a),
+                    b=("127.0.0.1", b),
+                    config_ab=config,
+                    seed=random.Random(f"{self.seed} link {i}").getrandbits(32),
+                )
+            )
+        adjacency = [secrets.token_hex(32) for _ in self.link_configs]
+        for i, name in enumerate(self.names):
+            path = self.directory / f"{name}.toml"
+            path.write_text(self._config(i, node_ports[i], adjacency))
+            path.chmod(0o600)
+            command = [sys.executable, "-m", "overlane", "relay", "--config", str(path)]
+            child = await self.processes.start(name, command)
+            self.nodes.append(LabNode(name, i + 1, node_ports[i], path, child))
+        try:
+            await asyncio.wait_for(self._come_up(), READY_S)
+        except TimeoutError:
+            raise OverlayError(f"the nodes were not ready within {READY_S:.0f} s") from None
+
+    def close(self) -> None:
+        for link in self.links:
+            link.close()
+
+    async def status(self, node: LabNode, session: aiohttp.ClientSession) -> dict[str, Any]:
+        node.process.check_alive()
+        async with session.get(f"{node.url}/status") as response:
+            found: dict[str, Any] = await response.json()
+            return found
+
+    async def statuses(self) -> list[dict[str, Any]]:
+        """Every node's /status."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+            return list(await asyncio.gather(*(self.status(node, session) for node in self.nodes)))
+
+    async def _come_up(self) -> None:
+        while not await self._is_up():
+            await asyncio.sleep(0.1)
+
+    async def _is_up(self) -> bool:
+        for node in self.nodes:
+            node.process.check_alive()
+        try:
+            statuses = await self.statuses()
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+        neighbours = [neighbour for status in statuses for neighbour in status["neighbours"]]
+        # A measured round trip belongs to a link that is ready: retries are timed by it.
+        return all(n["is_up"] and n["rtt_us"] > 0 for n in neighbours)
+
+    def _config(self, index: int, ports: NodePorts, adjacency: list[str]) -> str:
+        lines = [
+            f'name = "{self.names[index]}"',
+            f"node_id = {index + 1}",
+            f'listen = "127.0.0.1:{ports.overlay}"',
+            "[admin]",
+            f'listen = "127.0.0.1:{ports.admin}"',
+            "[log]",
+            'format = "json"',
+            "[viewers]",
+            'listen = "127.0.0.1:0"',
+            "[repair]",
+            f"enabled = {str(self.repair).lower()}",
+        ]
+        if index > 0:
+            facing = self.links[index - 1].address_facing_b
+            lines += self._neighbour(index - 1, facing, adjacency[index - 1])
+        if index < len(self.links):
+            lines += self._neighbour(index + 1, self.links[index].address_facing_a, adjacency[index])
+        if index == 0:
+            lines += self._ingest(ports)
+        else:
+            via = ", ".join(f'"{name}"' for name in reversed(self.names[:index]))
+            lines += ["[[paths]]", f'stream = "{self.stream}"', f"via = [{via}]"]
+        return "\n".join(lines) + "\n"
+
+    def _neighbour(self, index: int, address: tuple[str, int], secret: str) -> list[str]:
+        return [
+            "[[neighbours]]",
+            f'name = "{self.names[index]}"',
+            f"node_id = {index + 1}",
+            f'address = "{address[0]}:{address[1]}"',
+            f'secret = "{secret}"',
+        ]
+
+    def _ingest(self, ports: NodePorts) -> list[str]:
+        lines = ["[[ingests]]", f'name = "{self.stream}"']
+        for kind, codec, port, payload_type, clock in (
+            ("video", "H264", ports.video, 96, 90_000),
+            ("audio", "opus", ports.audio, 111, 48_000),
+        ):
+            lines += [
+                "[[ingests.tracks]]",
+                f'kind = "{kind}"',
+                f'codec = "{codec}"',
+                f'listen = "127.0.0.1:{port}"',
+                f"payload_type = {payload_type}",
+                f"clock_rate = {clock}",
+            ]
+        return lines

@@ -1,0 +1,216 @@
+"""The command line: it parses arguments and calls the rest."""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import typer
+import uvloop
+from pydantic import ValidationError
+from rich.console import Console
+from rich.live import Live
+
+from lab.errors import LabError
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="overlane",
+    help="An overlay network for live video.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def _run(main: Coroutine[Any, Any, T]) -> T:
+    return uvloop.run(main)
+
+
+def _fail(message: object, status: int = 1) -> typer.Exit:
+    typer.echo(f"overlane: {message}", err=True)
+    return typer.Exit(status)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def _first_problems(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc'])) or 'options'}: {problem['msg']}" for problem in error.errors()
+    )
+
+
+@app.command()
+def relay(
+    config: Annotated[Path, typer.Option(help="TOML configuration of the node.")],
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key, as in admin.listen=127.0.0.1:0.")
+    ] = None,
+) -> None:
+    """Run a node."""
+    from relay.daemon import run
+
+    raise typer.Exit(run(config, _settings(setting)))
+
+
+def _settings(settings: list[str] | None) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise _fail(f"--set {setting}: give KEY=VALUE", 2)
+        found[key] = value
+    return found
+
+
+@app.command("check-config")
+def check_config(
+    files: Annotated[list[Path], typer.Argument(help="TOML configurations of nodes.")],
+    as_json: Json = False,
+) -> None:
+    """Check configurations: every problem with its file and key."""
+    from relay.config_file import load
+    from relay.errors import ConfigError
+
+    problems: list[dict[str, str]] = []
+    for file in files:
+        try:
+            load(file)
+        except ConfigError as error:
+            problems += [{"file": p.source or str(file), "key": p.key, "problem": p.text} for p in error.problems]
+    if as_json:
+        _print_json({"files": [str(file) for file in files], "problems": problems})
+    else:
+        for problem in problems:
+            where = f"{problem['file']}: {problem['key']}" if problem["key"] else problem["file"]
+            typer.echo(f"{where}: {problem['problem']}", err=True)
+        if not problems:
+            typer.echo(f"{len(files)} configuration{'s are' if len(files) > 1 else ' is'} fine")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    urls: Annotated[list[str], typer.Argument(help="Admin addresses of nodes, as 127.0.0.1:8080.")],
+    as_json: Json = False,
+) -> None:
+    """Show what nodes do: links, streams, viewers, memory."""
+    from overlane.status import StatusError, fetch, render
+
+    try:
+        found = _run(fetch(urls))
+    except StatusError as error:
+        raise _fail(error) from None
+    if as_json:
+        _print_json(found)
+        return
+    console = Console()
+    for node in found:
+        console.print(render(node))
+
+
+@app.command()
+def publish(
+    stream: Annotated[str, typer.Argument(help="Name of the stream.")],
+    to: Annotated[str, typer.Option(help="The producer node's video port, host:port.")],
+    audio_to: Annotated[str | None, typer.Option(help="Its audio port.")] = None,
+    source: Annotated[Path | None, typer.Option(help="A media file; default: a moving pattern and a tone.")] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Send the file's H.264 as it is.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="How long; default: to the end.")] = None,
+    audio: Annotated[bool, typer.Option(help="Send audio.")] = True,
+    width: Annotated[int | None, typer.Option()] = None,
+    height: Annotated[int | None, typer.Option()] = None,
+    fps: Annotated[int | None, typer.Option()] = None,
+    bitrate_bps: Annotated[int, typer.Option()] = 1_500_000,
+    gop_s: Annotated[float, typer.Option(help="Time between key frames.")] = 2.0,
+    b_frames: Annotated[int, typer.Option()] = 0,
+    zerolatency: Annotated[bool, typer.Option(help="x264's tune=zerolatency.")] = True,
+    max_payload_bytes: Annotated[int, typer.Option(help="Largest RTP payload.")] = 1200,
+    manifest: Annotated[Path | None, typer.Option(help="Where to write what was sent.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes SSRCs, numbers and the pattern repeatable.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Broadcast a file or a generated picture and tone, as an encoder would."""
+    from overlane.publish.errors import PublishError
+    from overlane.publish.options import PublishOptions
+    from overlane.publish.session import publish as run_publish
+
+    try:
+        options = PublishOptions(
+            stream=stream, to=to, audio_to=audio_to, source=source, copy_video=copy, seconds=seconds, audio=audio,
+            width=width, height=height, fps=fps, bitrate_bps=bitrate_bps, gop_s=gop_s, b_frames=b_frames,
+            zerolatency=zerolatency, max_payload_bytes=max_payload_bytes, manifest=manifest, seed=seed,
+        )  # fmt: skip
+    except ValidationError as error:
+        raise _fail(_first_problems(error), 2) from None
+    try:
+        report = _run(run_publish(options, None if as_json else _publish_line))
+    except PublishError as error:
+        raise _fail(error) from None
+    if as_json:
+        _print_json(report)
+    else:
+        _publish_line(report)
+
+
+def _publish_line(report: Any) -> None:
+    typer.echo(
+        f"{report.stream}: {report.seconds:.0f} s, {report.frames} frames, {report.packets_sent} packets, "
+        f"{report.video_bps / 1e6:.2f} Mbit/s video" + ("" if report.ended == "running" else f", {report.ended}")
+    )
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=4, help="Length of the broadcast.")] = 20.0,
+    loss: Annotated[float, typer.Option(min=0, max=0.5, help="Share of packets lost on each link.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Decides which packets are lost.")] = 1,
+    repair: Annotated[bool, typer.Option(help="--no-repair shows the difference.")] = True,
+    source: Annotated[Path | None, typer.Option(help="A media file to broadcast.")] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Send the file's H.264 as it is.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Directory for pictures, logs and configurations.")] = None,
+    as_json: Json = False,
+) -> None:
+    """A real broadcast over four nodes, three lossy links and two viewers, on this machine."""
+    from lab.demo import DemoOptions, run_demo
+    from lab.demo_report import render
+    from overlane.demo_view import DemoView
+
+    directory = out or Path(tempfile.mkdtemp(prefix="overlane-demo-"))
+    options = DemoOptions(
+        directory=directory, seconds=seconds, loss=loss, seed=seed, repair=repair, source=source, copy_video=copy
+    )
+    console = Console(stderr=as_json)
+    view = DemoView(console)
+    try:
+        if console.is_terminal:
+            with Live(view, console=console, refresh_per_second=4, transient=True):
+                report = _run(run_demo(options, view.show))
+        else:
+            report = _run(run_demo(options, view.show_line))
+    except LabError as error:
+        raise _fail(f"{error} (logs: {directory})") from None
+    if as_json:
+        _print_json(report)
+    else:
+        console.print(render(report))
+    if not report.is_whole:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the `overlane` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Runs one node: python -m relay --config FILE."""
+
+import argparse
+import sys
+
+from relay.daemon import run
+
+
+def main() -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m relay", description="Run an overlay node.")
+    parser.add_argument("--config", required=True, metavar="FILE", help="TOML configuration")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set one key, for example admin.listen=127.0.0.1:0 (repeatable)",
+    )
+    arguments = parser.parse_args()
+    overrides = {}
+    for setting in arguments.set:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            parser.error(f"--set {setting}: give KEY=VALUE")
+        overrides[key] = value
+    return run(arguments.config, overrides)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

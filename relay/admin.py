@@ -1,0 +1,174 @@
+"""The HTTP side of a node: health, metrics, status, and viewers.
+
+Errors are {"error": "one line"}: 400 bad input, 404 no such stream, path or viewer, 503 full,
+504 the node upstream did not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from relay.address import Address, format_address, ip_of, parse_address, split_host_port
+from relay.edge.plain_rtp import Viewer
+from relay.errors import RefusalCode, Refused, SocketError
+from relay.metrics import new_registry
+from relay.status import node_status, viewer_status
+
+if TYPE_CHECKING:
+    from relay.daemon import Daemon
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_HTTP_STATUS = {
+    RefusalCode.BAD_REQUEST: 400,
+    RefusalCode.NO_SUCH_STREAM: 404,
+    RefusalCode.NO_PATH: 404,
+    RefusalCode.LOOP: 404,
+    RefusalCode.UNSUPPORTED: 404,
+    RefusalCode.FULL: 503,
+    RefusalCode.TIME_OUT: 504,
+}
+
+
+class Server:
+    """A running HTTP server. address: where it listens, the drawn port included."""
+
+    def __init__(self, runner: web.AppRunner, address: str) -> None:
+        self.address = address
+        self._runner = runner
+
+    async def close(self) -> None:
+        """Stop listening; requests under way are cut."""
+        await self._runner.cleanup()
+
+
+async def start(daemon: Daemon) -> Server:
+    """Serve the daemon's API. Raises SocketError if the port is taken."""
+    host, port = parse_address(daemon.config.admin.listen)
+    runner = web.AppRunner(new_application(daemon), access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        text = f"admin.listen: cannot bind TCP {format_address((host, port))}: {error.strerror}"
+        raise SocketError(text) from None
+    host, port = runner.addresses[0][:2]
+    return Server(runner, format_address((host, port)))
+
+
+def new_application(daemon: Daemon) -> web.Application:
+    """The routes over one daemon."""
+    api = _Api(daemon)
+    application = web.Application(middlewares=[_errors_as_json])
+    application.add_routes(
+        [
+            web.get("/livez", api.livez),
+            web.get("/readyz", api.readyz),
+            web.get("/metrics", api.metrics),
+            web.get("/status", api.status),
+            web.post("/streams/{name}/viewers", api.add_viewer),
+            web.get("/viewers/{id}", api.get_viewer),
+            web.put("/viewers/{id}", api.refresh_viewer),
+            web.delete("/viewers/{id}", api.remove_viewer),
+        ]
+    )
+    return application
+
+
+class _Api:
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._registry = new_registry(daemon.node)
+
+    async def livez(self, _request: web.Request) -> web.Response:
+        return web.json_response({"alive": True})
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        node, is_ready = self._daemon.node, self._daemon.is_ready
+        neighbours = {n.name: n.handshake.state for n in node.neighbours.values()}
+        detail = {"ready": is_ready, "worker": is_ready, "neighbours": neighbours}
+        return web.json_response(detail, status=200 if is_ready else 503)
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        body = generate_latest(self._registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+    async def status(self, _request: web.Request) -> web.Response:
+        return web.json_response(node_status(self._daemon.node, self._daemon.uptime_us))
+
+    async def add_viewer(self, request: web.Request) -> web.Response:
+        body = await _json_object(request)
+        unknown = sorted(set(body) - {"video", "audio"})
+        if unknown:
+            raise Refused(RefusalCode.BAD_REQUEST, f"unknown keys: {', '.join(unknown)}")
+        family = self._viewer_family()
+        addresses = {media: await _resolve(media, body[media], family) for media in body}
+        viewer = await self._daemon.add_viewer(request.match_info["name"], addresses)
+        return web.json_response(viewer_status(self._daemon.node, viewer), status=201)
+
+    async def get_viewer(self, request: web.Request) -> web.Response:
+        return web.json_response(viewer_status(self._daemon.node, self._viewer(request)))
+
+    async def refresh_viewer(self, request: web.Request) -> web.Response:
+        viewer = self._viewer(request)
+        self._daemon.refresh_viewer(viewer)
+        return web.json_response(viewer_status(self._daemon.node, viewer))
+
+    async def remove_viewer(self, request: web.Request) -> web.Response:
+        self._daemon.remove_viewer(self._viewer(request))
+        return web.Response(status=204)
+
+    def _viewer(self, request: web.Request) -> Viewer:
+        viewer = self._daemon.node.find_viewer(request.match_info["id"])
+        if viewer is None:
+            raise Refused(RefusalCode.NO_SUCH_STREAM, "no such viewer: it left, or it expired")
+        return viewer
+
+    def _viewer_family(self) -> socket.AddressFamily:
+        listen = parse_address(self._daemon.config.viewers.listen)
+        return socket.AF_INET if ip_of(listen).version == 4 else socket.AF_INET6
+
+
+async def _json_object(request: web.Request) -> dict[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError:
+        raise Refused(RefusalCode.BAD_REQUEST, "the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise Refused(RefusalCode.BAD_REQUEST, "the body is not a JSON object")
+    return body
+
+
+async def _resolve(media: str, text: object, family: socket.AddressFamily) -> Address:
+    """ "host:port" as an address of the family that viewers are served from."""
+    try:
+        if not isinstance(text, str):
+            raise ValueError('an address is text, as in "192.0.2.1:5004"')
+        host, port = split_host_port(text)
+        if port == 0:
+            raise ValueError("the port cannot be 0")
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
+    except (ValueError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise Refused(RefusalCode.BAD_REQUEST, f"{media}: {reason}") from None
+    return str(found[0][4][0]), port
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Refused as error:
+        return web.json_response({"error": str(error)}, status=_HTTP_STATUS[error.code])
+    except web.HTTPException as error:
+        return web.json_response({"error": error.reason}, status=error.status)

@@ -1,0 +1,191 @@
+"""The shell of a node: sockets, the worker's thread, timers, signals. `admin` is its HTTP side.
+
+The loop is always the same: one input to the node, all of its reports, one timer armed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from random import SystemRandom
+
+import uvloop
+
+from fastpath import EngineFullError
+from relay import admin, log
+from relay.address import Address
+from relay.config import NodeConfig
+from relay.config_file import load
+from relay.edge.plain_rtp import Viewer
+from relay.errors import RefusalCode, Refused, RelayError
+from relay.events import ViewerStarted, ViewerTurnedAway
+from relay.node import Node, new_engine
+from relay.sockets import open_sockets
+
+EXIT_FAILED = 1
+EXIT_BAD_CONFIG = 2
+GOODBYE_S = 0.1  # chosen: a few turns of the worker, so that the last messages leave
+JOIN_S = 2.0
+
+
+class Daemon:
+    """One running node. `run` returns when it was told to stop, or its worker has died."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self.config = config
+        self.node = Node(config, new_engine(config), SystemRandom())
+        self.logger = log.get_logger(config.name)
+        self.started_us = now_us()
+        self._worker = threading.Thread(target=self._run_worker, name="worker", daemon=True)
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._stop = asyncio.Event()
+        self._is_stopping = False
+
+    @property
+    def is_ready(self) -> bool:
+        """The ports are open and the worker runs."""
+        return self._worker.is_alive() and not self._is_stopping
+
+    @property
+    def uptime_us(self) -> int:
+        """Since the daemon was made."""
+        return now_us() - self.started_us
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT. Returns the exit code. Raises RelayError at start."""
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        sockets = open_sockets(self.config, self.logger)
+        self.node.start(now_us(), sockets)
+        server = await admin.start(self)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        atexit.register(self._stop_worker)
+        self._worker.start()
+        loop.add_reader(self.node.engine.event_fd, self._on_engine_bell)
+        self.settle()
+        self.logger.info("node_started", listen=self.config.listen, admin=server.address)
+        try:
+            await self._stop.wait()
+        finally:
+            has_failed = not self._worker.is_alive()
+            await self._close(server)
+        self.logger.info("node_stopped")
+        return EXIT_FAILED if has_failed else 0
+
+    def settle(self) -> None:
+        """After every input: take all reports, arm the timer again."""
+        while (event := self.node.next_event()) is not None:
+            log.report(self.logger, event)
+            match event:
+                case ViewerStarted(viewer):
+                    if (started := self._waiting.get(viewer)) and not started.done():
+                        started.set_result(None)
+                case ViewerTurnedAway(viewer, code, text):
+                    if (started := self._waiting.get(viewer)) and not started.done():
+                        started.set_exception(Refused(code, text))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due_us = self.node.next_timer_us()
+        if due_us is not None and not self._is_stopping:
+            delay_s = max(0, due_us - now_us()) / 1_000_000
+            self._timer = self._loop.call_later(delay_s, self._on_timer)
+
+    async def add_viewer(self, stream: str, addresses: Mapping[str, Address]) -> Viewer:
+        """Returns once the stream is on its way. Raises Refused."""
+        viewer = self.node.add_viewer(stream, addresses, now_us())
+        started = self._waiting[viewer.id] = self._loop.create_future()
+        try:
+            self.settle()
+            async with asyncio.timeout(self.config.admin.viewer_wait_s):
+                await started
+        except TimeoutError:
+            self.remove_viewer(viewer)
+            text = f"{stream} did not come within {self.config.admin.viewer_wait_s:g} s"
+            raise Refused(RefusalCode.TIME_OUT, text) from None
+        except asyncio.CancelledError:
+            self.remove_viewer(viewer)
+            raise
+        finally:
+            del self._waiting[viewer.id]
+        return viewer
+
+    def refresh_viewer(self, viewer: Viewer) -> None:
+        """It is still there."""
+        self.node.refresh_viewer(viewer, now_us())
+        self.settle()
+
+    def remove_viewer(self, viewer: Viewer) -> None:
+        """It left."""
+        self.node.remove_viewer(viewer, now_us())
+        self.settle()
+
+    def _on_engine_bell(self) -> None:
+        self.node.handle_engine_events(now_us())
+        self.settle()
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.node.handle_timer(now_us())
+        self.settle()
+
+    async def _close(self, server: admin.Server) -> None:
+        self._is_stopping = True
+        self.node.stop()
+        self.settle()
+        await server.close()
+        await asyncio.sleep(GOODBYE_S)
+        self._loop.remove_reader(self.node.engine.event_fd)
+        self._stop_worker()
+
+    def _run_worker(self) -> None:
+        try:
+            self.node.engine.run()
+        finally:
+            if not self._is_stopping:
+                self._loop.call_soon_threadsafe(self._on_worker_death)
+
+    def _on_worker_death(self) -> None:
+        if not self._is_stopping:
+            self.logger.error("worker_died")
+            self._stop.set()
+
+    def _stop_worker(self) -> None:
+        """Also at interpreter exit: a thread that outlives it would crash it."""
+        atexit.unregister(self._stop_worker)
+        self.node.engine.stop()
+        if self._worker.is_alive():
+            self._worker.join(JOIN_S)
+
+
+def now_us() -> int:
+    """The clock of the whole node, the engine's own."""
+    return time.monotonic_ns() // 1000
+
+
+def run(config_path: Path | str, overrides: Mapping[str, object] | None = None) -> int:
+    """Run a node until it is told to stop. Returns the exit code; says on stderr what is wrong."""
+    try:
+        config = load(config_path, overrides)
+    except RelayError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_BAD_CONFIG
+    log.configure(config.log)
+
+    async def serve() -> int:
+        return await Daemon(config).run()
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve())
+    except (RelayError, EngineFullError) as error:
+        sys.stderr.write(f"overlane relay: {config.name}: {error}\n")
+        return EXIT_FAILED

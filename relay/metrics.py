@@ -1,0 +1,115 @@
+"""The node's counters for Prometheus, read from the node when asked.
+
+Every field of the engine's statistics becomes one metric; durations are given in seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fastpath.stats import LinkStats, StreamStats
+from relay.node import Node
+
+_LINK_GAUGES = frozenset({"is_up", "has_keys", "rtt_us", "holes_open", "backlogged"})
+_STREAM_GAUGES = frozenset({"held_packets", "capacity", "subscribers", "delay_us"})
+_STREAM_SKIPPED = frozenset(
+    {"stream_id", "first_stream_seq", "next_stream_seq", "last_packet_us"}  # of no use as a series
+)
+
+
+class NodeCollector(Collector):
+    """One node's metrics, all named overlane_..."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by prometheus_client, once per scrape."""
+        yield from self._of_node()
+        yield from self._of_memory()
+        node = self._node
+        links = [([n.name], node.engine.link_stats(n.link)) for n in node.neighbours.values()]
+        yield from _families("overlane_link", ["neighbour"], links, LinkStats, _LINK_GAUGES)
+        streams = [
+            ([stream.broadcast, stream.track.media], node.engine.stream_stats(stream.handle))
+            for stream in node.streams.all
+        ]
+        yield from _families(
+            "overlane_stream", ["stream", "media"], streams, StreamStats, _STREAM_GAUGES
+        )
+
+    def _of_node(self) -> Iterator[Metric]:
+        node = self._node
+        info = GaugeMetricFamily("overlane_node", "This node", labels=["name", "node_id"])
+        info.add_metric([node.config.name, str(node.config.node_id)], 1)
+        yield info
+        engine = CounterMetricFamily(
+            "overlane_engine", "Packets by verdict, and the engine's other counts", labels=["what"]
+        )
+        for name, count in node.engine.verdicts().items():
+            engine.add_metric([name], count)
+        yield engine
+        control = CounterMetricFamily(
+            "overlane_control", "Control messages and their faults", labels=["what"]
+        )
+        for name, count in sorted(node.counters.items()):
+            control.add_metric([name], count)
+        control.add_metric(["not_expected"], node.subscriptions.rejected)
+        yield control
+        hello = CounterMetricFamily(
+            "overlane_hello_dropped", "HELLOs without effect", labels=["neighbour", "why"]
+        )
+        for neighbour in node.neighbours.values():
+            hello.add_metric([neighbour.name, "malformed"], neighbour.handshake.malformed)
+            hello.add_metric([neighbour.name, "ignored"], neighbour.handshake.ignored)
+        yield hello
+        yield GaugeMetricFamily("overlane_viewers", "Viewers served", value=len(node.edge.viewers))
+        fallbacks = GaugeMetricFamily(
+            "overlane_fallback", "Kernel features the node does without", labels=["feature"]
+        )
+        for name in node.engine.fallbacks():
+            fallbacks.add_metric([name], 1)
+        yield fallbacks
+
+    def _of_memory(self) -> Iterator[Metric]:
+        used = GaugeMetricFamily("overlane_memory_used", "Entries in use", labels=["table"])
+        limit = GaugeMetricFamily("overlane_memory_limit", "Entries there are", labels=["table"])
+        for table, (count, most) in dataclasses.asdict(self._node.engine.memory()).items():
+            used.add_metric([table], count)
+            limit.add_metric([table], most)
+        yield used
+        yield limit
+
+
+def new_registry(node: Node) -> CollectorRegistry:
+    """A registry of this node alone, so that several fit in one process."""
+    registry = CollectorRegistry()
+    registry.register(NodeCollector(node))
+    return registry
+
+
+def _families(
+    prefix: str,
+    labels: list[str],
+    rows: Iterable[tuple[list[str], LinkStats | StreamStats]],
+    model: type[LinkStats] | type[StreamStats],
+    gauges: frozenset[str],
+) -> Iterator[Metric]:
+    """One metric per field of the statistics, one sample per row."""
+    rows = list(rows)
+    for field in dataclasses.fields(model):
+        if field.name in _STREAM_SKIPPED:
+            continue
+        name, scale = field.name, 1.0
+        if name.endswith("_us"):
+            name, scale = name.removesuffix("_us") + "_seconds", 1e-6
+        kind = GaugeMetricFamily if field.name in gauges else CounterMetricFamily
+        family = kind(f"{prefix}_{name}", f"{model.__name__}.{field.name}", labels=labels)
+        for values, stats in rows:
+            family.add_metric(values, getattr(stats, field.name) * scale)
+        yield family

@@ -1,0 +1,88 @@
+"""Opens and binds a node's UDP sockets, before the engine takes them over."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from relay.address import Address, format_address, ip_of, parse_address
+from relay.config import NodeConfig
+from relay.errors import SocketError
+from relay.log import Logger
+from relay.ports import IngestKey, Ports
+
+SO_SNDBUFFORCE = 32  # asm-generic/socket.h; Python names neither
+SO_RCVBUFFORCE = 33
+RECEIVE_BUFFER_BYTES = 8 << 20  # chosen: 60 ms at 1 Gbit/s, the longest stall of a shared core
+SEND_BUFFER_BYTES = 4 << 20
+
+
+def open_sockets(config: NodeConfig, logger: Logger) -> Ports:
+    """Bind everything the configuration names. Raises SocketError, and leaves nothing open then."""
+    opened: list[socket.socket] = []
+    try:
+        overlay = _bind("listen", config.endpoint, opened, logger)
+        viewer = _bind("viewers.listen", parse_address(config.viewers.listen), opened, logger)
+        ingests: dict[IngestKey, int] = {
+            (ingest.name, track.kind): _bind(
+                f"ingest {ingest.name} {track.kind}", track.endpoint, opened, logger
+            )
+            for ingest in config.ingests
+            for track in ingest.tracks
+        }
+    except SocketError:
+        for opened_socket in opened:
+            opened_socket.close()
+        raise
+    for opened_socket in opened:
+        opened_socket.detach()
+    return Ports(overlay, viewer, ingests)
+
+
+def _bind(what: str, address: Address, opened: list[socket.socket], logger: Logger) -> int:
+    """A bound socket's descriptor, still owned by the object added to `opened`."""
+    is_v6 = ip_of(address).version == 6
+    with _as_socket_error(what, address):
+        bound = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
+        opened.append(bound)
+        bound.setblocking(False)
+        if is_v6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+    _enlarge(bound, what, "receive", SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES, logger)
+    _enlarge(bound, what, "send", SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER_BYTES, logger)
+    return bound.fileno()
+
+
+@contextmanager
+def _as_socket_error(what: str, address: Address) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        text = f"{what}: cannot bind UDP {format_address(address)}: {error.strerror}"
+        raise SocketError(text) from None
+
+
+def _enlarge(
+    bound: socket.socket,
+    what: str,
+    which: str,
+    force_option: int,
+    option: int,
+    wanted_bytes: int,
+    logger: Logger,
+) -> None:
+    """As much buffer as the system gives; warn if that is less."""
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, force_option, wanted_bytes)
+    except PermissionError:
+        bound.setsockopt(socket.SOL_SOCKET, option, wanted_bytes)
+    given_bytes = bound.getsockopt(socket.SOL_SOCKET, option) // 2  # the kernel doubles it
+    if given_bytes < wanted_bytes:
+        sysctl = "net.core.rmem_max" if which == "receive" else "net.core.wmem_max"
+        logger.warning(
+            f"{which}_buffer_small",
+            socket=what,
+            wanted_bytes=wanted_bytes,
+            given_bytes=given_bytes,
+            hint=f"raise {sysctl}, or grant CAP_NET_ADMIN",
+        )
