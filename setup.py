@@ -1,4 +1,4 @@
-"""The list of native extensions and the directives they share; everything else is in pyproject.toml.
+"""The native extensions and the directives they share; all else is in pyproject.toml.
 
 OVERLANE_DEBUG=1 builds with bounds checks and the address and undefined-behaviour sanitizers.
 """
@@ -27,7 +27,9 @@ COMPILE = SANITIZE if DEBUG else ["-O3", "-g1"]
 
 def extensions() -> list[Extension]:
     """One extension per .pyx; its name is its path."""
-    sources = sorted(p.relative_to(ROOT) for d in ("rtp", "fastpath") for p in (ROOT / d).rglob("*.pyx"))
+    sources = sorted(
+        p.relative_to(ROOT) for d in ("rtp", "fastpath") for p in (ROOT / d).rglob("*.pyx")
+    )
     return [
         Extension(
             ".".join(source.with_suffix("").parts),

@@ -5,6 +5,7 @@ loss on each link. The far viewer watches from the start, another joins late in 
 """
 
 import asyncio
+import itertools
 import shutil
 import sys
 import time
@@ -82,7 +83,7 @@ async def run_demo(options: DemoOptions, show: ShowProgress) -> DemoReport:
     names = [node_name(city) for city in CITIES]
     links = [
         LinkConfig(delay_us=rtt_us(a, b) // 2, jitter_us=JITTER_US, loss=options.loss)
-        for a, b in zip(CITIES, CITIES[1:], strict=False)
+        for a, b in itertools.pairwise(CITIES)
     ]
     async with Processes(options.directory) as processes:
         overlay = ChainOverlay(
@@ -179,12 +180,16 @@ class _Broadcast:
         except (aiohttp.ClientError, TimeoutError):
             return
         viewers = {
-            status["node"]: sum(t["packets"] for v in status["viewers"] for t in v["tracks"].values())
+            status["node"]: sum(
+                t["packets"] for v in status["viewers"] for t in v["tracks"].values()
+            )
             for status in statuses
         }
         step = "on the air" if elapsed < self.options.seconds else "the last packets"
         hops = self._hops(statuses)
-        self.show(Progress(step, min(elapsed, self.options.seconds), self.options.seconds, hops, viewers))
+        self.show(
+            Progress(step, min(elapsed, self.options.seconds), self.options.seconds, hops, viewers)
+        )
 
     def _hops(self, statuses: list[dict[str, Any]]) -> list[HopReport]:
         hops = []

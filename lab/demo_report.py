@@ -50,7 +50,7 @@ class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole run. `is_whole`: every viewer had at least 99 % of its frames intact and in time."""
+    """The whole run. `is_whole`: every viewer had 99 % of its frames intact and in time."""
 
     is_whole: bool
     repair: bool
@@ -70,7 +70,9 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_whole(viewers: list[ViewerReport]) -> bool:
-    return bool(viewers) and all(v.frames_expected > 0 and v.intact_ratio >= WHOLE_RATIO for v in viewers)
+    return bool(viewers) and all(
+        v.frames_expected > 0 and v.intact_ratio >= WHOLE_RATIO for v in viewers
+    )
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -85,7 +87,9 @@ def _ms(value: float | None) -> str:
 
 
 def hop_table(hops: list[HopReport]) -> Table:
-    table = _table("Hop by hop", "link", "one way", "packets", "lost", "loss", "repaired", "gone", "given up")
+    table = _table(
+        "Hop by hop", "link", "one way", "packets", "lost", "loss", "repaired", "gone", "given up"
+    )
     for hop in hops:
         table.add_row(
             f"{hop.sender} -> {hop.receiver}",
@@ -101,7 +105,17 @@ def hop_table(hops: list[HopReport]) -> Table:
 
 
 def viewer_table(viewers: list[ViewerReport]) -> Table:
-    table = _table("Viewers", "viewer", "joined", "first frame", "intact", "ratio", "freezes", "delay p50", "p99")
+    table = _table(
+        "Viewers",
+        "viewer",
+        "joined",
+        "first frame",
+        "intact",
+        "ratio",
+        "freezes",
+        "delay p50",
+        "p99",
+    )
     for viewer in viewers:
         table.add_row(
             f"{viewer.name} at {viewer.node}",
@@ -128,8 +142,9 @@ def render(report: DemoReport) -> RenderableType:
         lines.append(Text(f"A received frame: {pictures[0]}"))
     lines.append(
         Text(
-            f"{report.frames_sent} frames in {report.packets_sent} packets; {report.packets_lost_on_links} packets lost "
-            f"on links ({report.loss_percent:.2f} %), {report.packets_repaired} repaired, {report.packets_gone} gone."
+            f"{report.frames_sent} frames in {report.packets_sent} packets; "
+            f"{report.packets_lost_on_links} packets lost on links ({report.loss_percent:.2f} %), "
+            f"{report.packets_repaired} repaired, {report.packets_gone} gone."
         )
     )
     if report.is_whole:

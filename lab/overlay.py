@@ -119,8 +119,10 @@ class ChainOverlay:
             return list(await asyncio.gather(*(self.status(node, session) for node in self.nodes)))
 
     async def _come_up(self) -> None:
-        while not await self._is_up():
+        up = await self._is_up()
+        while not up:
             await asyncio.sleep(0.1)
+            up = await self._is_up()
 
     async def _is_up(self) -> bool:
         for node in self.nodes:
@@ -151,7 +153,9 @@ class ChainOverlay:
             facing = self.links[index - 1].address_facing_b
             lines += self._neighbour(index - 1, facing, adjacency[index - 1])
         if index < len(self.links):
-            lines += self._neighbour(index + 1, self.links[index].address_facing_a, adjacency[index])
+            lines += self._neighbour(
+                index + 1, self.links[index].address_facing_a, adjacency[index]
+            )
         if index == 0:
             lines += self._ingest(ports)
         else:

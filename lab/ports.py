@@ -1,7 +1,7 @@
 """Free ports on loopback for the servers of a lab.
 
-They are taken from below the kernel's ephemeral range, so that no client socket of the same run takes
-one between the moment it was found free and the moment its server binds it.
+They are taken from below the kernel's ephemeral range, so that no client socket of the same run
+takes one between the moment it was found free and the moment its server binds it.
 """
 
 import random

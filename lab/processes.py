@@ -1,7 +1,7 @@
 """Child processes of a lab: started with their output in files, ended for certain.
 
-A child gets SIGTERM when the lab ends and SIGKILL if it does not obey; the kernel sends it SIGKILL if
-the lab itself is killed (prctl PR_SET_PDEATHSIG), so nothing outlives a run.
+A child gets SIGTERM when the lab ends and SIGKILL if it does not obey; the kernel sends it SIGKILL
+if the lab itself is killed (prctl PR_SET_PDEATHSIG), so nothing outlives a run.
 """
 
 import asyncio
@@ -27,7 +27,9 @@ class ProcessError(LabError):
 class Child:
     """One running child; its standard output and error go to files beside each other."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, out: Path, err: Path) -> None:
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, out: Path, err: Path
+    ) -> None:
         self.name = name
         self.process = process
         self.out = out
@@ -36,7 +38,9 @@ class Child:
     def check_alive(self) -> None:
         """Raises ProcessError with the child's last words if it has ended."""
         if self.process.returncode is not None:
-            raise ProcessError(f"{self.name} ended with {self.process.returncode}: {self.last_words()}")
+            raise ProcessError(
+                f"{self.name} ended with {self.process.returncode}: {self.last_words()}"
+            )
 
     def last_words(self) -> str:
         lines = self.err.read_text(errors="replace").strip().splitlines()
@@ -73,7 +77,10 @@ class Processes:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await asyncio.gather(*(child.stop() for child in self.children))
 

@@ -1,6 +1,5 @@
 """The command line: it parses arguments and calls the rest."""
 
-import asyncio
 import sys
 import tempfile
 from collections.abc import Coroutine
@@ -44,7 +43,8 @@ def _print_json(value: object) -> None:
 
 def _first_problems(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'options'}: {problem['msg']}" for problem in error.errors()
+        f"{'.'.join(map(str, problem['loc'])) or 'options'}: {problem['msg']}"
+        for problem in error.errors()
     )
 
 
@@ -52,7 +52,10 @@ def _first_problems(error: ValidationError) -> str:
 def relay(
     config: Annotated[Path, typer.Option(help="TOML configuration of the node.")],
     setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key, as in admin.listen=127.0.0.1:0.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Set one key, as in admin.listen=127.0.0.1:0."
+        ),
     ] = None,
 ) -> None:
     """Run a node."""
@@ -85,7 +88,10 @@ def check_config(
         try:
             load(file)
         except ConfigError as error:
-            problems += [{"file": p.source or str(file), "key": p.key, "problem": p.text} for p in error.problems]
+            problems += [
+                {"file": p.source or str(file), "key": p.key, "problem": p.text}
+                for p in error.problems
+            ]
     if as_json:
         _print_json({"files": [str(file) for file in files], "problems": problems})
     else:
@@ -123,7 +129,9 @@ def publish(
     stream: Annotated[str, typer.Argument(help="Name of the stream.")],
     to: Annotated[str, typer.Option(help="The producer node's video port, host:port.")],
     audio_to: Annotated[str | None, typer.Option(help="Its audio port.")] = None,
-    source: Annotated[Path | None, typer.Option(help="A media file; default: a moving pattern and a tone.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="A media file; default: a moving pattern and a tone.")
+    ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Send the file's H.264 as it is.")] = False,
     seconds: Annotated[float | None, typer.Option(help="How long; default: to the end.")] = None,
     audio: Annotated[bool, typer.Option(help="Send audio.")] = True,
@@ -136,7 +144,9 @@ def publish(
     zerolatency: Annotated[bool, typer.Option(help="x264's tune=zerolatency.")] = True,
     max_payload_bytes: Annotated[int, typer.Option(help="Largest RTP payload.")] = 1200,
     manifest: Annotated[Path | None, typer.Option(help="Where to write what was sent.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes SSRCs, numbers and the pattern repeatable.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Makes SSRCs, numbers and the pattern repeatable.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Broadcast a file or a generated picture and tone, as an encoder would."""
@@ -146,9 +156,10 @@ def publish(
 
     try:
         options = PublishOptions(
-            stream=stream, to=to, audio_to=audio_to, source=source, copy_video=copy, seconds=seconds, audio=audio,
-            width=width, height=height, fps=fps, bitrate_bps=bitrate_bps, gop_s=gop_s, b_frames=b_frames,
-            zerolatency=zerolatency, max_payload_bytes=max_payload_bytes, manifest=manifest, seed=seed,
+            stream=stream, to=to, audio_to=audio_to, source=source, copy_video=copy,
+            seconds=seconds, audio=audio, width=width, height=height, fps=fps,
+            bitrate_bps=bitrate_bps, gop_s=gop_s, b_frames=b_frames, zerolatency=zerolatency,
+            max_payload_bytes=max_payload_bytes, manifest=manifest, seed=seed,
         )  # fmt: skip
     except ValidationError as error:
         raise _fail(_first_problems(error), 2) from None
@@ -164,20 +175,25 @@ def publish(
 
 def _publish_line(report: Any) -> None:
     typer.echo(
-        f"{report.stream}: {report.seconds:.0f} s, {report.frames} frames, {report.packets_sent} packets, "
-        f"{report.video_bps / 1e6:.2f} Mbit/s video" + ("" if report.ended == "running" else f", {report.ended}")
+        f"{report.stream}: {report.seconds:.0f} s, {report.frames} frames, "
+        f"{report.packets_sent} packets, {report.video_bps / 1e6:.2f} Mbit/s video"
+        + ("" if report.ended == "running" else f", {report.ended}")
     )
 
 
 @app.command()
 def demo(
     seconds: Annotated[float, typer.Option(min=4, help="Length of the broadcast.")] = 20.0,
-    loss: Annotated[float, typer.Option(min=0, max=0.5, help="Share of packets lost on each link.")] = 0.01,
+    loss: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of packets lost on each link.")
+    ] = 0.01,
     seed: Annotated[int, typer.Option(help="Decides which packets are lost.")] = 1,
     repair: Annotated[bool, typer.Option(help="--no-repair shows the difference.")] = True,
     source: Annotated[Path | None, typer.Option(help="A media file to broadcast.")] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Send the file's H.264 as it is.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Directory for pictures, logs and configurations.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for pictures, logs and configurations.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """A real broadcast over four nodes, three lossy links and two viewers, on this machine."""
@@ -187,7 +203,13 @@ def demo(
 
     directory = out or Path(tempfile.mkdtemp(prefix="overlane-demo-"))
     options = DemoOptions(
-        directory=directory, seconds=seconds, loss=loss, seed=seed, repair=repair, source=source, copy_video=copy
+        directory=directory,
+        seconds=seconds,
+        loss=loss,
+        seed=seed,
+        repair=repair,
+        source=source,
+        copy_video=copy,
     )
     console = Console(stderr=as_json)
     view = DemoView(console)

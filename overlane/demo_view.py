@@ -36,10 +36,14 @@ class DemoView:
         progress = self.progress
         lost = sum(hop.lost_on_link for hop in progress.hops)
         repaired = sum(hop.repaired for hop in progress.hops)
-        watching = ", ".join(f"{node} {packets}" for node, packets in progress.viewer_packets.items() if packets)
+        watching = ", ".join(
+            f"{node} {packets}" for node, packets in progress.viewer_packets.items() if packets
+        )
         text = f"{progress.elapsed_s:5.1f} of {progress.seconds:.0f} s  {progress.step}"
         if progress.hops:
-            text += f"; lost {lost}, repaired {repaired}; packets to viewers: {watching or 'none yet'}"
+            text += (
+                f"; lost {lost}, repaired {repaired}; packets to viewers: {watching or 'none yet'}"
+            )
         return Text(text)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

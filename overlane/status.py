@@ -38,7 +38,8 @@ async def _fetch_one(session: aiohttp.ClientSession, url: str) -> dict[str, Any]
 
 def render(status: dict[str, Any]) -> RenderableType:
     """One node."""
-    title = f"{status['node']} (id {status['node_id']}, {status['advertised_as']}), up {status['uptime_s']:.0f} s"
+    title = f"{status['node']} (id {status['node_id']}, {status['advertised_as']})"
+    title += f", up {status['uptime_s']:.0f} s"
     parts: list[RenderableType] = [Text(title, style="bold"), _links(status), _streams(status)]
     if status["viewers"]:
         parts.append(_viewers(status))
@@ -50,7 +51,9 @@ def render(status: dict[str, Any]) -> RenderableType:
 
 
 def _links(status: dict[str, Any]) -> Table:
-    table = Table("neighbour", "state", "rtt", "in", "out", "lost", "repaired", "gone", "given up", "open")
+    table = Table(
+        "neighbour", "state", "rtt", "in", "out", "lost", "repaired", "gone", "given up", "open"
+    )
     for link in status["neighbours"]:
         state = "up" if link["is_up"] else f"down ({link['handshake']})"
         table.add_row(
@@ -69,7 +72,18 @@ def _links(status: dict[str, Any]) -> Table:
 
 
 def _streams(status: dict[str, Any]) -> Table:
-    table = Table("stream", "track", "state", "path", "packets", "late", "held", "delay", "subscribers", "viewers")
+    table = Table(
+        "stream",
+        "track",
+        "state",
+        "path",
+        "packets",
+        "late",
+        "held",
+        "delay",
+        "subscribers",
+        "viewers",
+    )
     for stream in status["streams"]:
         for media, track in stream["tracks"].items():
             table.add_row(

@@ -1,5 +1,6 @@
-"""Engines in a chain, in virtual time: an encoder's RTP goes in at the first, a viewer's comes out of
-the last. Keys and streams are set by hand; the node's own protocol is tested in tests/relay.
+"""Engines in a chain, in virtual time: RTP goes in at the first, a viewer's comes out of the last.
+
+Keys and streams are set by hand; the node's own protocol is tested in tests/relay.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def rtp(
 ) -> bytes:
     """An RTP packet without extensions (RFC 3550 5.1)."""
     second = (0x80 if marker else 0) | payload_type
-    return struct.pack(">BBHII", 0x80, second, number & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc) + payload
+    return (
+        struct.pack(">BBHII", 0x80, second, number & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc) + payload
+    )
 
 
 def key_slice(text: bytes = b"") -> bytes:
@@ -62,29 +65,45 @@ class Node:
 class Chain:
     """Nodes 0 .. n-1; link i joins node i and node i+1."""
 
-    def __init__(self, links: list[LinkConfig], *, seed: int = 1, first_seq: int = 1, **options: object) -> None:
+    def __init__(
+        self, links: list[LinkConfig], *, seed: int = 1, first_seq: int = 1, **options: object
+    ) -> None:
         self.now_us = 1_000_000
         self.network = VirtualNetwork(seed)
         self.viewer_packets: list[tuple[int, bytes]] = []
         self.drop: Callable[[Address, Address, bytes], bool] = lambda *_: False
-        self.nodes = [self._node(i, options) for i in range(len(links) + 1)]
+        self.nodes = [
+            self._node(i, options | (first_node or {}) if i == 0 else options)
+            for i in range(len(links) + 1)
+        ]
         for i, config in enumerate(links):
             self._join(self.nodes[i], self.nodes[i + 1], config, f"{i}")
         for i, node in enumerate(self.nodes):
             upstream = node.links.get("up")
             node.stream = node.engine.add_stream(
-                stream_id=STREAM_ID, media=Media.VIDEO, first_stream_seq=first_seq, upstream=upstream
+                stream_id=STREAM_ID,
+                media=Media.VIDEO,
+                first_stream_seq=first_seq,
+                upstream=upstream,
             )
-            if i + 1 < len(self.nodes):
+            if i + 1 < len(self.nodes) and subscribe:
                 node.engine.add_cursor(stream=node.stream, link=node.links["down"])
         first = self.nodes[0].engine
         self.ingest = first.open_port(PortKind.INGEST)
-        first.set_ingest(self.ingest, stream=self.nodes[0].stream, codec=Codec.H264, payload_type=96)
+        first.set_ingest(
+            self.ingest, stream=self.nodes[0].stream, codec=Codec.H264, payload_type=96
+        )
         self.viewer_port = self.nodes[-1].engine.open_port(PortKind.VIEWER)
 
     def _node(self, index: int, options: dict[str, object]) -> Node:
         engine = Engine(
-            streams=64, cursors=64, node_links=4, viewer_links=16, ports=8, slab_bytes=16 << 20, **options  # type: ignore[arg-type]
+            streams=64,
+            cursors=64,
+            node_links=4,
+            viewer_links=16,
+            ports=8,
+            slab_bytes=16 << 20,
+            **options,  # type: ignore[arg-type]
         )
         return Node(engine, engine.open_port(PortKind.OVERLAY), ("10.0.0.1", 7000 + index))
 
@@ -92,7 +111,11 @@ class Chain:
         self.network.connect(left.address, right.address, config)
         for side, peer, role in ((left, right, "down"), (right, left, "up")):
             link = side.engine.add_link(
-                port=side.overlay, address=peer.address, peer_node=1, hello_key=key("hello"), rate_bps=NODE_RATE_BPS
+                port=side.overlay,
+                address=peer.address,
+                peer_node=1,
+                hello_key=key("hello"),
+                rate_bps=NODE_RATE_BPS,
             )
             mine, theirs = ("left", "right") if side is left else ("right", "left")
             side.engine.offer_keys(
@@ -105,7 +128,12 @@ class Chain:
         node = self.nodes[-1]
         link = node.engine.add_viewer_link(rate_bps=rate_bps)
         return node.engine.add_viewer_cursor(
-            stream=node.stream, link=link, port=self.viewer_port, address=VIEWER, ssrc=0xABCD, payload_type=100,
+            stream=node.stream,
+            link=link,
+            port=self.viewer_port,
+            address=VIEWER,
+            ssrc=0xABCD,
+            payload_type=100,
             first_sequence_number=first_number,
         )
 
