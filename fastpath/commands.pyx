@@ -138,6 +138,11 @@ cdef void offer_keys(worker_t* worker, const message_t* command) noexcept nogil:
     if link == NULL:
         count(worker, COMMAND_STALE)
         return
+    if (
+        link.keys.is_set and memcmp(&link.keys.receive, command.key_a, 16) == 0
+        and memcmp(&link.keys.send, command.key_b, 16) == 0
+    ):
+        return  # in use; as an offer they would let an old packet open a new window
     memcpy(&link.offered.receive, command.key_a, 16)
     if memcmp(&link.offered.send, command.key_b, 16) != 0:
         memcpy(&link.offered.send, command.key_b, 16)
@@ -168,7 +173,9 @@ cdef void send_command(worker_t* worker, const message_t* command, int64_t now_u
 cdef void add_stream(worker_t* worker, const message_t* command, int64_t now_us) noexcept nogil:
     cdef int32_t index = index_of(command.handle)
     cdef stream_t* stream = &worker.streams[index]
+    cdef bint is_dirty = stream.is_dirty
     memset(stream, 0, sizeof(stream_t))
+    stream.is_dirty = is_dirty  # may stand in the worker's list since before it was removed
     stream.generation = generation_of(command.handle)
     stream.media = command.kind_of
     stream.stream_id = <uint32_t>command.number

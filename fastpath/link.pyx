@@ -12,10 +12,12 @@ from libc.string cimport memmove, memset
 cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
     """Zeroed state with its queues; node links also get holes and history."""
     cdef uint32_t generation = link.generation
+    cdef bint is_ready = link.is_ready
     cdef int i
     cdef uint32_t entries = VIEWER_LATE_ENTRIES if is_viewer else NODE_LATE_ENTRIES
     memset(link, 0, sizeof(link_t))
     link.generation = generation
+    link.is_ready = is_ready  # may stand in the worker's list since before it was closed
     link.is_used = True
     link.is_viewer = is_viewer
     link.port = -1

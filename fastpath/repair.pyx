@@ -75,6 +75,7 @@ cdef void ask_for_holes(worker_t* worker, int32_t link_index, int64_t now_us) no
     cdef int32_t kept = 0
     cdef hole_t* hole
     cdef int64_t next_us = -1
+    cdef bint is_insured = link.rtt_us > 2 * INSURANCE_US
     message[0] = MESSAGE_REQUEST
     for at in range(link.hole_count):
         hole = &link.holes[at]
@@ -86,11 +87,11 @@ cdef void ask_for_holes(worker_t* worker, int32_t link_index, int64_t now_us) no
             if items < MAX_ITEMS - 1:
                 items = put_item(message, items, <uint32_t>hole.hop_seq)
                 hole.requests += 1
-            if hole.requests == 1 and link.rtt_us > 2 * INSURANCE_US:
+            if hole.requests == 1 and is_insured:
                 hole.next_request_us = now_us + INSURANCE_US
             else:
                 hole.next_request_us = now_us + link.rtt_us + link.rtt_us // 8 + RETRY_MARGIN_US
-                if hole.requests == 2:
+                if hole.requests == 2 and is_insured:
                     hole.next_request_us -= INSURANCE_US
         if next_us < 0 or hole.next_request_us < next_us:
             next_us = hole.next_request_us

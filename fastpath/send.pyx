@@ -240,7 +240,6 @@ cdef bint drain_cursor(worker_t* worker, int32_t index, int64_t now_us) noexcept
     cdef bint is_video = stream.media == MEDIA_VIDEO
     cdef bint was_active = cursor.state == CURSOR_ACTIVE
     cdef slot_t* slot
-    cursor.deficit_bytes += QUANTUM_BYTES
     while True:
         slot = cursor_peek(cursor, &stream.ring, is_video)
         if slot == NULL:
@@ -250,6 +249,7 @@ cdef bint drain_cursor(worker_t* worker, int32_t index, int64_t now_us) noexcept
             cursor.deficit_bytes = 0
             return True
         if cursor.deficit_bytes < slot.size:
+            cursor.deficit_bytes += QUANTUM_BYTES
             unqueue_cursor(worker, index)
             queue_cursor(worker, index)
             return True

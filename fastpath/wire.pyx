@@ -103,13 +103,13 @@ def parse(bytes data) -> dict | str:
     return header
 
 
-def tag(bytes header, bytes payload, bytes key, int hop_seq_high=0) -> int:
+def tag(bytes header, bytes payload, bytes key, uint32_t hop_seq_high=0) -> int:
     """The tag of a packet whose header bytes (without tag) are given. key: 16 bytes."""
-    if len(key) != 16 or not HEADER_BYTES <= len(header) <= 64 or len(payload) > MAX_OVERLAY_BYTES - 64:
-        raise ValueError("key must have 16 bytes, header 24 to 64, payload at most 1408")
+    if len(key) != 16 or not HEADER_BYTES <= len(header) <= 64 or len(payload) > MAX_OVERLAY_BYTES - FIB_LEG_BYTES:
+        raise ValueError("key must have 16 bytes, header 24 to 64, payload at most 1440")
     cdef siphash_key_t native
     cdef const uint8_t* raw = header
     memcpy(&native, <const uint8_t*>key, 16)
     return packet_tag(
-        raw, len(header), raw[0] & 0x0F, raw[1] & FLAG_SEALED, <uint32_t>hop_seq_high, payload, len(payload), &native
+        raw, len(header), raw[0] & 0x0F, raw[1] & FLAG_SEALED, hop_seq_high, payload, len(payload), &native
     )

@@ -76,9 +76,9 @@ def is_whole(viewers: list[ViewerReport]) -> bool:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", padding=(0, 1))
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right")
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     return table
 
 
@@ -88,15 +88,14 @@ def _ms(value: float | None) -> str:
 
 def hop_table(hops: list[HopReport]) -> Table:
     table = _table(
-        "Hop by hop", "link", "one way", "packets", "lost", "loss", "repaired", "gone", "given up"
+        "Hop by hop", "link", "one way", "packets", "lost", "repaired", "gone", "given up"
     )
     for hop in hops:
         table.add_row(
-            f"{hop.sender} -> {hop.receiver}",
+            f"{hop.sender} > {hop.receiver}",
             _ms(hop.delay_ms),
             str(hop.packets),
-            str(hop.lost_on_link),
-            f"{hop.loss_percent:.2f} %",
+            f"{hop.lost_on_link} ({hop.loss_percent:.2f} %)",
             str(hop.repaired),
             str(hop.gone),
             str(hop.given_up),
@@ -105,24 +104,14 @@ def hop_table(hops: list[HopReport]) -> Table:
 
 
 def viewer_table(viewers: list[ViewerReport]) -> Table:
-    table = _table(
-        "Viewers",
-        "viewer",
-        "joined",
-        "first frame",
-        "intact",
-        "ratio",
-        "freezes",
-        "delay p50",
-        "p99",
-    )
+    table = _table("Viewers", "viewer", "joined", "first", "frames intact", "freezes", "p50", "p99")
     for viewer in viewers:
+        share = f"{100 * viewer.intact_ratio:.1f} %"
         table.add_row(
-            f"{viewer.name} at {viewer.node}",
+            f"{viewer.name}, {viewer.node}",
             f"{viewer.joined_s:.1f} s",
             _ms(viewer.first_frame_ms),
-            f"{viewer.frames_intact} of {viewer.frames_expected}",
-            f"{100 * viewer.intact_ratio:.2f} %",
+            f"{viewer.frames_intact}/{viewer.frames_expected} {share}",
             str(viewer.freezes),
             _ms(viewer.delay_ms.get("p50")),
             _ms(viewer.delay_ms.get("p99")),

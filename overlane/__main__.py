@@ -182,6 +182,44 @@ def _publish_line(report: Any) -> None:
 
 
 @app.command()
+def play(
+    stream: Annotated[str, typer.Argument(help="Name of the stream.")],
+    node: Annotated[str, typer.Option(help="The consumer node's admin address, http://host:port.")],
+    manifest: Annotated[Path | None, typer.Option(help="What the publisher wrote.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long; default: to the end.")] = None,
+    idle_seconds: Annotated[float, typer.Option(help="Silence that ends the viewing.")] = 3.0,
+    wait_seconds: Annotated[float, typer.Option(help="How long to wait for the stream.")] = 5.0,
+    listen: Annotated[str, typer.Option(help="Local address that RTP is sent to.")] = "127.0.0.1",
+    audio: Annotated[bool, typer.Option(help="Receive audio.")] = True,
+    save: Annotated[Path | None, typer.Option(help="Matroska file for what is received.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG of the last decoded frame.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Watch a stream and say how much of it was whole and in time."""
+    from overlane.play.node_client import PlayError
+    from overlane.play.options import PlayOptions
+    from overlane.play.session import play as run_play
+
+    try:
+        options = PlayOptions(
+            stream=stream, node=node if "://" in node else f"http://{node}", manifest=manifest,
+            seconds=seconds, idle_seconds=idle_seconds, wait_seconds=wait_seconds, listen=listen,
+            audio=audio, save=save, picture=picture,
+        )  # fmt: skip
+    except ValidationError as error:
+        raise _fail(_first_problems(error), 2) from None
+    try:
+        report = _run(run_play(options, None if as_json else typer.echo))
+    except PlayError as error:
+        raise _fail(error) from None
+    if as_json:
+        _print_json(report)
+        return
+    for name, value in msgspec.to_builtins(report).items():
+        typer.echo(f"{name:26} {value}")
+
+
+@app.command()
 def demo(
     seconds: Annotated[float, typer.Option(min=4, help="Length of the broadcast.")] = 20.0,
     loss: Annotated[

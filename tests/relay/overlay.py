@@ -36,7 +36,8 @@ def config_of(name: str, node_id: int, neighbours: dict[str, int], **parts: Any)
                     "name": peer,
                     "node_id": peer_id,
                     "address": "{}:{}".format(*address_of(peer_id)),
-                    "secret": f"{min(node_id, peer_id):02x}{max(node_id, peer_id):02x}" + SECRET[4:],
+                    "secret": f"{min(node_id, peer_id):02x}{max(node_id, peer_id):02x}"
+                    + SECRET[4:],
                 }
                 for peer, peer_id in neighbours.items()
             ],

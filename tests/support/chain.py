@@ -66,8 +66,16 @@ class Chain:
     """Nodes 0 .. n-1; link i joins node i and node i+1."""
 
     def __init__(
-        self, links: list[LinkConfig], *, seed: int = 1, first_seq: int = 1, **options: object
+        self,
+        links: list[LinkConfig],
+        *,
+        seed: int = 1,
+        first_seq: int = 1,
+        subscribe: bool = True,
+        first_node: dict[str, object] | None = None,
+        **options: object,
     ) -> None:
+        """options: of every engine; first_node: those that differ at node 0."""
         self.now_us = 1_000_000
         self.network = VirtualNetwork(seed)
         self.viewer_packets: list[tuple[int, bytes]] = []
@@ -96,15 +104,15 @@ class Chain:
         self.viewer_port = self.nodes[-1].engine.open_port(PortKind.VIEWER)
 
     def _node(self, index: int, options: dict[str, object]) -> Node:
-        engine = Engine(
-            streams=64,
-            cursors=64,
-            node_links=4,
-            viewer_links=16,
-            ports=8,
-            slab_bytes=16 << 20,
-            **options,  # type: ignore[arg-type]
-        )
+        sizes: dict[str, object] = {
+            "streams": 64,
+            "cursors": 64,
+            "node_links": 4,
+            "viewer_links": 16,
+            "ports": 8,
+            "slab_bytes": 16 << 20,
+        }
+        engine = Engine(**(sizes | options))  # type: ignore[arg-type]
         return Node(engine, engine.open_port(PortKind.OVERLAY), ("10.0.0.1", 7000 + index))
 
     def _join(self, left: Node, right: Node, config: LinkConfig, name: str) -> None:
