@@ -1,6 +1,6 @@
 """The demo: a real broadcast over four nodes and three lossy links, watched by two viewers.
 
-London, New York, Los Angeles and Tokyo, with the measured round trips between them (lab/cities), 1 %
+London, New York, Los Angeles and Tokyo, with the measured round trips between them, 1 %
 loss on each link. The far viewer watches from the start, another joins late in the middle.
 """
 
@@ -38,7 +38,7 @@ class DemoError(LabError):
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """source: a media file instead of the generated pattern; `copy_video` sends its H.264 as it is."""
+    """source: a media file instead of the pattern; `copy_video` sends its H.264 as it is."""
 
     directory: Path
     seconds: float = 20.0
@@ -171,8 +171,9 @@ class _Broadcast:
     def _check(self, publisher: Child) -> None:
         for node in self.overlay.nodes:
             node.process.check_alive()
-        if publisher.process.returncode not in (None, 0):
-            publisher.check_alive()
+        for child in (publisher, *(w.process for w in self.watchers if w.process is not None)):
+            if child.process.returncode not in (None, 0):
+                child.check_alive()
 
     async def _progress(self, elapsed: float) -> None:
         try:

@@ -196,9 +196,9 @@ def play(
     as_json: Json = False,
 ) -> None:
     """Watch a stream and say how much of it was whole and in time."""
-    from overlane.play.node_client import PlayError
-    from overlane.play.options import PlayOptions
-    from overlane.play.session import play as run_play
+    from overlane.player.node_client import PlayError
+    from overlane.player.options import PlayOptions
+    from overlane.player.session import play as run_play
 
     try:
         options = PlayOptions(

@@ -20,7 +20,7 @@ class AudioReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlayReport(msgspec.Struct, frozen=True, kw_only=True):
-    """frames_intact: hash as sent, and complete before time sent + smallest delay + 300 ms. Frames of
+    """frames_intact: hash as sent, complete before time sent + smallest delay + 300 ms. Frames of
     the first 3 s need only be whole; the late ones among them are frames_late_in_first_3s.
 
     first_frame_ms: from the start of play to the first intact key frame complete; None: none came.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from overlane.play.frames import Frame
+from overlane.player.frames import Frame
 from overlane.publish.manifest import Manifest, SentFrame
 from rtp.payload.h264_packets import access_unit_hash
 

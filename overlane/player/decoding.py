@@ -10,8 +10,8 @@ from pathlib import Path
 
 import av
 
-from overlane.play.frames import Frame
-from overlane.play.playout import TARGET_US
+from overlane.player.frames import Frame
+from overlane.player.playout import TARGET_US
 from rtp.payload.h264_packets import canonical
 
 

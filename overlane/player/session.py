@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from overlane.play.decoding import Decoder, InOrder, Recording, save_picture
-from overlane.play.frames import Frame, FrameBuilder
-from overlane.play.node_client import NodeClient, PlayError
-from overlane.play.options import PlayOptions
-from overlane.play.playout import play_out
-from overlane.play.receiver import Receiver
-from overlane.play.report import AudioReport, DelayReport, PlayReport
-from overlane.play.verdict import IN_TIME_US, Verdict, judge, percentile
+from overlane.player.decoding import Decoder, InOrder, Recording, save_picture
+from overlane.player.frames import Frame, FrameBuilder
+from overlane.player.node_client import NodeClient, PlayError
+from overlane.player.options import PlayOptions
+from overlane.player.playout import play_out
+from overlane.player.receiver import Receiver
+from overlane.player.report import AudioReport, DelayReport, PlayReport
+from overlane.player.verdict import IN_TIME_US, Verdict, judge, percentile
 from overlane.publish.manifest import Manifest, ManifestError, audio_hash, read_manifest
 from overlane.publish.signals import stop_on_signals
 from rtp.errors import RtpParseError

@@ -47,7 +47,6 @@ class FrameBuilder:
     last: int | None = None
     times: set[int] = field(default_factory=set)
     _packets: dict[int, _Packet] = field(default_factory=dict)
-    _has_first_frame: bool = False
 
     def feed(
         self, number: int, rtp_time: int, marker: bool, payload: bytes, now_us: int
@@ -92,7 +91,7 @@ class FrameBuilder:
             if not self._continues(last, packet.rtp_time):
                 return None
         before = self._packets.get(first - 1)
-        starts_viewing = before is None and first == self.first and not self._has_first_frame
+        starts_viewing = before is None and first == self.first
         if before is None and not starts_viewing and not is_end:
             return None
         return self._assemble(first, last, starts_viewing and not is_end)
@@ -115,7 +114,6 @@ class FrameBuilder:
         frame = Frame(first, len(packets), packets[0].rtp_time, arrived_us, nals)
         if starts_viewing and not frame.starts_with_parameter_sets:
             return None  # its first packet may still come
-        self._has_first_frame = True
         for packet in packets:
             packet.is_used = True
             packet.payload = b""
