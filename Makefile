@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+STUBS := fastpath.engine fastpath.siphash fastpath.wire rtp.payload.h264 rtp.payload.opus rtp.payload.rtp_header
 NATIVE := $(shell find rtp fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 .PHONY: demo test lint bench build clean check-host
@@ -16,6 +17,7 @@ lint: build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest $(STUBS) --allowlist stubtest-allowlist.txt --mypy-config-file pyproject.toml
 
 bench: build
 	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -2,6 +2,7 @@
 
 Every `add_...`, `remove_...` and `set_...` puts one command into the worker's mailbox; the worker
 applies it between two batches, in order. Handles that `add_...` return are never reused.
+A handle that is not in use raises KeyError.
 Times are integer microseconds of one monotonic clock; rates are bit/s on the wire (UDP payload).
 """
 
@@ -9,9 +10,9 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import TypeAlias, final
 
-from typing_extensions import disjoint_base
-
 from fastpath.events import Event
+from fastpath.handles import EngineFullError as EngineFullError
+from fastpath.handles import HandleTable as HandleTable
 from fastpath.stats import CursorStats, LinkStats, MemoryStats, StreamStats
 
 Address: TypeAlias = tuple[str, int]
@@ -31,14 +32,7 @@ class Codec(IntEnum):
     OPUS = 1
     H264 = 2
 
-class EngineFullError(RuntimeError):
-    """A table is at its limit. `table` and `limit` say which."""
-
-    table: str
-    limit: int
-
 @final
-@disjoint_base
 class Engine:
     def __new__(
         cls,
@@ -75,7 +69,8 @@ class Engine:
     def send_control(self, link: int, payload: bytes) -> None:
         """Dropped and counted (`control_unsent`) while the link has no keys. At most 1,400 bytes."""
     def set_link_rate(self, link: int, rate_bps: int) -> None: ...
-    def remove_link(self, link: int) -> None: ...
+    def remove_link(self, link: int) -> None:
+        """Of a node or a viewer; its cursors go with it."""
 
     # -- streams
     def add_stream(

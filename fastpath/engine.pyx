@@ -7,10 +7,11 @@ owns the memory behind it.
 from enum import IntEnum
 import time
 
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
+from posix.unistd cimport close
 from fastpath.address cimport address_from_python, address_to_python
 from fastpath.cursor cimport cursor_t
 from fastpath.link cimport link_close, link_send_key, link_t
@@ -39,6 +40,7 @@ from fastpath.events import (
     ControlReceived, CursorStarted, Fallback, HelloReceived, IngestSource, KeyFrameWanted, LinkDown,
     LinkKeyed, LinkUp, StreamStarted,
 )
+from fastpath.handles import EngineFullError, HandleTable
 from fastpath.stats import CursorStats, LinkStats, MemoryStats, StreamStats
 
 cdef extern from *:
@@ -66,47 +68,12 @@ class Codec(IntEnum):
     H264 = 2
 
 
-class EngineFullError(RuntimeError):
-    """A table is at its limit. `table` and `limit` say which."""
-
-    def __init__(self, table: str, limit: int) -> None:
-        super().__init__(f"the engine's table of {table} is full ({limit}); raise the limit or use fewer")
-        self.table = table
-        self.limit = limit
+Address = tuple[str, int]
+Datagram = tuple[int, tuple[str, int], bytes]
+Transmit = tuple[int, tuple[str, int], bytes]
 
 
-class HandleTable:
-    """Indexes in use, each with a generation: a handle is never given twice."""
-
-    __slots__ = ("free", "generations", "limit", "name", "offset", "used")
-
-    def __init__(self, name: str, limit: int, offset: int = 0) -> None:
-        self.name = name
-        self.limit = limit
-        self.offset = offset
-        self.free = list(range(limit - 1, -1, -1))
-        self.generations = [0] * limit
-        self.used = set()
-
-    def take(self) -> int:
-        if not self.free:
-            raise EngineFullError(self.name, self.limit)
-        index = self.free.pop()
-        self.generations[index] += 1
-        handle = self.generations[index] << 20 | (index + self.offset)
-        self.used.add(handle)
-        return handle
-
-    def give(self, handle: int) -> None:
-        self.used.remove(handle)
-        self.free.append((handle & 0xFFFFF) - self.offset)
-
-    def check(self, handle: int) -> int:
-        if handle not in self.used:
-            raise KeyError(f"{handle} is no handle of {self.name}")
-        return handle & 0xFFFFF
-
-
+@cython.final
 cdef class Engine:
     cdef worker_t* worker
     cdef outbox_t* outbox
@@ -213,9 +180,16 @@ cdef class Engine:
 
     def __dealloc__(self):
         cdef worker_t* w = self.worker
+        cdef message_t* message
         cdef int32_t i
         if w == NULL:
             return
+        message = mailbox_first(&w.commands)
+        while message != NULL:
+            if message.kind == OPEN_PORT and message.number >= 0:
+                close(<int>message.number)  # given, but never taken up
+            mailbox_done(&w.commands)
+            message = mailbox_first(&w.commands)
         if w.ports != NULL:
             for i in range(w.port_count):
                 socket_io_remove_port(w, i)

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from fastpath.address cimport address_equal, address_hash, address_t
 from fastpath.link cimport link_t
-from fastpath.mailbox cimport mailbox_post, mailbox_reserve, message_t
+from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED, mailbox_post, mailbox_reserve, message_t
 from fastpath.ring cimport ring_evict_oldest
 from fastpath.slab cimport NO_BLOCK, slab_take
 from fastpath.verdict cimport EVENTS_LOST, EVICTED_FOR_SPACE
@@ -112,6 +112,7 @@ cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogi
     cdef int attempt
     cdef stream_t* stream
     cdef int64_t arrival_us, best_us
+    cdef uint64_t overwritten
     for attempt in range(4):
         if block != NO_BLOCK:
             return block
@@ -127,7 +128,12 @@ cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogi
                 best_us = arrival_us
         if oldest < 0:
             return NO_BLOCK
-        count_many(worker, EVICTED_FOR_SPACE, ring_evict_oldest(&worker.streams[oldest].ring, &worker.slab))
+        stream = &worker.streams[oldest]
+        overwritten = stream.ring.gop_overwritten
+        count_many(worker, EVICTED_FOR_SPACE, ring_evict_oldest(&stream.ring, &worker.slab))
+        if stream.ring.gop_overwritten != overwritten:
+            stream.wanted_key += 1
+            post_event(worker, EVENT_KEY_FRAME_WANTED, stream_handle(worker, oldest))
         block = slab_take(&worker.slab, payload_bytes)
     return block
 

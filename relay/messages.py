@@ -16,10 +16,11 @@ from msgspec import Meta
 from relay.errors import MessageError, RefusalCode
 
 MAX_MESSAGE_BYTES = 1400  # what the engine carries in one control packet
+MAX_ANCESTORS = 7  # a path of eight nodes: the hop limit of Stream-FIB legs
 MAX_TRACKS = 8  # chosen: video, audio, and room for more of either
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
-Names: TypeAlias = Annotated[tuple[Name, ...], Meta(max_length=8)]
+Names: TypeAlias = Annotated[tuple[Name, ...], Meta(max_length=MAX_ANCESTORS)]
 U32: TypeAlias = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 StreamId: TypeAlias = Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
 StreamIds: TypeAlias = Annotated[tuple[StreamId, ...], Meta(min_length=1, max_length=MAX_TRACKS)]

@@ -14,6 +14,7 @@ from random import Random
 
 from relay.errors import RefusalCode
 from relay.messages import (
+    MAX_ANCESTORS,
     End,
     Error,
     Message,
@@ -257,6 +258,10 @@ class SubscriptionTable:
             if not is_told:
                 self._emit(ViewerReady(viewer, broadcast.name))
                 broadcast.viewers[viewer] = True
+        if len(broadcast.ancestors) >= MAX_ANCESTORS:
+            text = f"{broadcast.name} has come through {MAX_ANCESTORS} nodes before"
+            self._refuse_waiting_nodes(broadcast, RefusalCode.NO_PATH, text)
+            broadcast.update_linger(now_us)
         for node in broadcast.nodes.values():
             if not node.starts:
                 node.starts = {track.stream_id: None for track in broadcast.tracks}
@@ -394,11 +399,14 @@ class SubscriptionTable:
         self._emit(BroadcastRemoved(broadcast.name))
 
     def _refuse_waiting(self, broadcast: Broadcast, code: RefusalCode, text: str) -> None:
-        for peer in [node.peer for node in broadcast.nodes.values() if not node.starts]:
-            self._refuse_node(broadcast, peer, code, text)
+        self._refuse_waiting_nodes(broadcast, code, text)
         for viewer in [viewer for viewer, is_told in broadcast.viewers.items() if not is_told]:
             del broadcast.viewers[viewer]
             self._emit(ViewerRefused(viewer, code, text))
+
+    def _refuse_waiting_nodes(self, broadcast: Broadcast, code: RefusalCode, text: str) -> None:
+        for peer in [node.peer for node in broadcast.nodes.values() if not node.starts]:
+            self._refuse_node(broadcast, peer, code, text)
 
     def _tell_nodes(self, broadcast: Broadcast, message: type[End] | type[UpstreamLost]) -> None:
         stream_ids = tuple(track.stream_id for track in broadcast.tracks)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from relay.errors import MessageError, RefusalCode
 from relay.messages import (
+    MAX_ANCESTORS,
     MAX_MESSAGE_BYTES,
     End,
     Error,
@@ -43,9 +44,10 @@ def test_round_trip(message: Message) -> None:
 
 def test_the_largest_answer_fits() -> None:
     """Longest names, longest fmtp on two tracks, and a path as long as the hop limit."""
-    track = msgspec.structs.replace(VIDEO, fmtp="f" * 400, first_stream_seq=0xFFFFFFFF)
-    nodes = tuple(str(n) * 32 for n in range(8))
-    ok = Ok(0xFFFFFFFF, "s" * 64, (track, msgspec.structs.replace(AUDIO, fmtp="f" * 60)), nodes)
+    video = msgspec.structs.replace(VIDEO, fmtp="f" * 400, first_stream_seq=0xFFFFFFFF)
+    audio = msgspec.structs.replace(AUDIO, fmtp="f" * 400, stream_id=0xFFFFFFFF)
+    nodes = tuple(str(n) * 32 for n in range(MAX_ANCESTORS))
+    ok = Ok(0xFFFFFFFF, "s" * 64, (video, audio), nodes, "lost")
     assert len(encode(ok)) <= MAX_MESSAGE_BYTES
 
 

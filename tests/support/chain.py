@@ -158,7 +158,7 @@ class Chain:
             due = [t for n in self.nodes if (t := n.engine.next_timer_us()) is not None]
             if (arrival := self.network.next_timer_us()) is not None:
                 due.append(arrival)
-            next_us = min(due, default=end_us)
+            next_us = min(due, default=end_us + 1)
             if next_us > end_us:
                 break
             self.now_us = max(self.now_us, next_us)

@@ -1,0 +1,201 @@
+"""No Python on the path of a packet: none in the generated C, none in memory after many packets."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import html
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.chain import key_slice, other_slice, rtp
+from tests.support.worker import Pair, send_segments, udp_socket, wait_until
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(
+    [*(ROOT / "fastpath").glob("*.pyx"), *(ROOT / "rtp" / "payload").glob("*.pyx")]
+)
+LINE = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>[^<]*<span class="">0*(\d+)</span>')
+SIGNATURE = re.compile(r"^cdef\b[^\n:=]*?\b(\w+)\((?:[^()]|\([^()]*\))*\)\s*noexcept nogil:", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class NativeFunction:
+    name: str
+    first_line: int
+    last_line: int
+
+
+def directives() -> dict[str, object]:
+    """What setup.py compiles with, without running it."""
+    for node in ast.parse((ROOT / "setup.py").read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DIRECTIVES":
+            source = ast.unparse(node.value)
+            found = eval(source, {"DEBUG": False})
+            assert isinstance(found, dict)
+            return found
+    raise AssertionError("setup.py has no DIRECTIVES")
+
+
+def native_functions(text: str) -> list[NativeFunction]:
+    """Functions defined `noexcept nogil`: the lines from the signature's end to the last of the body."""
+    lines = text.splitlines()
+    found = []
+    for match in SIGNATURE.finditer(text):
+        first = text.count("\n", 0, match.end()) + 1
+        last = first
+        for number in range(first + 1, len(lines) + 1):
+            line = lines[number - 1]
+            if line.strip() and not line.startswith((" ", ")")):
+                break
+            last = number if line.strip() else last
+        found.append(NativeFunction(match[1], first + 1, last))
+    return found
+
+
+def annotate(source: Path, target: Path) -> dict[int, int]:
+    """Line -> Cython's score of the C behind it; 0 is plain C."""
+    options = [f"{name}={value}" for name, value in directives().items() if name != "language_level"]
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "cython", "-3", "--annotate", "-X", ",".join(options)),
+            *("-o", str(target / f"{source.stem}.c"), str(source.relative_to(ROOT))),
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    page = (target / f"{source.stem}.html").read_text()
+    return {int(number): int(score) for score, number in LINE.findall(page)}
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, dict[int, int]]:
+    target = tmp_path_factory.mktemp("annotated")
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip(SOURCES, pool.map(lambda s: annotate(s, target), SOURCES), strict=True))
+
+
+def test_the_functions_of_the_hot_path_are_seen() -> None:
+    names = [f.name for source in SOURCES for f in native_functions(source.read_text())]
+    assert len(names) > 100
+    assert {
+        *("receive_datagram", "receive_rtp", "insert_media", "drain_link", "send_to_node"),
+        *("send_to_viewer", "siphash24", "packet_tag", "ask_for_holes", "take_block"),
+        *("h264_marks", "opus_marks", "parse_rtp_header", "run_on_sockets", "socket_io_transmit"),
+    } <= set(names)
+    # None is missed: as many as there are definitions.
+    written = sum(len(re.findall(r"noexcept nogil:", s.read_text())) for s in SOURCES)
+    assert len(names) == written
+
+
+def test_a_body_ends_where_the_next_definition_begins() -> None:
+    text = "cdef int a(\n    int b,\n) noexcept nogil:\n    return b\n\n\ndef c():\n    return 1\n"
+    assert native_functions(text) == [NativeFunction("a", 4, 4)]
+
+
+def test_generated_c_of_native_functions_calls_no_python(
+    scores: dict[Path, dict[int, int]],
+) -> None:
+    touched, looked_at = [], 0
+    for source, score_of in scores.items():
+        lines = source.read_text().splitlines()
+        assert len(score_of) == len(lines)
+        for function in native_functions(source.read_text()):
+            for number in range(function.first_line, function.last_line + 1):
+                looked_at += 1
+                if score_of[number]:
+                    touched.append(f"{source.name}:{number} ({function.name}) {lines[number - 1]}")
+    assert touched == []
+    assert looked_at > 1_500
+
+
+def test_annotation_tells_python_from_c(scores: dict[Path, dict[int, int]]) -> None:
+    """The score does see Python: functions for tests, which call it, are yellow."""
+    source = ROOT / "fastpath" / "siphash.pyx"
+    lines = source.read_text().splitlines()
+    calling = [n for n, line in enumerate(lines, 1) if "raise ValueError" in html.unescape(line)]
+    assert calling
+    assert all(scores[source][n] > 0 for n in calling)
+
+
+# -- memory
+
+PACKETS = 100_000
+BURST = 64
+PACKET_BYTES = 200
+WINDOW = 512  # packets on their way at once: less than any socket buffer holds
+
+
+def bursts() -> list[bytes]:
+    """All 2^16 sequence numbers, in bursts; one key frame per 1,024 packets."""
+    made = []
+    for first in range(0, 1 << 16, BURST):
+        packets = []
+        for number in range(first, first + BURST):
+            head = key_slice() if number % 1024 == 0 else other_slice()
+            payload = head + bytes(PACKET_BYTES - 12 - len(head))
+            packets.append(rtp(number, number * 3000, payload, marker=True))
+        made.append(b"".join(packets))
+    return made
+
+
+def test_a_hundred_thousand_packets_leave_no_python_object() -> None:
+    """Through two workers: ingest, ring, link, ring, viewer."""
+    prepared = bursts()
+    with udp_socket() as viewer, udp_socket() as sender, Pair() as pair:
+        cursor = pair.add_viewer(viewer.getsockname())
+        sink = bytearray(65_536)
+        viewer.setblocking(False)
+
+        def forwarded() -> int:
+            return pair.second.engine.cursor_stats(cursor).packets
+
+        def send(count: int, start: int) -> None:
+            """Bursts `start` .. on, never more than the window ahead of the viewer."""
+            for at in range(start, start + count):
+                sent = (at + 1) * BURST
+                send_segments(sender, prepared[at % len(prepared)], PACKET_BYTES, pair.ingest)
+                assert wait_until(lambda sent=sent: forwarded() > sent - WINDOW)  # type: ignore[misc]
+                for _ in range(BURST):
+                    try:
+                        viewer.recv_into(sink)
+                    except BlockingIOError:
+                        break
+            assert wait_until(lambda: forwarded() == (start + count) * BURST)
+            pair.first.take_events()
+            pair.second.take_events()
+
+        warm = 32
+        send(warm, 0)
+        count = -(-PACKETS // BURST)
+        pair.first.events.clear()
+        pair.second.events.clear()
+        gc.collect()
+        gc.disable()
+        try:
+            before = sys.getallocatedblocks()
+            send(count, warm)
+            pair.first.events.clear()
+            pair.second.events.clear()
+            after = sys.getallocatedblocks()
+        finally:
+            gc.enable()
+        passed = count * BURST
+        assert passed >= PACKETS
+        assert abs(after - before) < 200
+        total = (warm + count) * BURST
+        assert pair.first.engine.verdicts()["ingested"] == total
+        assert pair.second.engine.verdicts()["accepted"] == total
+        assert pair.second.engine.cursor_stats(cursor).packets == total
+        assert pair.second.engine.link_stats(pair.up).lost == 0
+        for worker in (pair.first, pair.second):
+            counted = worker.engine.verdicts()
+            assert counted["send_refused"] == counted["send_would_block"] == 0
+        assert sink[12:14] in (key_slice()[:2], other_slice()[:2])

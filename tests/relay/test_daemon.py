@@ -1,0 +1,245 @@
+"""Two real processes on loopback sockets: start, serve over HTTP, and stop cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+SECRET = "3f" * 32
+START_LIMIT_S = 10.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Free for both UDP and TCP a moment ago."""
+    with contextlib.ExitStack() as stack:
+        ports: list[int] = []
+        while len(ports) < count:
+            udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            udp.bind(("127.0.0.1", 0))
+            with contextlib.suppress(OSError):
+                tcp.bind(udp.getsockname())
+                ports.append(udp.getsockname()[1])
+        return ports
+
+
+@dataclass
+class Process:
+    """A node as an operator runs it."""
+
+    process: subprocess.Popen[str]
+    admin_port: int
+
+    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        url = f"http://127.0.0.1:{self.admin_port}{path}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data=data, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                text = response.read().decode()
+                is_json = response.headers.get_content_type() == "application/json"
+                return response.status, json.loads(text) if is_json else text
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if self.call("GET", "/readyz")[0] == 200:
+                    return
+            assert self.process.poll() is None, self.process.communicate()[1]
+            time.sleep(0.02)
+        raise AssertionError("not ready in time")
+
+    def stop(self) -> tuple[int, list[dict[str, Any]]]:
+        """SIGTERM; the exit code and the log."""
+        self.process.send_signal(signal.SIGTERM)
+        _, log = self.process.communicate(timeout=10)
+        return self.process.returncode, [json.loads(line) for line in log.splitlines()]
+
+
+def spawn(path: Path, text: str, admin_port: int) -> Process:
+    path.write_text(text)
+    command = [sys.executable, "-m", "relay", "--config", str(path), "--set", "log.format=json"]
+    command += ["--set", f"admin.listen=127.0.0.1:{admin_port}"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    return Process(process, admin_port)
+
+
+@dataclass
+class Pair:
+    """A producer and a consumer, ready."""
+
+    producer: Process
+    consumer: Process
+    ingest: tuple[str, int]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    a, b, ingest, admin_a, admin_b = free_ports(5)
+    common = 'viewers.listen = "127.0.0.1:0"\nlimits.slab_mib = 8\n'
+    producer = f"""
+name = "a"
+node_id = 1
+listen = "127.0.0.1:{a}"
+{common}
+[[neighbours]]
+name = "b"
+node_id = 2
+address = "127.0.0.1:{b}"
+secret = "{SECRET}"
+[[ingests]]
+name = "demo"
+[[ingests.tracks]]
+kind = "audio"
+codec = "opus"
+listen = "127.0.0.1:{ingest}"
+payload_type = 111
+clock_rate = 48000
+"""
+    consumer = f"""
+name = "b"
+node_id = 2
+listen = "127.0.0.1:{b}"
+{common}
+[[neighbours]]
+name = "a"
+node_id = 1
+address = "127.0.0.1:{a}"
+secret = "{SECRET}"
+[[paths]]
+stream = "*"
+via = ["a"]
+"""
+    nodes = (
+        spawn(tmp_path / "a.toml", producer, admin_a),
+        spawn(tmp_path / "b.toml", consumer, admin_b),
+    )
+    try:
+        for node in nodes:
+            node.wait_until_ready()
+        yield Pair(*nodes, ("127.0.0.1", ingest))
+    finally:
+        for node in nodes:
+            node.process.kill()
+            node.process.communicate()
+
+
+def send_audio(to: tuple[str, int], receiver: socket.socket, packets: int) -> list[int]:
+    """Send Opus packets one by one; the RTP sequence numbers that arrived."""
+    arrived = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as encoder:
+        for number in range(packets):
+            header = struct.pack(">BBHII", 0x80, 111, number, number * 960, 0xABC)
+            encoder.sendto(header + b"\x78" + bytes(80), to)
+            with contextlib.suppress(TimeoutError):
+                data = receiver.recv(2048)
+                assert data[13:] == bytes(80)
+                arrived.append(int.from_bytes(data[2:4], "big"))
+    return arrived
+
+
+def test_a_stream_crosses_two_processes(pair: Pair) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(1.0)
+        address = f"127.0.0.1:{receiver.getsockname()[1]}"
+        code, viewer = pair.consumer.call("POST", "/streams/demo/viewers", {"audio": address})
+        assert code == 201
+        assert viewer["path"] == ["a", "b"]
+        assert viewer["state"] == "live"
+        assert viewer["expires_s"] == 15
+        assert viewer["tracks"]["audio"]["payload_type"] == 111
+        arrived = send_audio(pair.ingest, receiver, 50)
+    assert len(arrived) == 50
+    assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(arrived))
+    code, refreshed = pair.consumer.call("PUT", f"/viewers/{viewer['viewer']}")
+    assert code == 200
+    assert refreshed["tracks"]["audio"]["packets"] == 50
+    assert pair.consumer.call("GET", f"/viewers/{viewer['viewer']}")[0] == 200
+    check_reports(pair)
+    code, log = pair.producer.stop()
+    assert code == 0
+    assert {"node_started", "neighbour_keyed", "encoder_seen", "node_stopped"} <= {
+        line["event"] for line in log
+    }
+    state = wait_for_state(pair.consumer, viewer["viewer"], "ended")
+    assert state == "ended"
+    assert pair.consumer.call("DELETE", f"/viewers/{viewer['viewer']}")[0] == 204
+    assert pair.consumer.call("DELETE", f"/viewers/{viewer['viewer']}")[0] == 404
+    assert pair.consumer.stop()[0] == 0
+
+
+def check_reports(pair: Pair) -> None:
+    code, status = pair.consumer.call("GET", "/status")
+    assert code == 200
+    assert status["neighbours"][0]["handshake"] == "keyed"
+    assert status["streams"][0]["path"] == ["a", "b"]
+    code, metrics = pair.consumer.call("GET", "/metrics")
+    assert code == 200
+    assert 'overlane_stream_packets_total{media="audio",stream="demo"} 50.0' in metrics
+    assert pair.consumer.call("GET", "/livez") == (200, {"alive": True})
+
+
+def wait_for_state(node: Process, viewer: str, state: str) -> str:
+    deadline = time.monotonic() + 2.0
+    seen = ""
+    while seen != state and time.monotonic() < deadline:
+        seen = node.call("GET", f"/viewers/{viewer}")[1]["state"]
+        time.sleep(0.02)
+    return seen
+
+
+BAD_REQUESTS = [
+    ("/streams/none/viewers", {"audio": "127.0.0.1:9"}, 404, "a has no stream called none"),
+    ("/streams/demo/viewers", {}, 400, "give an address for video, audio or both"),
+    ("/streams/demo/viewers", {"audio": 5}, 400, "audio: an address is text"),
+    ("/streams/demo/viewers", {"audio": "127.0.0.1"}, 400, "audio: '127.0.0.1' is not of the form"),
+    ("/streams/demo/viewers", {"audio": "127.0.0.1:0"}, 400, "audio: the port cannot be 0"),
+    ("/streams/demo/viewers", {"speech": "127.0.0.1:9"}, 400, "unknown keys: speech"),
+    ("/streams/demo/viewers", {"video": "127.0.0.1:9"}, 400, "demo has no video"),
+    ("/streams/demo/viewers", [], 400, "the body is not a JSON object"),
+    ("/nowhere", {}, 404, "Not Found"),
+]
+
+
+def test_refusals_are_one_line_of_json(pair: Pair) -> None:
+    for path, body, code, text in BAD_REQUESTS:
+        answered, answer = pair.consumer.call("POST", path, body)
+        assert (answered, answer["error"][: len(text)]) == (code, text)
+
+
+def test_a_busy_port_is_one_clear_line(pair: Pair, tmp_path: Path) -> None:
+    listen = pair.producer.call("GET", "/status")[1]["listen"]
+    text = f'name = "x"\nnode_id = 9\nlisten = "{listen}"\n'
+    other = spawn(tmp_path / "x.toml", text, 0)
+    _, log = other.process.communicate(timeout=10)
+    assert other.process.returncode == 1
+    assert log == f"overlane relay: x: listen: cannot bind UDP {listen}: Address already in use\n"
+
+
+def test_a_bad_configuration_stops_the_start(tmp_path: Path) -> None:
+    other = spawn(tmp_path / "x.toml", 'name = "x"\nnode_id = 0\n', 0)
+    _, log = other.process.communicate(timeout=10)
+    assert other.process.returncode == 2
+    assert len(log.splitlines()) == 2
