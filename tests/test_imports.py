@@ -18,7 +18,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "overlane": EVERYTHING,
     "lab": EVERYTHING,
 }
-NATIVE_IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\b|c?import\s+([\w.]+))", re.MULTILINE)
+NATIVE_IMPORT = re.compile(
+    r"^\s*(?:from\s+([\w.]+)\s+c?import\b|c?import\s+([\w.]+))", re.MULTILINE
+)
 
 
 def of_python(text: str, package: str) -> Iterator[str]:
@@ -53,7 +55,9 @@ def imports() -> list[tuple[str, str]]:
                 modules = list(of_native(path.read_text()))
             else:
                 continue
-            found += [(name, m) for m in modules if m.split(".")[0] in {*EVERYTHING, "tests", "bench"}]
+            found += [
+                (name, m) for m in modules if m.split(".")[0] in {*EVERYTHING, "tests", "bench"}
+            ]
     return found
 
 

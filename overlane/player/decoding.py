@@ -16,7 +16,8 @@ from rtp.payload.h264_packets import canonical
 
 
 class InOrder:
-    """Frames in the order of their numbers; a gap is waited for at most TARGET_US."""
+    """Frames in the order of their numbers, from the first key frame on; a gap is waited for at
+    most TARGET_US."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, Frame] = {}
@@ -29,16 +30,27 @@ class InOrder:
         return self.due(now_us)
 
     def due(self, now_us: int, *, is_end: bool = False) -> list[Frame]:
-        found = []
+        found: list[Frame] = []
+        if self._next is None and not self._begin():
+            return found
         while self._waiting:
             first = self._waiting[min(self._waiting)]
-            is_next = self._next is None or first.first_number == self._next
+            is_next = first.first_number == self._next
             if not is_next and not is_end and now_us - first.complete_us < TARGET_US:
                 break
             del self._waiting[first.first_number]
             self._next = first.first_number + first.packets
             found.append(first)
         return found
+
+    def _begin(self) -> bool:
+        """Nothing can be decoded before a key frame."""
+        keys = [n for n, frame in self._waiting.items() if frame.starts_with_parameter_sets]
+        if not keys:
+            return False
+        self._next = min(keys)
+        self._waiting = {n: frame for n, frame in self._waiting.items() if n >= self._next}
+        return True
 
 
 class Decoder:

@@ -18,11 +18,11 @@ from tests.support.chain import key_slice, other_slice, rtp
 from tests.support.worker import Pair, send_segments, udp_socket, wait_until
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted(
-    [*(ROOT / "fastpath").glob("*.pyx"), *(ROOT / "rtp" / "payload").glob("*.pyx")]
-)
+SOURCES = sorted([*(ROOT / "fastpath").glob("*.pyx"), *(ROOT / "rtp" / "payload").glob("*.pyx")])
 LINE = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>[^<]*<span class="">0*(\d+)</span>')
-SIGNATURE = re.compile(r"^cdef\b[^\n:=]*?\b(\w+)\((?:[^()]|\([^()]*\))*\)\s*noexcept nogil:", re.MULTILINE)
+SIGNATURE = re.compile(
+    r"^cdef\b[^\n:=]*?\b(\w+)\((?:[^()]|\([^()]*\))*\)\s*noexcept nogil:", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ def native_functions(text: str) -> list[NativeFunction]:
 
 def annotate(source: Path, target: Path) -> dict[int, int]:
     """Line -> Cython's score of the C behind it; 0 is plain C."""
-    options = [f"{name}={value}" for name, value in directives().items() if name != "language_level"]
+    options = [
+        f"{name}={value}" for name, value in directives().items() if name != "language_level"
+    ]
     subprocess.run(
         [
             *(sys.executable, "-m", "cython", "-3", "--annotate", "-X", ",".join(options)),

@@ -157,7 +157,9 @@ def test_a_probe_exposes_a_lost_tail() -> None:
     chain.run(100_000)
     assert_viewer_got_all(chain, encoder)
     exposing = next(
-        leg for leg in faults.legs if leg.kind == PROBE and leg.source == 0 and leg.time_us > last_us
+        leg
+        for leg in faults.legs
+        if leg.kind == PROBE and leg.source == 0 and leg.time_us > last_us
     )
     assert exposing.time_us <= last_us + 20_000
     (request,) = [leg for leg in faults.legs if leg.is_request]
@@ -342,7 +344,10 @@ def test_requests_for_numbers_never_sent_are_not_answered() -> None:
 def test_gone_of_a_stream_from_elsewhere_marks_nothing() -> None:
     bench = PeerBench()
     other = bench.engine.add_stream(
-        stream_id=77, media=1, first_stream_seq=1, upstream=None  # type: ignore[arg-type]
+        stream_id=77,
+        media=1,
+        first_stream_seq=1,
+        upstream=None,  # type: ignore[arg-type]
     )
     message = b"\3" + (77).to_bytes(4) + (0).to_bytes(4) + (100).to_bytes(4) + bytes(4)
     bench.turn(bench.packet(message, kind=FEEDBACK))

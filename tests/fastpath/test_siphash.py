@@ -44,9 +44,7 @@ def rounds(v: list[int], times: int) -> None:
 def siphash24(data: bytes, key: bytes) -> int:
     k0, k1 = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
     initial = b"somepseudorandomlygeneratedbytes"
-    v = [
-        int.from_bytes(initial[8 * i : 8 * i + 8]) ^ (k1 if i % 2 else k0) for i in range(4)
-    ]
+    v = [int.from_bytes(initial[8 * i : 8 * i + 8]) ^ (k1 if i % 2 else k0) for i in range(4)]
     padded = data + bytes(7 - len(data) % 8) + bytes([len(data) & 0xFF])
     for at in range(0, len(padded), 8):
         word = int.from_bytes(padded[at : at + 8], "little")

@@ -3,9 +3,9 @@
 import pytest
 
 from fastpath import wire
+from lab.link import LinkConfig
 from tests.support.chain import STREAM_ID, Chain, key, key_slice, rtp
 from tests.support.peer import MEDIA, PROBE, SEALED, header
-from lab.link import LinkConfig
 
 KEY = key("tag")
 TAG = bytes(8)
