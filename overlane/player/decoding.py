@@ -3,10 +3,12 @@
 A frame waits for the ones before it for as long as the playout buffer holds, then goes on without.
 """
 
+import io
 import queue
 import threading
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -134,36 +136,43 @@ class Recording:
         self.video: list[tuple[int, Frame]] = []
         self.audio: list[tuple[int, bytes]] = []
 
-    def save(self, path: Path, size: tuple[int, int]) -> None:
-        with av.open(str(path), "w", format="matroska") as container:
-            video = container.add_mux_stream("h264", rate=30, width=size[0], height=size[1])
-            video.codec_context.extradata = self._parameter_sets()
-            audio = container.add_mux_stream("opus", rate=48_000) if self.audio else None
-            packets = []
-            first = min(time for time, _ in self.video)
-            for index, (time, frame) in enumerate(self.video):
-                packet = av.Packet(canonical(frame.nals))
-                packet.stream, packet.time_base = video, _CLOCK_90K
-                packet.pts = time - first
-                packet.dts = (
-                    min(time, *(later for later, _ in self.video[index : index + 17])) - first
-                )
-                packet.is_keyframe = frame.starts_with_parameter_sets
-                packets.append(((time - first) / 90_000, packet))
-            if audio is not None:
-                audio.codec_context.extradata = OPUS_HEAD
-                start = self.audio[0][0]
-                for time, payload in self.audio:
-                    packet = av.Packet(payload)
-                    packet.stream, packet.time_base = audio, _CLOCK_48K
-                    packet.pts = packet.dts = time - start
-                    packets.append(((time - start) / 48_000, packet))
+    def save(self, path: Path) -> None:
+        """Raises OSError, and av.FFmpegError if the first frame is no H.264 to be described."""
+        start = io.BytesIO(canonical(self.video[0][1].nals))
+        with (
+            av.open(start, format="h264") as described,
+            av.open(str(path), "w", format="matroska") as container,
+        ):
+            video = container.add_stream_from_template(described.streams.video[0])
+            packets = self._video_packets(video)
+            if self.audio:
+                # The encoder is only opened for its description of the stream.
+                audio = container.add_stream("libopus", rate=48_000, layout="stereo")
+                packets += self._audio_packets(audio)
             for _, packet in sorted(packets, key=lambda item: item[0]):
                 container.mux(packet)
 
-    def _parameter_sets(self) -> bytes:
-        for _, frame in self.video:
-            sets = [nal for nal in frame.nals if nal[0] & 0x1F in (7, 8)]
-            if sets:
-                return canonical(sets)
-        return b""
+    def _video_packets(self, stream: av.VideoStream) -> list[tuple[float, "av.Packet[Any]"]]:
+        """Packets with the second they begin in. Decoding times are the showing times in order,
+        moved back so that none is later than its frame's showing."""
+        first = min(time for time, _ in self.video)
+        ordered = sorted(time for time, _ in self.video)
+        back = max(dts - time for dts, (time, _) in zip(ordered, self.video, strict=True))
+        found = []
+        for dts, (time, frame) in zip(ordered, self.video, strict=True):
+            packet = av.Packet(canonical(frame.nals))
+            packet.stream, packet.time_base = stream, _CLOCK_90K
+            packet.pts, packet.dts = time - first, dts - back - first
+            packet.is_keyframe = frame.starts_with_parameter_sets
+            found.append(((dts - first) / 90_000, packet))
+        return found
+
+    def _audio_packets(self, stream: av.AudioStream) -> list[tuple[float, "av.Packet[Any]"]]:
+        found = []
+        in_order = sorted(self.audio)
+        for time, payload in in_order:
+            packet = av.Packet(payload)
+            packet.stream, packet.time_base = stream, _CLOCK_48K
+            packet.pts = packet.dts = time - in_order[0][0]
+            found.append((packet.pts / 48_000, packet))
+        return found

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import av
+
 from overlane.player.decoding import Decoder, InOrder, Recording, save_picture
 from overlane.player.frames import Frame, FrameBuilder
 from overlane.player.node_client import NodeClient, PlayError
@@ -285,11 +287,10 @@ class _Viewing:
         )
 
     def _save(self) -> str | None:
-        if self.options.save is None or self.recording is None or not self.recording.video:
+        recording = self.recording
+        if self.options.save is None or recording is None or not recording.video:
             return None
-        picture = self.decoder.picture if self.decoder else None
-        size = (picture.width, picture.height) if picture else (0, 0)
-        _write(self.options.save, lambda path: self.recording.save(path, size))  # type: ignore[union-attr]
+        _write(self.options.save, recording.save)
         return str(self.options.save)
 
     def _picture(self) -> str | None:
@@ -303,7 +304,7 @@ class _Viewing:
 def _write(path: Path, save: Callable[[Path], None]) -> None:
     try:
         save(path)
-    except OSError as error:
+    except (OSError, av.FFmpegError) as error:
         raise PlayError(f"cannot write {path}: {error.strerror or error}") from None
 
 

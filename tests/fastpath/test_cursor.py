@@ -1,4 +1,4 @@
-"""Where cursors begin, how they are paced, and where they go on when the ring has left them behind."""
+"""Where cursors begin, how they are paced, and where they go on when the ring has lapped them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def directives() -> dict[str, object]:
 
 
 def native_functions(text: str) -> list[NativeFunction]:
-    """Functions defined `noexcept nogil`: the lines from the signature's end to the last of the body."""
+    """Functions defined `noexcept nogil`, with the first and the last line of the body."""
     lines = text.splitlines()
     found = []
     for match in SIGNATURE.finditer(text):

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -60,8 +61,8 @@ def forged(_bench: PeerBench) -> bytes:
 FORGERIES: dict[str, tuple[str, Forge]] = {
     "one byte": ("truncated", lambda b: b.media(3)[:1]),
     "no room for the tag": ("truncated", lambda b: b.media(3)[:31]),
-    "no room for the repair block": ("truncated", lambda b: header(flags=4) + bytes(8)),
-    "RTP": ("wrong_version", lambda b: media_payload(3)),
+    "no room for the repair block": ("truncated", lambda _: header(flags=4) + bytes(8)),
+    "RTP": ("wrong_version", lambda _: media_payload(3)),
     "version 11": ("wrong_version", lambda b: b"\xb0" + b.media(3)[1:]),
     "type 7": ("unknown_type", lambda b: b"\xc7" + b.media(3)[1:]),
     "seven segments": ("malformed", lambda b: b.packet(bytes(20), count=7)),
@@ -414,9 +415,7 @@ def test_probes_echo_and_keep_their_interval() -> None:
     bench = started()
     arrived_us = bench.now_us
     probes = [(t, data) for t, data in bench.wait(500_000) if data[0] == 0xC2]
-    assert [b - a for (a, _), (b, _) in zip(probes, probes[1:], strict=False)] == [
-        PROBE_INTERVAL_US
-    ] * (len(probes) - 1)
+    assert [b - a for (a, _), (b, _) in pairwise(probes)] == [PROBE_INTERVAL_US] * (len(probes) - 1)
     assert len(probes) == 10
     for time_us, data in probes:
         own, echo, held = struct.unpack(">QQI", data[32:])
@@ -528,15 +527,21 @@ def test_two_backlogged_streams_share_a_link_evenly() -> None:
 
 def test_tables_say_when_they_are_full() -> None:
     bench = PeerBench()
+
+    def add(n: int) -> int:
+        return bench.engine.add_link(
+            port=bench.port,
+            address=("10.0.0.3", 1 + n),
+            peer_node=3,
+            hello_key=bytes(16),
+            rate_bps=1,
+        )
+
+    added = [add(n) for n in range(3)]
     with pytest.raises(EngineFullError) as full:
-        for n in range(5):
-            bench.engine.add_link(
-                port=bench.port,
-                address=("10.0.0.3", 1 + n),
-                peer_node=3,
-                hello_key=bytes(16),
-                rate_bps=1,
-            )
+        add(3)
+    bench.engine.remove_link(added[0])
+    assert add(3) not in added
     assert (full.value.table, full.value.limit) == ("node_links", 4)
 
 
@@ -564,7 +569,7 @@ now_us = 1_000_000
 for _ in range(20):
     for _ in range(600):
         link = engine.add_link(
-            port=port, address=("10.0.0.2", 7000), peer_node=2, hello_key=bytes(16), rate_bps=1000000
+            port=port, address=("10.0.0.2", 7000), peer_node=2, hello_key=bytes(16), rate_bps=1
         )
         engine.offer_keys(link, receive_key=bytes(16), send_key=bytes(16), send_now=True)
         engine.remove_link(link)

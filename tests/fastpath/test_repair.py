@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from fastpath import Media
 from lab.link import LinkConfig
 from tests.support.chain import Chain
 from tests.support.encoder import Encoder, index_of, number_of
@@ -81,7 +82,7 @@ def test_loss_is_repaired_by_its_own_hop_only(hop: int) -> None:
 
 
 def test_times_of_one_repair() -> None:
-    """Loss seen with the next packet; asked for 10 ms (reorder_us) later; there a round trip later."""
+    """Seen with the next packet, asked for 10 ms (reorder_us) later, there a round trip later."""
     chain, faults, encoder = warm(1)
     faults.lose(media_to(1, 5))
     start_us = chain.now_us
@@ -344,10 +345,7 @@ def test_requests_for_numbers_never_sent_are_not_answered() -> None:
 def test_gone_of_a_stream_from_elsewhere_marks_nothing() -> None:
     bench = PeerBench()
     other = bench.engine.add_stream(
-        stream_id=77,
-        media=1,
-        first_stream_seq=1,
-        upstream=None,  # type: ignore[arg-type]
+        stream_id=77, media=Media.VIDEO, first_stream_seq=1, upstream=None
     )
     message = b"\3" + (77).to_bytes(4) + (0).to_bytes(4) + (100).to_bytes(4) + bytes(4)
     bench.turn(bench.packet(message, kind=FEEDBACK))
@@ -358,9 +356,8 @@ def test_gone_of_a_stream_from_elsewhere_marks_nothing() -> None:
     assert bench.engine.stream_stats(bench.stream).gone == 2  # 2 and 3, the holes within 0..99
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(8), ids=lambda seed: f"seed {seed}")
 def test_random_traffic_arrives_exactly_once(seed: int) -> None:
-    print(f"seed {seed}")
     draw = random.Random(seed)
     links = [
         LinkConfig(
@@ -405,3 +402,20 @@ def test_random_traffic_arrives_exactly_once(seed: int) -> None:
         assert node.engine.verdicts()["bad_tag"] == 0
         assert node.engine.verdicts()["replayed"] > 0
     assert_no_blocks_left(chain)
+
+
+def test_more_holes_than_one_message_names_are_asked_for_without_delay() -> None:
+    """200 losses so far apart that each takes an item of its own; a request has room for 127."""
+    bench = PeerBench()
+    lost = list(range(20, 20 + 200 * 34, 34))
+    last = lost[-1] + 1
+    bench.turn(*[bench.media(n, hop_seq=n) for n in range(1, last + 1) if n not in set(lost)])
+    assert bench.engine.link_stats(bench.link).holes_open == 200
+    asked: list[int] = []
+    for _, data in bench.wait(12_000):  # reorder_us and two ticks
+        if data[0] == 0xC1:
+            assert data[32] == 1
+            items_of = [data[at : at + 8] for at in range(33, len(data), 8)]
+            assert all(item[4:] == bytes(4) for item in items_of)
+            asked += [int.from_bytes(item[:4]) for item in items_of]
+    assert sorted(asked) == lost

@@ -422,10 +422,9 @@ def test_the_stream_with_the_oldest_packet_gives_way() -> None:
     assert engine.stream_stats(other).held_packets == 49
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(4), ids=lambda seed: f"seed {seed}")
 def test_blocks_are_accounted_for_whatever_comes(seed: int) -> None:
-    """Random order, repeats, jumps and sizes into a small slab: used blocks are the held packets."""
-    print(f"seed {seed}")
+    """Random order, repeats, jumps, sizes and a small slab: used blocks are the held packets."""
     draw = random.Random(seed)
     bench = PeerBench(slab_bytes=256 << 10)
     at = 1

@@ -42,7 +42,7 @@ def test_packets_cross_two_workers(use_gro: bool, use_gso: bool) -> None:
         pair.add_viewer(viewer.getsockname())
         packets = encoder.gop(600)
         size = len(packets[0])
-        got = []
+        got: list[bytes] = []
         for at in range(0, 600, 20):
             send_segments(sender, b"".join(packets[at : at + 20]), size, pair.ingest)
             got += receive(viewer, 20)
@@ -73,7 +73,7 @@ def test_packets_of_different_sizes_share_batches_unharmed() -> None:
         packets += encoder.key() if n == 0 else encoder.other()
     with udp_socket() as viewer, udp_socket() as sender, Pair() as pair:
         pair.add_viewer(viewer.getsockname())
-        got = []
+        got: list[bytes] = []
         for at in range(0, 300, 10):
             for packet in packets[at : at + 10]:
                 sender.sendto(packet, pair.ingest)
@@ -196,7 +196,7 @@ def test_an_unreachable_viewer_harms_nobody() -> None:
             nobody = closed.getsockname()
         pair.add_viewer(nobody)
         pair.add_viewer(viewer.getsockname())
-        got = []
+        got: list[bytes] = []
         for packet in encoder.gop(100):
             sender.sendto(packet, pair.ingest)
             got += receive(viewer, 1)

@@ -1,4 +1,4 @@
-"""One engine in virtual time, and a neighbour whose every datagram is written here by byte offset."""
+"""One engine in virtual time, and a neighbour whose datagrams are written here byte by byte."""
 
 from __future__ import annotations
 
@@ -148,9 +148,8 @@ class PeerBench:
 
     def media(self, stream_seq: int = 1, *, hop_seq: int | None = None, **fields: int) -> bytes:
         """A video packet, no key frame unless `marks` say so."""
-        return self.packet(
-            media_payload(stream_seq), hop_seq=hop_seq, stream_seq=stream_seq, **fields
-        )
+        payload = media_payload(stream_seq)
+        return self.packet(payload, hop_seq=hop_seq, tag_key=None, stream_seq=stream_seq, **fields)
 
     def probe(self, *, hop_seq: int | None = None) -> bytes:
         return self.packet(struct.pack(">QQI", self.now_us, 0, 0), kind=PROBE, hop_seq=hop_seq)

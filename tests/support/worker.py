@@ -102,7 +102,7 @@ class Worker:
 
 
 class Pair:
-    """Two workers joined by one link: RTP goes in at `first.ingest`, viewers are served by `second`."""
+    """Two workers joined by one link: RTP comes in at `ingest`, `second` serves the viewers."""
 
     def __init__(self, *, first_link_bps: int = 10_000_000_000, **options: object) -> None:
         self.first, self.second = Worker(**options), Worker(**options)
