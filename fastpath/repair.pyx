@@ -83,10 +83,10 @@ cdef void ask_for_holes(worker_t* worker, int32_t link_index, int64_t now_us) no
             link.given_up += 1
             link.lost += 1
             continue
-        if hole.next_request_us <= now_us:
-            if items < MAX_ITEMS - 1:
-                items = put_item(message, items, <uint32_t>hole.hop_seq)
-                hole.requests += 1
+        # What finds no room stays due: the next message takes it.
+        if hole.next_request_us <= now_us and items < MAX_ITEMS - 1:
+            items = put_item(message, items, <uint32_t>hole.hop_seq)
+            hole.requests += 1
             if hole.requests == 1 and is_insured:
                 hole.next_request_us = now_us + INSURANCE_US
             else:

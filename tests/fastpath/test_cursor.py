@@ -286,3 +286,17 @@ def test_audio_leaves_before_video_when_both_wait() -> None:
     # At most one video packet (8.2 ms at this rate) and a tick stand before it.
     assert 0 < max(waits) <= 8 * 1_014 + 1_000
     assert video > 50
+
+
+def test_two_cursors_of_a_stream_on_one_link_send_whole_packets_each() -> None:
+    """The header stands in the slot: two copies of a packet in one batch would share it."""
+    chain, encoder = Chain([HOP]), Encoder()
+    chain.run(100_000)
+    node = chain.nodes[0]
+    node.engine.add_cursor(stream=node.stream, link=node.links["down"])
+    chain.encode(*encoder.gop(5))
+    chain.run(50_000)
+    counted = chain.nodes[1].engine.verdicts()
+    assert (counted["accepted"], counted["duplicate_packet"]) == (5, 5)
+    assert (counted["replayed"], counted["bad_tag"]) == (0, 0)
+    assert chain.nodes[1].engine.link_stats(chain.nodes[1].links["up"]).holes_open == 0

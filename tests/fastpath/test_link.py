@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -588,7 +589,8 @@ def test_links_that_come_and_go_between_two_turns_write_nowhere_else() -> None:
     """In a process of its own, with the allocator's checks on: an overrun would kill it."""
     result = subprocess.run(
         [sys.executable, "-c", CHURN],
-        env={"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165", "PYTHONPATH": ":".join(sys.path)},
+        env=os.environ
+        | {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165", "PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
         text=True,
         check=False,

@@ -181,6 +181,18 @@ def test_a_lost_probe_is_void() -> None:
     assert_viewer_got_all(chain, encoder)
 
 
+def test_lost_probes_in_a_row_are_void_in_one_message() -> None:
+    chain, faults, encoder = warm(1)
+    faults.lose(lambda leg: leg.kind == PROBE and leg.source == 0, times=3)
+    chain.run(155_000)
+    assert len(faults.lost) == 3
+    stream(chain, encoder, 5)
+    chain.run(100_000)
+    assert up(chain, 1).voided == 3
+    assert len([leg for leg in faults.legs if leg.is_request]) == 1
+    assert len([leg for leg in faults.legs if leg.is_void]) == 1
+
+
 def test_what_was_evicted_is_gone_downstream_too() -> None:
     """Node 0 holds 24 large packets; packet 2 leaves before it is asked for."""
     chain, faults, _ = warm(3, first_node={"slab_bytes": 1 << 16})

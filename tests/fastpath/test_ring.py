@@ -160,6 +160,14 @@ def test_a_single_stray_packet_does_not_restart_a_ring() -> None:
     assert bench.counted()["jump_unconfirmed"] == 8
 
 
+def test_strays_that_do_not_agree_confirm_nothing() -> None:
+    bench = PeerBench()
+    bench.turn(bench.media(1))
+    bench.turn(*[bench.media(n) for n in (1_000_000, 2_000_000, 3_000_000, 2_999_999)])
+    assert bench.counted()["jump_unconfirmed"] == 4
+    assert bench.engine.stream_stats(bench.stream).next_stream_seq == 2
+
+
 def test_a_near_jump_leaves_holes_that_can_be_filled() -> None:
     bench = PeerBench()
     bench.turn(bench.media(1), bench.media(900))
@@ -448,3 +456,26 @@ def test_blocks_are_accounted_for_whatever_comes(seed: int) -> None:
     bench.turn()
     memory = bench.engine.memory()
     assert (memory.small_blocks[0], memory.large_blocks[0]) == (0, 0)
+
+
+def test_a_ring_grows_for_a_long_gop_of_old_packets() -> None:
+    """4 ms apart, the first of 1,500 packets are past retention, but the GoP begins with them."""
+    producer, encoder = Producer(), Encoder(size=60)
+    for packet in encoder.gop(1_500):
+        producer.encode(packet, after_us=4_000)
+    assert producer.stats().capacity == 2_048
+    assert producer.stats().first_stream_seq == 1
+    assert KeyFrameWanted(producer.stream) not in producer.events
+
+
+def test_a_packet_from_before_a_padding_comes_after_it() -> None:
+    producer, encoder = Producer(), Encoder(first_number=65_534)
+    first, late, last = encoder.gop(3)
+    padding = bytearray(rtp(65_536, 0, bytes(9) + b"\x0a"))
+    padding[0] |= 0x20
+    last = last[:2] + (65_537 & 0xFFFF).to_bytes(2) + last[4:]
+    producer.encode(first, bytes(padding), last)
+    producer.encode(late)
+    order = [(index_of(data), (number_of(data) - 65_530) & 0xFFFF) for data in producer.viewed]
+    assert order == [(0, 0), (2, 2), (1, 1)]
+    assert producer.stats().next_stream_seq == 4

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 def receive(viewer: socket.socket, count: int) -> list[bytes]:
     """That many datagrams, or what came within 5 s."""
     viewer.settimeout(5.0)
-    got = []
+    got: list[bytes] = []
     try:
         while len(got) < count:
             got.append(viewer.recv(2048))
