@@ -39,8 +39,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | check-host
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed setup.py $(NATIVE)
+	$(BIN)/python setup.py --quiet build_ext --inplace --parallel $$(nproc)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]'
-	$(BIN)/python setup.py --quiet build_ext --inplace
 	touch $@
 
 clean:

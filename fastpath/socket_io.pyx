@@ -19,7 +19,6 @@ from fastpath.worker cimport (
 
 cdef extern from *:
     """
-    #define _GNU_SOURCE
     #include <sys/socket.h>
     #include <sys/epoll.h>
     #include <netinet/in.h>

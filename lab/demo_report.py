@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -76,45 +77,52 @@ def is_whole(viewers: list[ViewerReport]) -> bool:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", padding=(0, 1))
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0),
+        pad_edge=False,
+    )
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     return table
 
 
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f} ms"
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
 
 
 def hop_table(hops: list[HopReport]) -> Table:
-    table = _table(
-        "Hop by hop", "link", "one way", "packets", "lost", "repaired", "gone", "given up"
-    )
+    table = _table("Hop by hop", "link", "ms one way", "packets", "lost", "%", "repaired", "gone")
     for hop in hops:
         table.add_row(
             f"{hop.sender} > {hop.receiver}",
-            _ms(hop.delay_ms),
+            _number(hop.delay_ms),
             str(hop.packets),
-            f"{hop.lost_on_link} ({hop.loss_percent:.2f} %)",
+            str(hop.lost_on_link),
+            f"{hop.loss_percent:.2f}",
             str(hop.repaired),
-            str(hop.gone),
-            str(hop.given_up),
+            str(hop.gone + hop.given_up),
         )
     return table
 
 
 def viewer_table(viewers: list[ViewerReport]) -> Table:
-    table = _table("Viewers", "viewer", "joined", "first", "frames intact", "freezes", "p50", "p99")
+    table = _table(
+        "Viewers", "viewer", "joined s", "first ms", "intact", "%", "freezes", "p50 ms", "p99"
+    )
     for viewer in viewers:
-        share = f"{100 * viewer.intact_ratio:.1f} %"
         table.add_row(
-            f"{viewer.name}, {viewer.node}",
-            f"{viewer.joined_s:.1f} s",
-            _ms(viewer.first_frame_ms),
-            f"{viewer.frames_intact}/{viewer.frames_expected} {share}",
+            f"{viewer.name.removesuffix(' viewer')}, {viewer.node}",
+            f"{viewer.joined_s:.1f}",
+            _number(viewer.first_frame_ms),
+            f"{viewer.frames_intact}/{viewer.frames_expected}",
+            f"{100 * viewer.intact_ratio:.1f}",
             str(viewer.freezes),
-            _ms(viewer.delay_ms.get("p50")),
-            _ms(viewer.delay_ms.get("p99")),
+            _number(viewer.delay_ms.get("p50")),
+            _number(viewer.delay_ms.get("p99")),
         )
     return table
 
@@ -133,7 +141,8 @@ def render(report: DemoReport) -> RenderableType:
         Text(
             f"{report.frames_sent} frames in {report.packets_sent} packets; "
             f"{report.packets_lost_on_links} packets lost on links ({report.loss_percent:.2f} %), "
-            f"{report.packets_repaired} repaired, {report.packets_gone} gone."
+            f"{report.packets_repaired} repaired, "
+            f"{report.packets_gone + report.packets_given_up} gone; the rest were probes, reports, repeats."
         )
     )
     if report.is_whole:
