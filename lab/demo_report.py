@@ -142,7 +142,8 @@ def render(report: DemoReport) -> RenderableType:
             f"{report.frames_sent} frames in {report.packets_sent} packets; "
             f"{report.packets_lost_on_links} packets lost on links ({report.loss_percent:.2f} %), "
             f"{report.packets_repaired} repaired, "
-            f"{report.packets_gone + report.packets_given_up} gone; the rest were probes, reports, repeats."
+            f"{report.packets_gone + report.packets_given_up} gone; "
+            "the rest were probes, reports, repeats."
         )
     )
     if report.is_whole:
