@@ -35,6 +35,7 @@ from fastpath.wheel cimport wheel_close, wheel_next_us, wheel_open
 from fastpath.worker cimport (
     EARLY_PACKETS, datagram_t, early_t, port_t, stream_t, worker_t,
 )
+from fastpath.verdict cimport TRUNCATED
 from fastpath.verdict import Verdict
 from fastpath.events import (
     ControlReceived, CursorStarted, Fallback, HelloReceived, IngestSource, KeyFrameWanted, LinkDown,
@@ -496,6 +497,7 @@ cdef class Engine:
             address_from_python(source, &datagram.source)
             datagram.size = <uint32_t>len(data)
             if datagram.size == 0:
+                self.worker.counters[<int>TRUNCATED] += 1
                 continue
             payload = data
             datagram.data = &payload[0]

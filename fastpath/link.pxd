@@ -93,7 +93,6 @@ ctypedef struct link_t:
     int64_t rate_bps
     int64_t free_at_ns           # when what was sent has left at the link's rate
     int64_t last_sent_us
-    int64_t last_media_us
     int64_t next_probe_us
     # round trip
     int64_t rtt_us               # 0: not measured

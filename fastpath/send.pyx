@@ -18,7 +18,7 @@ from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED
 from fastpath.ring cimport ring_held, slot_t
 from fastpath.siphash cimport siphash_key_t
 from fastpath.slab cimport HEADROOM_BYTES, slab_payload
-from fastpath.verdict cimport SENT_BATCHES, SENT_PACKETS
+from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
 from fastpath.wheel cimport wheel_cancel, wheel_set
 from fastpath.wire cimport (
     CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FLAG_REPAIR, FLAG_SEALED, TAG_BYTES,
@@ -26,7 +26,7 @@ from fastpath.wire cimport (
 )
 from fastpath.worker cimport (
     BATCH_BYTES, BATCH_SEGMENTS, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES,
-    count_many, batch_t, post_event, stream_handle, stream_t, worker_t,
+    batch_t, count, count_many, post_event, stream_handle, stream_t, worker_t,
 )
 
 cdef enum:
@@ -114,7 +114,8 @@ cdef void send_to_node(
     cdef size_t overhead
     cdef history_t* entry
     if slot.hop_limit <= 1:
-        return  # the receiver would refuse it
+        count(worker, HOP_LIMIT_REACHED)  # the receiver would refuse it
+        return
     if batch.packets > 0 and slot.batch == batch.serial:
         flush_batch(worker)  # its headroom is in use
     header.type = TYPE_MEDIA

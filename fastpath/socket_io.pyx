@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from fastpath.address cimport address_from_sockaddr, sockaddr_storage, socklen_t
 from fastpath.mailbox cimport EVENT_FALLBACK, mailbox_clear_bell, mailbox_post, message_t
 from fastpath.receive cimport receive_datagram
-from fastpath.verdict cimport RECEIVE_BATCHES, RECEIVE_TRUNCATED, SEND_REFUSED, SEND_WOULD_BLOCK
+from fastpath.verdict cimport RECEIVE_BATCHES, RECEIVE_TRUNCATED, SEND_REFUSED, SEND_WOULD_BLOCK, TRUNCATED
 from fastpath.worker cimport (
     PORT_OVERLAY, count_many, batch_t, count, datagram_t, iovec, new_event, port_t, worker_t,
 )
@@ -202,6 +202,8 @@ cdef void take_segments(
     worker_t* worker, const uint8_t* data, uint32_t total, uint32_t segment_bytes, datagram_t* datagram, int64_t now_us
 ) noexcept nogil:
     cdef uint32_t at = 0
+    if total == 0:
+        count(worker, TRUNCATED)
     if segment_bytes == 0:
         segment_bytes = total
     while at < total:

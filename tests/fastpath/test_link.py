@@ -104,11 +104,11 @@ def test_a_forgery_changes_one_counter_and_nothing_else(name: str) -> None:
 def test_truncation_at_each_length_is_refused() -> None:
     bench = started()
     data = bench.media(3)
-    for size in range(1, len(data)):
+    for size in range(len(data)):
         before = bench.state()
         assert bench.turn(data[:size]) == []
         assert bench.state() == before
-    assert bench.counted()["truncated"] == 31
+    assert bench.counted()["truncated"] == 32
     assert bench.counted()["bad_tag"] == len(data) - 32
     bench.turn(data)
     assert bench.counted()["accepted"] == 3
@@ -194,6 +194,7 @@ def test_hop_limit_ends_a_path() -> None:
     assert limits == {node: 9 - node for node in range(1, 9)}
     packets = [node.engine.stream_stats(node.stream).packets for node in chain.nodes]
     assert packets == [3] * 9 + [0]
+    assert chain.nodes[8].engine.verdicts()["hop_limit_reached"] == 3
 
 
 # -- keys
