@@ -258,7 +258,7 @@ class _Broadcast:
             frames_late_in_first_3s=found["frames_late_in_first_3s"],
             freezes=found["freezes"],
             first_frame_ms=found["first_frame_ms"],
-            delay_ms=found["delay_ms"],
+            delay_ms=found["delay_ms"] or {"p50": None, "p99": None, "min": None},
             audio=found["audio"],
             frames_decoded=found["frames_decoded"],
             decode_errors=found["decode_errors"],

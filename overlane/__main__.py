@@ -196,20 +196,18 @@ def play(
     as_json: Json = False,
 ) -> None:
     """Watch a stream and say how much of it was whole and in time."""
-    from overlane.player.node_client import PlayError
-    from overlane.player.options import PlayOptions
-    from overlane.player.session import play as run_play
+    from overlane.play import PlayError, PlayOptions
+    from overlane.play import play as run_play
 
     try:
         options = PlayOptions(
-            stream=stream, node=node if "://" in node else f"http://{node}", manifest=manifest,
-            seconds=seconds, idle_seconds=idle_seconds, wait_seconds=wait_seconds, listen=listen,
-            audio=audio, save=save, picture=picture,
+            stream=stream, node=node, manifest=manifest, seconds=seconds, idle_seconds=idle_seconds,
+            wait_seconds=wait_seconds, listen=listen, audio=audio, save=save, picture=picture,
         )  # fmt: skip
     except ValidationError as error:
         raise _fail(_first_problems(error), 2) from None
     try:
-        report = _run(run_play(options, None if as_json else typer.echo))
+        report = _run(run_play(options, None if as_json else _play_line))
     except PlayError as error:
         raise _fail(error) from None
     if as_json:
@@ -217,6 +215,13 @@ def play(
         return
     for name, value in msgspec.to_builtins(report).items():
         typer.echo(f"{name:26} {value}")
+
+
+def _play_line(progress: Any) -> None:
+    typer.echo(
+        f"{progress.seconds:.0f} s, {progress.state}: {progress.frames_whole} frames whole, "
+        f"{progress.packets_received} video packets, {progress.packets_lost} missing"
+    )
 
 
 @app.command()
