@@ -61,7 +61,8 @@ def test_what_is_watched_is_what_was_sent_and_can_be_kept(tmp_path: Path) -> Non
             report = await play(options)
             sent = await sending
 
-            assert report.frames_expected is not None and report.frames_expected > 100
+            assert report.frames_expected is not None
+            assert report.frames_expected > 100
             assert report.intact_ratio == 1
             assert report.audio.intact == report.audio.packets_expected
             assert report.path == ["only"]
