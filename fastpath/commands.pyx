@@ -121,12 +121,16 @@ cdef void remove_cursor(worker_t* worker, int32_t index) noexcept nogil:
 cdef void remove_link(worker_t* worker, int64_t handle) noexcept nogil:
     cdef link_t* link = known_link(worker, handle)
     cdef bint was_viewer
+    cdef int32_t at
     if link == NULL:
         count(worker, COMMAND_STALE)
         return
     while link.first_cursor >= 0:
         remove_cursor(worker, link.first_cursor)
     was_viewer = link.is_viewer
+    for at in range(worker.stream_count):
+        if worker.streams[at].upstream == index_of(handle):
+            worker.streams[at].upstream = NOBODY  # whoever gets this index next is not it
     wheel_cancel(&worker.wheel, index_of(handle))
     link_close(link)
     if not was_viewer:

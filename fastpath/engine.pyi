@@ -111,6 +111,9 @@ class Engine:
     # -- running: either a thread that calls run() until stop(), or turns in virtual time
     def run(self) -> None:
         """The worker's loop, without the GIL, until stop(). Call it in a thread of its own."""
+    @property
+    def is_running(self) -> bool:
+        """run() takes commands now."""
     def stop(self) -> None: ...
     def turn(self, now_us: int, datagrams: Sequence[Datagram] = ()) -> list[Transmit]: ...
     def next_timer_us(self) -> int | None: ...

@@ -8,7 +8,7 @@ from enum import IntEnum
 import time
 
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.unistd cimport close
@@ -16,7 +16,7 @@ from fastpath.address cimport address_from_python, address_to_python
 from fastpath.cursor cimport cursor_t
 from fastpath.link cimport link_close, link_send_key, link_t
 from fastpath.mailbox cimport (
-    ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CONTROL, EVENT_CURSOR_STARTED, EVENT_FALLBACK,
+    ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CONTROL, EVENT_CURSOR_STARTED,
     EVENT_HELLO, EVENT_INGEST_SOURCE, EVENT_KEY_FRAME_WANTED, EVENT_LINK_DOWN, EVENT_LINK_KEYED, EVENT_LINK_UP,
     EVENT_STREAM_STARTED, MAILBOX_MESSAGES, MESSAGE_BYTES, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR, REMOVE_LINK,
     REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
@@ -237,6 +237,14 @@ cdef class Engine:
         message.port = -1
         return message
 
+    cdef message_t* addition(self, uint32_t kind, table, int64_t handle) except NULL:
+        """A command that adds: if there is no room for it, the handle goes back."""
+        try:
+            return self.command(kind, handle)
+        except EngineFullError:
+            table.give(handle)
+            raise
+
     cdef int post(self) except -1:
         mailbox_post(&self.worker.commands)
         mailbox_ring(&self.worker.commands)
@@ -244,7 +252,7 @@ cdef class Engine:
 
     def open_port(self, kind, int fd=-1):
         handle = self.ports.take()
-        cdef message_t* message = self.command(OPEN_PORT, handle)
+        cdef message_t* message = self.addition(OPEN_PORT, self.ports, handle)
         message.kind_of = int(kind)
         message.number = fd
         self.post()
@@ -328,7 +336,7 @@ cdef class Engine:
         if stream_id == 0:
             raise ValueError("stream_id 0 means no stream")
         handle = self.streams.take()
-        cdef message_t* message = self.command(ADD_STREAM, handle)
+        cdef message_t* message = self.addition(ADD_STREAM, self.streams, handle)
         message.number = stream_id
         message.kind_of = int(media)
         message.stream_seq = first_stream_seq
@@ -368,7 +376,7 @@ cdef class Engine:
         self.streams.check(stream)
         self.node_links.check(link)
         handle = self.cursors.take()
-        cdef message_t* message = self.command(ADD_CURSOR, handle)
+        cdef message_t* message = self.addition(ADD_CURSOR, self.cursors, handle)
         message.stream = stream
         message.link = link
         self.post()
@@ -379,7 +387,7 @@ cdef class Engine:
         if rate_bps <= 0:
             raise ValueError("rate_bps must be positive")
         handle = self.viewer_links.take()
-        cdef message_t* message = self.command(ADD_LINK, handle)
+        cdef message_t* message = self.addition(ADD_LINK, self.viewer_links, handle)
         message.flag = True
         message.number = rate_bps
         self.post()
@@ -471,6 +479,10 @@ cdef class Engine:
         with nogil:
             run_on_sockets(self.worker)
         self.worker.is_running = False
+
+    @property
+    def is_running(self):
+        return bool(self.worker.is_running)
 
     def stop(self):
         cdef uint64_t one = 1
@@ -577,7 +589,7 @@ cdef class Engine:
             ports=(len(self.ports.used), self.ports.limit),
             small_blocks=(w.slab.small.count - w.slab.small.free_count, w.slab.small.count),
             large_blocks=(w.slab.large.count - w.slab.large.free_count, w.slab.large.count),
-            held_early_packets=(w.early_written - w.early_read, EARLY_PACKETS),
+            held_early_packets=(w.early_held, EARLY_PACKETS),
         )
 
     def fallbacks(self):

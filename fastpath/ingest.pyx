@@ -5,19 +5,18 @@ visible; padding-only packets (probes) are taken out and renumbered over. A far 
 is believed after a second consistent packet (RFC 3550 A.1); numbering then goes on at the head.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.cursor cimport NOBODY
 from fastpath.insert cimport insert_media, media_t
 from fastpath.mailbox cimport EVENT_INGEST_SOURCE, mailbox_post, message_t
 from fastpath.verdict cimport (
-    ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, INGESTED, INGEST_DUPLICATE, INGEST_MALFORMED, INGEST_OLD,
+    ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, INGESTED, INGEST_DUPLICATE, INGEST_MALFORMED,
     INGEST_OTHER_SSRC, INGEST_OVERSIZED, INGEST_PADDING, INGEST_PAYLOAD_TYPE, INGEST_RTCP, INGEST_UNASSIGNED,
     JUMP_UNCONFIRMED,
 )
 from fastpath.wire cimport FIB_HOP_LIMIT, MAX_RTP_BYTES
 from fastpath.worker cimport (
-    CODEC_H264, datagram_t, ingest_t, new_event, stream_handle, stream_t, worker_t,
+    CODEC_H264, datagram_t, ingest_t, new_event, stream_handle, worker_t,
 )
 from rtp.payload.h264 cimport h264_marks
 from rtp.payload.marks cimport MARK_GOP_START, MARK_KEY

@@ -5,9 +5,9 @@ once for every cursor that has passed its place. Media that comes before its str
 overtook OK) is held for up to 1 s in a bounded store, oldest out first.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy
-from fastpath.cursor cimport cursor_owes, cursor_t
+from fastpath.cursor cimport NOBODY, cursor_owes, cursor_t
 from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, late_push, late_t
 from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED, EVENT_STREAM_STARTED
 from fastpath.ring cimport (
@@ -21,7 +21,7 @@ from fastpath.verdict cimport (
     LATE_QUEUE_FULL, NO_BLOCK_LEFT, RING_GROWN, RING_GROWTH_REFUSED, TOO_OLD_FOR_RING, UNKNOWN_STREAM,
 )
 from fastpath.worker cimport (
-    EARLY_AGE_US, EARLY_PACKETS, MEDIA_AUDIO, MEDIA_VIDEO, count_many, count, early_t, mark_dirty, mark_ready,
+    EARLY_AGE_US, EARLY_PACKETS, MEDIA_AUDIO, count_many, count, early_t, mark_dirty, mark_ready,
     post_event, stream_handle, stream_t, take_block, worker_t,
 )
 
@@ -75,6 +75,9 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
     cdef uint32_t block
     cdef slot_t* slot
     cdef ring_t before
+    if result == INSERT_JUMP and media.link != NOBODY:
+        # Its number was accepted on the link, so nobody sends it again: keep it until it is believed.
+        hold_early(worker, stream.stream_id, media, now_us)
     if result == INSERT_DUPLICATE or result == INSERT_TOO_OLD or result == INSERT_JUMP:
         return refuse(worker, stream, result)
     block = take_block(worker, media.size)
@@ -99,6 +102,7 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
     stream.last_packet_us = media.arrival_us
     if result == INSERT_RESTARTED:
         stream.restarts += 1
+        claim_early(worker, stream_index, now_us)
     if not stream.has_started:
         stream.has_started = True
         post_event(worker, EVENT_STREAM_STARTED, stream_handle(worker, stream_index))
@@ -134,6 +138,8 @@ cdef void drop_oldest_early(worker_t* worker) noexcept nogil:
     cdef early_t* early = &worker.early[worker.early_read & (EARLY_PACKETS - 1)]
     if early.block != NO_BLOCK:
         slab_give(&worker.slab, early.block)
+        early.block = NO_BLOCK
+        worker.early_held -= 1
         count(worker, UNKNOWN_STREAM)
     worker.early_read += 1
 
@@ -168,32 +174,37 @@ cdef int hold_early(worker_t* worker, uint32_t stream_id, const media_t* media, 
     early.hop_limit = media.hop_limit
     early.arrival_us = media.arrival_us
     worker.early_written += 1
+    worker.early_held += 1
     return HELD_EARLY
 
 
 cdef void claim_early(worker_t* worker, int32_t stream_index, int64_t now_us) noexcept nogil:
     """A stream has become known: what was held for it goes in, in the order it came."""
     cdef stream_t* stream = &worker.streams[stream_index]
-    cdef uint32_t at
+    cdef uint32_t at, end
     cdef early_t* early
+    cdef early_t taken
     cdef media_t media
     expire_early(worker, now_us)
     at = worker.early_read
-    while at != worker.early_written:
+    end = worker.early_written  # one that is held again goes behind it
+    while at != end:
         early = &worker.early[at & (EARLY_PACKETS - 1)]
         at += 1
         if early.block == NO_BLOCK or early.stream_id != stream.stream_id or early.link != stream.upstream:
             continue
-        media.data = slab_payload(&worker.slab, early.block)
-        media.size = early.size
-        media.delay = early.delay
-        media.marks = early.marks
-        media.flags = early.flags
-        media.hop_limit = early.hop_limit
-        media.stream_seq = early.stream_seq
-        media.hop_seq = early.hop_seq
-        media.link = early.link
-        media.arrival_us = early.arrival_us
+        taken = early[0]
+        early.block = NO_BLOCK  # ours now, whatever inserting does to the store
+        worker.early_held -= 1
+        media.data = slab_payload(&worker.slab, taken.block)
+        media.size = taken.size
+        media.delay = taken.delay
+        media.marks = taken.marks
+        media.flags = taken.flags
+        media.hop_limit = taken.hop_limit
+        media.stream_seq = taken.stream_seq
+        media.hop_seq = taken.hop_seq
+        media.link = taken.link
+        media.arrival_us = taken.arrival_us
         count(worker, insert_media(worker, stream_index, &media, now_us))
-        slab_give(&worker.slab, early.block)
-        early.block = NO_BLOCK
+        slab_give(&worker.slab, taken.block)

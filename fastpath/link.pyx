@@ -125,6 +125,7 @@ cdef void link_take_offered(link_t* link) noexcept nogil:
     """A packet verified under the offered keys: they are the link's now, and numbers start anew.
 
     Sending under them may have begun already; only a change of the sending key restarts hop_seq."""
+    cdef int i
     if not link.sends_offered:
         link.hop_seq = 0
         memset(link.history, 0, HISTORY_ENTRIES * sizeof(history_t))
@@ -136,6 +137,9 @@ cdef void link_take_offered(link_t* link) noexcept nogil:
     link.hole_count = 0
     link.next_repair_us = -1
     link.peer_probe_us = 0
+    # Answers that wait name numbers of the old keys.
+    for i in range(LATE_CLASSES):
+        link.late[i].read = link.late[i].written
 
 
 cdef const siphash_key_t* link_send_key(const link_t* link) noexcept nogil:

@@ -65,6 +65,7 @@ ctypedef struct mailbox_t:
 cdef int mailbox_open(mailbox_t* box) noexcept nogil
 cdef void mailbox_close(mailbox_t* box) noexcept nogil
 cdef message_t* mailbox_reserve(mailbox_t* box) noexcept nogil
+cdef uint64_t mailbox_free(const mailbox_t* box) noexcept nogil
 cdef void mailbox_post(mailbox_t* box) noexcept nogil
 cdef void mailbox_ring(mailbox_t* box) noexcept nogil
 cdef message_t* mailbox_first(mailbox_t* box) noexcept nogil

@@ -42,6 +42,11 @@ cdef message_t* mailbox_reserve(mailbox_t* box) noexcept nogil:
     return &box.messages[box.written & (MAILBOX_MESSAGES - 1)]
 
 
+cdef uint64_t mailbox_free(const mailbox_t* box) noexcept nogil:
+    """Places left, as the producer sees it."""
+    return MAILBOX_MESSAGES - (box.written - overlane_acquire(&box.read))
+
+
 cdef void mailbox_post(mailbox_t* box) noexcept nogil:
     overlane_release(&box.written, box.written + 1)
     box.is_rung = True

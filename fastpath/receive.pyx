@@ -19,7 +19,7 @@ from fastpath.repair cimport first_request_us, on_repair_received, receive_feedb
 from fastpath.siphash cimport siphash_key_t
 from fastpath.verdict cimport (
     ACCEPTED, BAD_TAG, BEFORE_WINDOW, CONTROL_TAKEN, HELLO_RATE_LIMITED, HELLO_TAKEN, HOP_LIMIT_REACHED,
-    MALFORMED, NO_KEYS, OVERSIZED, PADDING_TAKEN, REPLAYED, SOURCE_ROUTE_REFUSED, TRUNCATED, UNKNOWN_PEER,
+    MALFORMED, NO_KEYS, OVERSIZED, PADDING_TAKEN, REPLAYED, SOURCE_ROUTE_REFUSED, UNKNOWN_PEER,
     UNKNOWN_TYPE, VIEWER_INBOUND, WRONG_EPOCH, WRONG_UPSTREAM,
 )
 from fastpath.wire cimport (

@@ -8,7 +8,7 @@ the ring no longer holds is answered GONE, what was no media VOID. Messages, in 
 
     REQUEST  1, then per item: base u32, bitmap u32 of base+1 .. base+32 (RFC 4585 6.2.1's idea)
     VOID     2, then items alike
-    GONE     3, stream_id u32, first stream_seq u32, count u32, hop_seq u32 (0: told downstream)
+    GONE     3, stream_id u32, first stream_seq u32, count u32, first hop_seq u32 (0: told downstream)
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -36,6 +36,7 @@ cdef enum:
     MAX_ITEMS = 128              # 1,025 bytes
     INSURANCE_US = 15000         # second request, should the first be lost; its answer is suppressed if not
     RETRY_MARGIN_US = 10000      # beyond a round trip and an eighth: a tick at each end, and jitter
+    MAX_RTT_US = 10000000        # chosen: beyond any path; a peer's nonsense must not stop retries
     DEAD_PROBES = 3              # RFC 5880's detection multiplier, DESIGN section 4
 
 
@@ -103,6 +104,13 @@ cdef void ask_for_holes(worker_t* worker, int32_t link_index, int64_t now_us) no
         link.requests_sent += 1
 
 
+ctypedef struct gone_t:          # a run of packets that the ring no longer holds
+    uint32_t stream_id
+    uint32_t first
+    uint32_t number
+    uint32_t hop_seq             # of the first; the others follow it one by one
+
+
 cdef void say_gone(
     worker_t* worker, int32_t link_index, uint32_t stream_id, uint32_t first, uint32_t number,
     uint32_t hop_seq, int64_t now_us,
@@ -116,7 +124,32 @@ cdef void say_gone(
     send_message(worker, link_index, TYPE_FEEDBACK, GONE_BYTES, now_us)
 
 
-cdef void send_again(worker_t* worker, int32_t link_index, history_t* entry, int64_t now_us) noexcept nogil:
+cdef void end_run(worker_t* worker, int32_t link_index, gone_t* run, int64_t now_us) noexcept nogil:
+    if run.number > 0:
+        say_gone(worker, link_index, run.stream_id, run.first, run.number, run.hop_seq, now_us)
+    run.number = 0
+
+
+cdef void add_to_run(
+    worker_t* worker, int32_t link_index, gone_t* run, uint32_t stream_id, const history_t* entry, int64_t now_us
+) noexcept nogil:
+    cdef uint32_t hop_seq = <uint32_t>entry.hop_seq
+    if run.number > 0 and (
+        run.stream_id != stream_id
+        or run.first + run.number != entry.stream_seq
+        or run.hop_seq + run.number != hop_seq
+    ):
+        end_run(worker, link_index, run, now_us)
+    if run.number == 0:
+        run.stream_id = stream_id
+        run.first = entry.stream_seq
+        run.hop_seq = hop_seq
+    run.number += 1
+
+
+cdef void send_again(
+    worker_t* worker, int32_t link_index, history_t* entry, gone_t* run, int64_t now_us
+) noexcept nogil:
     """Answer for a number that carried media: the packet, or GONE; at most once per round trip."""
     cdef link_t* link = &worker.links[link_index]
     cdef stream_t* stream = &worker.streams[entry.stream]
@@ -129,9 +162,10 @@ cdef void send_again(worker_t* worker, int32_t link_index, history_t* entry, int
         or stream.generation != entry.stream_generation
         or ring_held(&stream.ring, entry.stream_seq) == NULL
     ):
-        say_gone(
-            worker, link_index, stream.stream_id if stream.generation == entry.stream_generation else 0,
-            entry.stream_seq, 1, <uint32_t>entry.hop_seq, now_us,
+        entry.resent_us = now_us
+        add_to_run(
+            worker, link_index, run, stream.stream_id if stream.generation == entry.stream_generation else 0,
+            entry, now_us,
         )
         return
     late.cursor = NOBODY
@@ -147,7 +181,9 @@ cdef void send_again(worker_t* worker, int32_t link_index, history_t* entry, int
         count(worker, LATE_QUEUE_FULL)
 
 
-cdef bint answer_one(worker_t* worker, int32_t link_index, uint32_t number, int64_t now_us) noexcept nogil:
+cdef bint answer_one(
+    worker_t* worker, int32_t link_index, uint32_t number, gone_t* run, int64_t now_us
+) noexcept nogil:
     """Answer a request for one hop_seq; True if VOID is the answer."""
     cdef link_t* link = &worker.links[link_index]
     cdef int64_t behind = <int32_t>(<uint32_t>link.hop_seq - number)
@@ -159,13 +195,13 @@ cdef bint answer_one(worker_t* worker, int32_t link_index, uint32_t number, int6
     if entry == NULL:
         return True
     if entry.kind == SENT_MEDIA:
-        send_again(worker, link_index, entry, now_us)
+        send_again(worker, link_index, entry, run, now_us)
         return False
     if entry.kind == SENT_REPAIR:
         # A copy was lost: its own number is void, what it repaired is sent again.
         original = link_recall(link, entry.repairs)
         if original != NULL and original.kind == SENT_MEDIA:
-            send_again(worker, link_index, original, now_us)
+            send_again(worker, link_index, original, run, now_us)
     return True
 
 
@@ -176,15 +212,18 @@ cdef void on_request(
     cdef uint32_t void_items = 0
     cdef uint32_t base, bitmap, bit
     cdef size_t at = 1
+    cdef gone_t run
+    run.number = 0
     while at + 8 <= size:
         base = load_be32(payload + at)
         bitmap = load_be32(payload + at + 4)
-        if answer_one(worker, link_index, base, now_us):
+        if answer_one(worker, link_index, base, &run, now_us):
             void_items = put_item(voids, void_items, base)
         for bit in range(32):
-            if (bitmap >> bit) & 1 and answer_one(worker, link_index, base + 1 + bit, now_us):
+            if (bitmap >> bit) & 1 and answer_one(worker, link_index, base + 1 + bit, &run, now_us):
                 void_items = put_item(voids, void_items, base + 1 + bit)
         at += 8
+    end_run(worker, link_index, &run, now_us)
     if void_items > 0:
         voids[0] = MESSAGE_VOID
         memcpy(message_payload(worker), voids, 1 + 8 * void_items)
@@ -222,13 +261,14 @@ cdef void on_gone(worker_t* worker, int32_t link_index, const uint8_t* payload, 
     cdef uint32_t hop_seq = load_be32(payload + 13)
     cdef hole_t* hole
     cdef int32_t cursor
-    cdef uint32_t marked
+    cdef uint32_t i, marked
     if hop_seq != 0:
-        hole = link_hole(link, link_unwrap(link, hop_seq))
-        if hole != NULL:
-            link.gone += 1
-            link.lost += 1
-            link_close_hole(link, hole)
+        for i in range(number if number <= MAX_HOLES else MAX_HOLES):
+            hole = link_hole(link, link_unwrap(link, hop_seq + i))
+            if hole != NULL:
+                link.gone += 1
+                link.lost += 1
+                link_close_hole(link, hole)
     if stream == NULL or stream.upstream != link_index:
         return
     marked = ring_mark_gone(&stream.ring, first, number)
@@ -284,11 +324,14 @@ cdef int receive_probe(
 ) noexcept nogil:
     cdef link_t* link = &worker.links[link_index]
     cdef uint64_t echoed
+    cdef int64_t sample_us
     if size < PROBE_BYTES:
         return MALFORMED
     echoed = load_be64(payload + 8)
     if echoed != 0 and echoed <= <uint64_t>arrival_us:
-        link_on_rtt(link, arrival_us - <int64_t>echoed - load_be32(payload + 16))
+        sample_us = arrival_us - <int64_t>echoed - load_be32(payload + 16)
+        if 0 <= sample_us <= MAX_RTT_US:
+            link_on_rtt(link, sample_us)
     link.peer_probe_us = load_be64(payload)
     link.peer_probe_at_us = arrival_us
     return PROBE_TAKEN

@@ -162,10 +162,11 @@ cdef slot_t* ring_place(
     if ahead < 0:
         return &ring.slots[seq & ring.mask]
     if ahead >= (SMALLEST_RING << (RING_CLASSES - 1)):
+        # A confirmed jump: begin at the packet that announced it, which may still be put in.
         move_tail(ring, slab, ring.head)
-        ring.base = seq
-        ring.head = seq
-        ring.tail = seq
+        ring.base = ring.jump_seq
+        ring.head = ring.jump_seq
+        ring.tail = ring.jump_seq
     while True:
         new_tail = seq - ring.mask
         if <int32_t>(new_tail - ring.tail) <= 0:

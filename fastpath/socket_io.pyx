@@ -5,7 +5,7 @@ works without. Kernel receive times are of the realtime clock, one per coalesced
 turned into an age at receipt, so that a step of that clock cannot reach the engine's own.
 """
 
-from libc.errno cimport EAGAIN, EINVAL, EIO, ENOBUFS, ENOPROTOOPT, EOPNOTSUPP, errno
+from libc.errno cimport EAGAIN, ECONNREFUSED, EMSGSIZE, ENOBUFS, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -112,7 +112,7 @@ cdef int64_t realtime_us() noexcept nogil:
     return <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000
 
 
-cdef void fall_back(worker_t* worker, uint8_t feature) noexcept nogil:
+cdef void fall_back(worker_t* worker, uint8_t feature, int reason) noexcept nogil:
     """Say it once."""
     cdef message_t* event
     if worker.fallbacks & feature:
@@ -121,7 +121,7 @@ cdef void fall_back(worker_t* worker, uint8_t feature) noexcept nogil:
     event = new_event(worker, EVENT_FALLBACK)
     if event != NULL:
         event.kind_of = feature
-        event.number = errno
+        event.number = reason
         mailbox_post(&worker.events)
 
 
@@ -158,9 +158,9 @@ cdef void socket_io_add_port(worker_t* worker, int32_t index) noexcept nogil:
     cdef int on = 1
     if worker.use_gro and setsockopt(port.fd, SOL_UDP, UDP_GRO, &on, sizeof(on)) < 0:
         worker.use_gro = False
-        fall_back(worker, FALLBACK_GRO)
+        fall_back(worker, FALLBACK_GRO, errno)
     if setsockopt(port.fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0:
-        fall_back(worker, FALLBACK_TIMESTAMPS)
+        fall_back(worker, FALLBACK_TIMESTAMPS, errno)
     event.events = EPOLLIN
     event.data.u32 = <uint32_t>index
     epoll_ctl(worker.epoll, EPOLL_CTL_ADD, port.fd, &event)
@@ -270,8 +270,9 @@ cdef void socket_io_receive(worker_t* worker, int ready) noexcept nogil:
             receive_batch(worker, <int32_t>io.ready[i].data.u32)
 
 
-cdef void send_one_by_one(worker_t* worker, const batch_t* batch, msghdr* message) noexcept nogil:
-    """Without UDP_SEGMENT: each packet of the batch in a call of its own."""
+cdef int32_t send_one_by_one(worker_t* worker, const batch_t* batch, msghdr* message) noexcept nogil:
+    """Without UDP_SEGMENT: each packet of the batch in a call of its own. How many were refused."""
+    cdef int32_t refused = 0
     cdef int32_t first = 0
     cdef int32_t last
     cdef size_t size
@@ -287,7 +288,9 @@ cdef void send_one_by_one(worker_t* worker, const batch_t* batch, msghdr* messag
         message.msg_iovlen = <size_t>(last - first)
         if sendmsg(worker.ports[batch.port].fd, message, MSG_DONTWAIT) < 0:
             count(worker, SEND_WOULD_BLOCK if errno == EAGAIN or errno == ENOBUFS else SEND_REFUSED)
+            refused += 1
         first = last
+    return refused
 
 
 cdef void socket_io_transmit(worker_t* worker, const batch_t* batch) noexcept nogil:
@@ -317,11 +320,11 @@ cdef void socket_io_transmit(worker_t* worker, const batch_t* batch) noexcept no
     failure = errno
     if failure == EAGAIN or failure == ENOBUFS:
         count_many(worker, SEND_WOULD_BLOCK, <uint64_t>batch.packets)
-    elif batch.packets > 1 and (
-        failure == EINVAL or failure == EIO or failure == ENOPROTOOPT or failure == EOPNOTSUPP
-    ):
-        worker.use_gso = False
-        fall_back(worker, FALLBACK_GSO)
-        send_one_by_one(worker, batch, &message)
+    elif batch.packets > 1 and failure != ECONNREFUSED:
+        # Is it the kernel, the path's MTU (EMSGSIZE) or this destination? Single packets tell: only
+        # what they can do and a batch cannot is the kernel's lack.
+        if send_one_by_one(worker, batch, &message) == 0 and failure != EMSGSIZE:
+            worker.use_gso = False
+            fall_back(worker, FALLBACK_GSO, failure)
     else:
         count_many(worker, SEND_REFUSED, <uint64_t>batch.packets)

@@ -1,7 +1,8 @@
 """One turn: commands, then what arrived, then what that allows to be sent, then timers.
 
 Between begin_turn and end_turn the caller feeds datagrams: run_on_sockets from the kernel, the
-lab from virtual time. Nothing here sleeps, allocates or knows the time but by its argument.
+lab from virtual time. Nothing here sleeps or knows the time but by its argument; only adding a link allocates (its holes,
+history and queues), nothing that a packet does.
 """
 
 from libc.stdint cimport int32_t, int64_t

@@ -39,7 +39,6 @@ cpdef enum Verdict:
     INGEST_OTHER_SSRC
     INGEST_OVERSIZED         # larger than a Stream-FIB leg carries: lower the encoder's packet size
     INGEST_DUPLICATE
-    INGEST_OLD
     # beside packets
     VIEWER_INBOUND           # a datagram on a viewer port
     SENT_PACKETS

@@ -1,9 +1,8 @@
 # A timer wheel: one deadline per link.
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
 
 cdef enum:
     WHEEL_SLOTS = 1024
-    WHEEL_WORDS = 16
     WHEEL_TICK_US = 1000         # 1 ms: finer than any timer here needs; forwarding never waits for it
 
 ctypedef struct wheel_entry_t:
@@ -15,7 +14,6 @@ ctypedef struct wheel_entry_t:
 ctypedef struct wheel_t:
     wheel_entry_t* entries
     int32_t slots[WHEEL_SLOTS]
-    uint64_t occupied[WHEEL_WORDS]
     int64_t tick                 # every slot before it has been emptied
     int64_t count
 

@@ -2,7 +2,7 @@
 its last slot and set again by its owner when it fires early.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free
 
 
@@ -15,8 +15,6 @@ cdef int wheel_open(wheel_t* wheel, int32_t entries) noexcept nogil:
         wheel.entries[i].due_us = -1
     for i in range(WHEEL_SLOTS):
         wheel.slots[i] = -1
-    for i in range(WHEEL_WORDS):
-        wheel.occupied[i] = 0
     wheel.tick = 0
     wheel.count = 0
     return 0
@@ -34,8 +32,6 @@ cdef void wheel_cancel(wheel_t* wheel, int32_t entry) noexcept nogil:
         wheel.entries[e.previous].next = e.next
     else:
         wheel.slots[e.slot] = e.next
-        if e.next < 0:
-            wheel.occupied[e.slot >> 6] &= ~(<uint64_t>1 << (e.slot & 63))
     if e.next >= 0:
         wheel.entries[e.next].previous = e.previous
     e.due_us = -1
@@ -64,7 +60,6 @@ cdef void wheel_set(wheel_t* wheel, int32_t entry, int64_t due_us) noexcept nogi
     if e.next >= 0:
         wheel.entries[e.next].previous = entry
     wheel.slots[e.slot] = entry
-    wheel.occupied[e.slot >> 6] |= <uint64_t>1 << (e.slot & 63)
     wheel.count += 1
 
 

@@ -59,7 +59,6 @@ ctypedef struct port_t:
     uint8_t state
     uint8_t kind
     int32_t fd
-    bint has_gro
     ingest_t ingest
 
 ctypedef struct stream_t:
@@ -127,6 +126,7 @@ cdef struct worker_t:
     int32_t cursor_count
     uint32_t early_written
     uint32_t early_read
+    uint32_t early_held          # of those between, not yet taken
     int32_t* stream_buckets      # stream_id -> stream
     uint32_t stream_bucket_mask
     int32_t* peer_table          # address -> node link, open addressing

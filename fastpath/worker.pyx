@@ -2,11 +2,16 @@
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from fastpath.address cimport address_equal, address_hash, address_t
-from fastpath.link cimport link_t
-from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED, mailbox_post, mailbox_reserve, message_t
-from fastpath.ring cimport ring_evict_oldest
-from fastpath.slab cimport NO_BLOCK, slab_take
+from fastpath.mailbox cimport (
+    EVENT_CONTROL, EVENT_HELLO, EVENT_KEY_FRAME_WANTED, mailbox_free, mailbox_post, mailbox_reserve, message_t,
+)
+from fastpath.ring cimport SLOT_HELD, ring_evict_oldest, slot_t
+from fastpath.slab cimport LARGE_BLOCK_BIT, NO_BLOCK, SMALL_PAYLOAD_BYTES, slab_take
 from fastpath.verdict cimport EVENTS_LOST, EVICTED_FOR_SPACE
+
+
+cdef enum:
+    KEPT_EVENTS = 512            # chosen: every link and stream of a busy node may change at once
 
 
 cdef void count(worker_t* worker, int verdict) noexcept nogil:
@@ -74,8 +79,12 @@ cdef void rebuild_peers(worker_t* worker) noexcept nogil:
 
 
 cdef message_t* new_event(worker_t* worker, uint32_t kind) noexcept nogil:
-    """Where the next event goes (post it with mailbox_post), or NULL: the box is full, counted."""
+    """Where the next event goes (post it with mailbox_post), or NULL: the box is full, counted.
+
+    Peers' messages, which repeat by themselves, leave room for what is said once."""
     cdef message_t* event = mailbox_reserve(&worker.events)
+    if (kind == EVENT_CONTROL or kind == EVENT_HELLO) and mailbox_free(&worker.events) <= KEPT_EVENTS:
+        event = NULL
     if event == NULL:
         count(worker, EVENTS_LOST)
         return NULL
@@ -105,35 +114,52 @@ cdef void mark_dirty(worker_t* worker, int32_t stream) noexcept nogil:
         worker.dirty_count += 1
 
 
+cdef bint may_free(const stream_t* stream, bint wants_large) noexcept nogil:
+    """Would this stream's oldest packets give a block of the wanted size? Audio's are mostly small."""
+    cdef const slot_t* oldest
+    if not stream.is_used or stream.ring.held == 0:
+        return False
+    oldest = &stream.ring.slots[stream.ring.tail & stream.ring.mask]
+    if not wants_large or stream.media == MEDIA_VIDEO:
+        return True
+    return oldest.state == SLOT_HELD and (oldest.block & LARGE_BLOCK_BIT) != 0
+
+
+cdef int32_t oldest_stream(const worker_t* worker, bint wants_large) noexcept nogil:
+    """The stream that holds the oldest packet, among those whose eviction can help; -1: none."""
+    cdef int32_t i
+    cdef int32_t oldest = -1
+    cdef int64_t arrival_us
+    cdef int64_t best_us = 0
+    cdef const stream_t* stream
+    for i in range(worker.stream_count):
+        stream = &worker.streams[i]
+        if not may_free(stream, wants_large):
+            continue
+        arrival_us = stream.ring.slots[stream.ring.tail & stream.ring.mask].arrival_us
+        if oldest < 0 or arrival_us < best_us:
+            oldest = i
+            best_us = arrival_us
+    return oldest
+
+
 cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogil:
-    """A block; when the slab is empty the stream holding the oldest packet loses its oldest GoP."""
+    """A block; when the slab is empty the stream holding the oldest packet loses its oldest GoP,
+    then the next, until a block of the size is free."""
     cdef uint32_t block = slab_take(&worker.slab, payload_bytes)
-    cdef int32_t i, oldest
-    cdef int attempt
+    cdef int32_t index
     cdef stream_t* stream
-    cdef int64_t arrival_us, best_us
     cdef uint64_t overwritten
-    for attempt in range(4):
-        if block != NO_BLOCK:
-            return block
-        oldest = -1
-        best_us = 0
-        for i in range(worker.stream_count):
-            stream = &worker.streams[i]
-            if not stream.is_used or stream.ring.held == 0:
-                continue
-            arrival_us = stream.ring.slots[stream.ring.tail & stream.ring.mask].arrival_us
-            if oldest < 0 or arrival_us < best_us:
-                oldest = i
-                best_us = arrival_us
-        if oldest < 0:
+    while block == NO_BLOCK:
+        index = oldest_stream(worker, payload_bytes > SMALL_PAYLOAD_BYTES)
+        if index < 0:
             return NO_BLOCK
-        stream = &worker.streams[oldest]
+        stream = &worker.streams[index]
         overwritten = stream.ring.gop_overwritten
         count_many(worker, EVICTED_FOR_SPACE, ring_evict_oldest(&stream.ring, &worker.slab))
         if stream.ring.gop_overwritten != overwritten:
             stream.wanted_key += 1
-            post_event(worker, EVENT_KEY_FRAME_WANTED, stream_handle(worker, oldest))
+            post_event(worker, EVENT_KEY_FRAME_WANTED, stream_handle(worker, index))
         block = slab_take(&worker.slab, payload_bytes)
     return block
 

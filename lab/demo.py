@@ -6,7 +6,6 @@ loss on each link. The far viewer watches from the start, another joins late in 
 
 import asyncio
 import itertools
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -79,7 +78,12 @@ def node_name(city: str) -> str:
 
 async def run_demo(options: DemoOptions, show: ShowProgress) -> DemoReport:
     """Raises LabError if a part does not come up or ends early."""
-    options.directory.mkdir(parents=True, exist_ok=True)
+    try:
+        options.directory.mkdir(parents=True, exist_ok=True)
+        (options.directory / ".writable").touch()
+        (options.directory / ".writable").unlink()
+    except OSError as error:
+        raise DemoError(f"cannot write to {options.directory}: {error.strerror}") from None
     names = [node_name(city) for city in CITIES]
     links = [
         LinkConfig(delay_us=rtt_us(a, b) // 2, jitter_us=JITTER_US, loss=options.loss)
@@ -264,9 +268,3 @@ class _Broadcast:
             decode_errors=found["decode_errors"],
             picture=found["picture"],
         )
-
-
-def clear(directory: Path) -> None:
-    """Remove what an earlier demo left in a directory of its own."""
-    if (directory / "manifest.jsonl").exists():
-        shutil.rmtree(directory)

@@ -56,12 +56,19 @@ def _secret_hex(text: str) -> str:
     return text.lower()
 
 
+def _not_like_rtcp(payload_type: int) -> int:
+    if 64 <= payload_type <= 95:
+        raise ValueError("64 to 95 look like RTCP on the same port (RFC 5761 4); use 96 to 127")
+    return payload_type
+
+
 AddressText = Annotated[str, AfterValidator(_canonical_address)]
 ReachableAddress = Annotated[str, AfterValidator(_reachable_address)]
 SecretText = Annotated[str, AfterValidator(_secret_hex)]
 NodeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=MAX_NODE_NAME)]
 StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=MAX_STREAM_NAME)]
 StreamPattern = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9._-]+)$", max_length=MAX_STREAM_NAME)]
+PayloadType = Annotated[int, Field(ge=0, le=127), AfterValidator(_not_like_rtcp)]
 NodeId = Annotated[int, Field(ge=1, le=65535)]
 RateBps = Annotated[int, Field(ge=100_000, le=100_000_000_000)]
 
@@ -134,7 +141,7 @@ class Track(Model):
     codec: Literal["H264", "opus"]
     listen: AddressText
     """UDP socket for its RTP; each track has its own."""
-    payload_type: int = Field(ge=0, le=127)
+    payload_type: PayloadType
     clock_rate: int = Field(ge=8000, le=192_000)
     """90,000 for H.264 (RFC 6184 8.2.1), 48,000 for Opus (RFC 7587 7)."""
     fmtp: str = Field(default="", max_length=MAX_FMTP, pattern=r"^[\x20-\x7e]*$")
@@ -168,7 +175,7 @@ class Limits(Model):
     streams: int = Field(default=1024, ge=1, le=1_000_000)
     cursors: int = Field(default=8192, ge=1, le=1_000_000)
     node_links: int = Field(default=64, ge=1, le=65_535)
-    viewers: int = Field(default=1024, ge=1, le=1_000_000)
+    viewers: int = Field(default=1024, ge=1, le=524_288)
     ports: int = Field(default=256, ge=2, le=65_535)
     slab_mib: int = Field(default=128, ge=4, le=1_048_576)
 
@@ -225,7 +232,18 @@ class NodeConfig(Model):
         try:
             config = handler(data)
         except ValidationError as error:
-            problems = [describe(details) for details in error.errors()]
+            found = error.errors()
+            # A list all of whose items are malformed is called too short as well; it is not.
+            problems = [
+                describe(details)
+                for details in found
+                if details["type"] != "too_short"
+                or not any(
+                    other["loc"] != details["loc"]
+                    and other["loc"][: len(details["loc"])] == details["loc"]
+                    for other in found
+                )
+            ]
             problems += cross_check(_valid_parts(data))
         else:
             problems = cross_check(Parts.of(config))

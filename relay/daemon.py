@@ -63,12 +63,16 @@ class Daemon:
         loop = asyncio.get_running_loop()
         self._loop = loop
         sockets = open_sockets(self.config, self.logger)
-        self.node.start(now_us(), sockets)
-        server = await admin.start(self)
+        await self._start_worker()
+        try:
+            self.node.start(now_us(), sockets)
+            server = await admin.start(self)
+        except BaseException:
+            self._is_stopping = True
+            self._stop_worker()
+            raise
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        atexit.register(self._stop_worker)
-        self._worker.start()
         loop.add_reader(self.node.engine.event_fd, self._on_engine_bell)
         self.settle()
         self.logger.info("node_started", listen=self.config.listen, admin=server.address)
@@ -145,6 +149,14 @@ class Daemon:
         await asyncio.sleep(GOODBYE_S)
         self._loop.remove_reader(self.node.engine.event_fd)
         self._stop_worker()
+
+    async def _start_worker(self) -> None:
+        """Before the first command: a large configuration has more than the mailbox holds."""
+        atexit.register(self._stop_worker)
+        self._worker.start()
+        # A native thread sets no asyncio event.
+        while self._worker.is_alive() and not self.node.engine.is_running:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
     def _run_worker(self) -> None:
         try:

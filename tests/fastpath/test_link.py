@@ -142,7 +142,6 @@ def test_a_peer_is_known_on_its_own_port_only() -> None:
         ("hop_limit_reached", lambda b: b.media(3, hop_limit=0)),
         ("malformed", lambda b: b.packet(bytes(11))),
         ("oversized", lambda b: b.packet(media_payload(3, MAX_RTP_BYTES - 13))),
-        ("jump_unconfirmed", lambda b: b.media(10_000)),
         ("too_old_for_ring", lambda b: b.media(-1)),
         ("duplicate_packet", lambda b: b.media(2)),
         ("unknown_type", lambda b: b.packet(bytes(20), kind=4)),
@@ -198,6 +197,25 @@ def test_hop_limit_ends_a_path() -> None:
 
 
 # -- keys
+
+
+def test_a_flood_of_control_leaves_room_for_what_is_said_once() -> None:
+    bench = started()
+    bench.events.clear()
+    flood = [bench.packet(b"x", kind=3) for _ in range(2_100)]
+    bench.engine.turn(bench.now_us, [(bench.port, PEER, data) for data in flood])
+    bench.engine.turn(bench.now_us + 400_000)
+    events = bench.engine.events()
+    assert bench.engine.verdicts()["events_lost"] > 0
+    assert LinkDown(bench.link) in events
+
+
+def test_an_echo_that_cannot_be_is_no_round_trip() -> None:
+    bench = started()
+    before = bench.engine.link_stats(bench.link).rtt_us
+    bench.now_us += 60_000_000
+    bench.turn(bench.packet(struct.pack(">QQI", 1, 1, 0), kind=2))
+    assert bench.engine.link_stats(bench.link).rtt_us == before
 
 
 def test_without_keys_nothing_is_taken_and_control_is_not_sent() -> None:

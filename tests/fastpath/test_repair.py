@@ -431,3 +431,19 @@ def test_more_holes_than_one_message_names_are_asked_for_without_delay() -> None
             assert all(item[4:] == bytes(4) for item in items_of)
             asked += [int.from_bytes(item[:4]) for item in items_of]
     assert sorted(asked) == lost
+
+
+def test_one_request_for_a_run_that_is_gone_gets_one_answer() -> None:
+    chain, encoder = Chain([LinkConfig(delay_us=10_000)]), Encoder(size=200)
+    chain.run(300_000)
+    producer, consumer = chain.nodes
+    chain.drop = lambda source, *_: source == producer.address
+    chain.encode(*encoder.gop(200))
+    chain.drop = lambda *_: False
+    producer.engine.remove_stream(producer.stream)
+    faults = Faults(chain)
+    chain.run(200_000)
+
+    assert len([leg for leg in faults.legs if leg.is_gone]) == 1
+    stats = consumer.engine.link_stats(consumer.links["up"])
+    assert (stats.gone, stats.holes_open) == (200, 0)

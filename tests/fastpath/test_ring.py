@@ -9,6 +9,7 @@ import pytest
 from fastpath import Codec, Engine, Media, PortKind
 from fastpath.events import IngestSource, KeyFrameWanted, StreamStarted
 from fastpath.stats import StreamStats
+from lab.link import LinkConfig
 from rtp.payload.marks import Marks
 from tests.support.chain import STREAM_ID, Chain, key_slice, other_slice, rtp
 from tests.support.encoder import Encoder, index_of, number_of
@@ -142,9 +143,11 @@ def test_a_far_jump_is_believed_when_a_second_packet_agrees() -> None:
     assert bench.engine.stream_stats(bench.stream).next_stream_seq == 3
     bench.turn(bench.media(10_001))
     stats = bench.engine.stream_stats(bench.stream)
-    assert (stats.restarts, stats.held_packets) == (1, 1)
-    assert (stats.first_stream_seq, stats.next_stream_seq) == (10_001, 10_002)
-    assert sum(bench.engine.memory().small_blocks[:1]) == 1
+    # The packet that announced the jump was kept: nobody would have sent it again.
+    assert (stats.restarts, stats.held_packets, stats.late) == (1, 2, 1)
+    assert (stats.first_stream_seq, stats.next_stream_seq) == (10_000, 10_002)
+    assert sum(bench.engine.memory().small_blocks[:1]) == 2
+    assert bench.engine.memory().held_early_packets[0] == 0
     # What was before is too old now.
     bench.turn(bench.media(3))
     assert bench.counted()["too_old_for_ring"] == 1
@@ -446,7 +449,7 @@ def test_blocks_are_accounted_for_whatever_comes(seed: int) -> None:
         bench.turn(bench.packet(payload, stream_seq=at, marks=mark))
         memory, stats = bench.engine.memory(), bench.engine.stream_stats(bench.stream)
         used = memory.small_blocks[0] + memory.large_blocks[0]
-        assert used == stats.held_packets
+        assert used == stats.held_packets + memory.held_early_packets[0]
         assert memory.large_blocks[0] <= memory.large_blocks[1]
         assert stats.held_packets <= stats.capacity
         assert 0 <= (stats.next_stream_seq - stats.first_stream_seq) & 0xFFFFFFFF <= stats.capacity
@@ -479,3 +482,45 @@ def test_a_packet_from_before_a_padding_comes_after_it() -> None:
     order = [(index_of(data), (number_of(data) - 65_530) & 0xFFFF) for data in producer.viewed]
     assert order == [(0, 0), (2, 2), (1, 1)]
     assert producer.stats().next_stream_seq == 4
+
+
+@pytest.mark.parametrize("hops", [1, 2, 4])
+def test_an_outage_longer_than_the_ring_costs_no_more_on_later_hops(hops: int) -> None:
+    """After a jump every node goes on at the same key frame, from its first packet on."""
+    chain, encoder = Chain([LinkConfig(delay_us=5_000)] * hops), Encoder(size=100)
+    chain.add_viewer()
+    chain.run(300_000)
+    first, second = chain.nodes[0].address, chain.nodes[1].address
+
+    def broadcast(groups: int) -> None:
+        for _ in range(groups):
+            for packet in encoder.gop(50):
+                chain.encode(packet)
+                chain.run(1_000)
+
+    broadcast(4)
+    chain.drop = lambda source, destination, _: {source, destination} == {first, second}
+    broadcast(90)
+    before = len(chain.viewer_packets)
+    chain.drop = lambda *_: False
+    broadcast(8)
+    chain.run(500_000)
+    assert len(chain.viewer_packets) - before >= 7 * 50
+
+
+def test_a_full_slab_of_audio_still_takes_every_video_packet() -> None:
+    """Audio's small blocks are no use to video: its own oldest GoP gives way."""
+    bench = PeerBench(streams=64, slab_bytes=512 << 10)
+    audio = range(5_000, 5_008)
+    for stream_id in audio:
+        bench.engine.add_stream(
+            stream_id=stream_id, media=Media.AUDIO, first_stream_seq=1, upstream=bench.link
+        )
+    for n in range(1, 601):
+        bench.now_us += 20_000
+        quiet = rtp(n, n, bytes(80))
+        bench.turn(*(bench.packet(quiet, stream_id=i, stream_seq=n) for i in audio))
+        marks = GOP_START if n % 50 == 1 else 0
+        bench.turn(bench.packet(rtp(n, n, other_slice(bytes(1_200))), stream_seq=n, marks=marks))
+    assert "no_block_left" not in bench.counted()
+    assert bench.engine.stream_stats(bench.stream).packets == 600

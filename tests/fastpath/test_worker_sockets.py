@@ -201,3 +201,20 @@ def test_an_unreachable_viewer_harms_nobody() -> None:
             sender.sendto(packet, pair.ingest)
             got += receive(viewer, 1)
         assert [index_of(data) for data in got] == list(range(100))
+
+
+def test_a_destination_that_refuses_batches_costs_the_others_nothing() -> None:
+    """Sending from a loopback address to one elsewhere is refused by this host's kernel at once
+    (nothing leaves it); that is no lack of UDP_SEGMENT."""
+    encoder = Encoder()
+    with udp_socket() as viewer, udp_socket() as sender, Pair() as pair:
+        pair.add_viewer(("192.0.2.1", 9))
+        pair.add_viewer(viewer.getsockname())
+        packets = encoder.gop(100)
+        got: list[bytes] = []
+        for at in range(0, 100, 20):
+            send_segments(sender, b"".join(packets[at : at + 20]), len(packets[0]), pair.ingest)
+            got += receive(viewer, 20)
+        assert [index_of(data) for data in got] == list(range(100))
+        assert pair.second.engine.verdicts()["send_refused"] >= 100
+        assert pair.second.engine.fallbacks() == []

@@ -62,3 +62,14 @@ def test_relay_with_a_missing_file_says_so() -> None:
 
     assert result.returncode == 2
     assert "/nonexistent/node.toml" in result.stderr
+
+
+def test_the_demo_says_where_it_cannot_write(tmp_path: Path) -> None:
+    occupied = tmp_path / "file"
+    occupied.write_text("")
+
+    result = overlane("demo", "--out", str(occupied))
+
+    assert result.returncode == 1
+    assert "cannot write to" in result.stderr
+    assert "Traceback" not in result.stderr

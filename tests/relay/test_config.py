@@ -228,3 +228,13 @@ def test_a_file_that_is_missing_or_not_toml(tmp_path: Path) -> None:
 def test_secrets_are_not_shown(tmp_path: Path) -> None:
     text = f'[[neighbours]]\nname="b"\nnode_id=2\naddress="127.0.0.1:1"\nsecret="{SECRET}"\n'
     assert SECRET not in repr(load(write(tmp_path, MINIMAL + text)))
+
+
+@pytest.mark.parametrize("payload_type", [64, 72, 95])
+def test_payload_types_that_look_like_rtcp_are_refused(tmp_path: Path, payload_type: int) -> None:
+    track = (
+        f'[[ingests]]\nname = "x"\n[[ingests.tracks]]\nkind = "video"\ncodec = "H264"\n'
+        f'listen = "127.0.0.1:5004"\npayload_type = {payload_type}\nclock_rate = 90000\n'
+    )
+    problems = problems_of(write(tmp_path, MINIMAL + track))
+    assert [line for line in problems if "tracks[0].payload_type: 64 to 95" in line] == problems

@@ -243,3 +243,32 @@ def test_a_bad_configuration_stops_the_start(tmp_path: Path) -> None:
     _, log = other.process.communicate(timeout=10)
     assert other.process.returncode == 2
     assert len(log.splitlines()) == 2
+
+
+def test_more_streams_than_the_mailbox_holds_still_start(tmp_path: Path) -> None:
+    admin, overlay = free_ports(2)
+    ingest = (
+        '[[ingests]]\nname = "s{0}"\n'
+        '[[ingests.tracks]]\nkind = "video"\ncodec = "H264"\nlisten = "127.1.{1}.{2}:5004"\n'
+        "payload_type = 96\nclock_rate = 90000\n"
+    )
+    config = tmp_path / "many.toml"
+    config.write_text(
+        f'name = "many"\nnode_id = 1\nlisten = "127.0.0.1:{overlay}"\n'
+        f'[admin]\nlisten = "127.0.0.1:{admin}"\n'
+        "[limits]\nports = 900\nslab_mib = 8\n"
+        + "".join(ingest.format(i, i // 250, i % 250 + 1) for i in range(700))
+    )
+    command = [sys.executable, "-m", "relay", "--config", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        node = Process(process, admin)
+        deadline = time.monotonic() + START_LIMIT_S
+        status = 0
+        while time.monotonic() < deadline and process.poll() is None and status != 200:
+            with contextlib.suppress(urllib.error.URLError):
+                status, _ = node.call("GET", "/readyz")
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=10)
+    assert status == 200, err
+    assert process.returncode == 0, err
