@@ -50,6 +50,7 @@ class DemoView:
         parts: list[ProgressBar | Text | object] = [
             self._headline(),
             ProgressBar(total=self.progress.seconds, completed=self.progress.elapsed_s, width=60),
+            Text(),  # the bar ends no line
         ]
         if self.progress.hops:
             parts.append(hop_table(self.progress.hops))
