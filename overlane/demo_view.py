@@ -1,6 +1,6 @@
 """What a running demo shows: a live table in a terminal, a line every few seconds elsewhere."""
 
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
@@ -47,11 +47,11 @@ class DemoView:
         return Text(text)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        parts: list[ProgressBar | Text | object] = [
+        parts: list[RenderableType] = [
             self._headline(),
             ProgressBar(total=self.progress.seconds, completed=self.progress.elapsed_s, width=60),
             Text(),  # the bar ends no line
         ]
         if self.progress.hops:
             parts.append(hop_table(self.progress.hops))
-        yield Group(*parts)  # type: ignore[arg-type]
+        yield Group(*parts)
