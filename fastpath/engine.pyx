@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.unistd cimport close
-from fastpath.address cimport address_from_python, address_to_python
+from fastpath.address cimport address_from_python, address_t, address_to_python
 from fastpath.cursor cimport cursor_t
 from fastpath.link cimport link_close, link_send_key, link_t
 from fastpath.mailbox cimport (
@@ -237,8 +237,9 @@ cdef class Engine:
         message.port = -1
         return message
 
-    cdef message_t* addition(self, uint32_t kind, table, int64_t handle) except NULL:
-        """A command that adds: if there is no room for it, the handle goes back."""
+    cdef message_t* addition(self, uint32_t kind, table) except NULL:
+        """A command that adds, with a new handle; where there is no room for it the handle goes back."""
+        handle = table.take()
         try:
             return self.command(kind, handle)
         except EngineFullError:
@@ -251,8 +252,8 @@ cdef class Engine:
         return 0
 
     def open_port(self, kind, int fd=-1):
-        handle = self.ports.take()
-        cdef message_t* message = self.addition(OPEN_PORT, self.ports, handle)
+        cdef message_t* message = self.addition(OPEN_PORT, self.ports)
+        handle = message.handle
         message.kind_of = int(kind)
         message.number = fd
         self.post()
@@ -268,14 +269,11 @@ cdef class Engine:
         self.ports.check(port)
         if len(hello_key) != 16 or rate_bps <= 0:
             raise ValueError("hello_key must have 16 bytes and rate_bps be positive")
-        cdef message_t* message
-        handle = self.node_links.take()
-        try:
-            message = self.command(ADD_LINK, handle)
-            address_from_python(address, &message.address)
-        except (ValueError, EngineFullError):
-            self.node_links.give(handle)
-            raise
+        cdef address_t peer
+        address_from_python(address, &peer)
+        cdef message_t* message = self.addition(ADD_LINK, self.node_links)
+        handle = message.handle
+        message.address = peer
         message.port = port
         message.tag = peer_node
         message.number = rate_bps
@@ -335,8 +333,8 @@ cdef class Engine:
             self.node_links.check(upstream)
         if stream_id == 0:
             raise ValueError("stream_id 0 means no stream")
-        handle = self.streams.take()
-        cdef message_t* message = self.addition(ADD_STREAM, self.streams, handle)
+        cdef message_t* message = self.addition(ADD_STREAM, self.streams)
+        handle = message.handle
         message.number = stream_id
         message.kind_of = int(media)
         message.stream_seq = first_stream_seq
@@ -375,8 +373,8 @@ cdef class Engine:
     def add_cursor(self, *, int64_t stream, int64_t link):
         self.streams.check(stream)
         self.node_links.check(link)
-        handle = self.cursors.take()
-        cdef message_t* message = self.addition(ADD_CURSOR, self.cursors, handle)
+        cdef message_t* message = self.addition(ADD_CURSOR, self.cursors)
+        handle = message.handle
         message.stream = stream
         message.link = link
         self.post()
@@ -386,8 +384,8 @@ cdef class Engine:
     def add_viewer_link(self, *, int64_t rate_bps):
         if rate_bps <= 0:
             raise ValueError("rate_bps must be positive")
-        handle = self.viewer_links.take()
-        cdef message_t* message = self.addition(ADD_LINK, self.viewer_links, handle)
+        cdef message_t* message = self.addition(ADD_LINK, self.viewer_links)
+        handle = message.handle
         message.flag = True
         message.number = rate_bps
         self.post()
@@ -402,14 +400,11 @@ cdef class Engine:
         self.ports.check(port)
         if not 0 <= payload_type < 128 or not 0 <= first_sequence_number < 65536:
             raise ValueError("payload_type must be 0..127 and first_sequence_number 0..65535")
-        cdef message_t* message
-        handle = self.cursors.take()
-        try:
-            message = self.command(ADD_CURSOR, handle)
-            address_from_python(address, &message.address)
-        except (ValueError, EngineFullError):
-            self.cursors.give(handle)
-            raise
+        cdef address_t viewer
+        address_from_python(address, &viewer)
+        cdef message_t* message = self.addition(ADD_CURSOR, self.cursors)
+        handle = message.handle
+        message.address = viewer
         message.stream = stream
         message.link = link
         message.port = port

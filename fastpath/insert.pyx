@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy
 from fastpath.cursor cimport NOBODY, cursor_owes, cursor_t
 from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, late_push, late_t
-from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED, EVENT_STREAM_STARTED
+from fastpath.mailbox cimport EVENT_STREAM_STARTED
 from fastpath.ring cimport (
     INSERT_DUPLICATE, INSERT_JUMP, INSERT_LATE, INSERT_RESTARTED, INSERT_TOO_OLD,
     ring_classify, ring_fill, ring_place, ring_t, slot_t,
@@ -22,7 +22,7 @@ from fastpath.verdict cimport (
 )
 from fastpath.worker cimport (
     EARLY_AGE_US, EARLY_PACKETS, MEDIA_AUDIO, count_many, count, early_t, mark_dirty, mark_ready,
-    post_event, stream_handle, stream_t, take_block, worker_t,
+    post_event, stream_handle, stream_t, take_block, want_lost_gop, worker_t,
 )
 
 
@@ -53,9 +53,7 @@ cdef void count_growth(worker_t* worker, int32_t stream_index, const ring_t* bef
     cdef ring_t* ring = &worker.streams[stream_index].ring
     count_many(worker, RING_GROWN, ring.grown - before.grown)
     count_many(worker, RING_GROWTH_REFUSED, ring.growth_refused - before.growth_refused)
-    if ring.gop_overwritten != before.gop_overwritten:
-        worker.streams[stream_index].wanted_key += 1
-        post_event(worker, EVENT_KEY_FRAME_WANTED, stream_handle(worker, stream_index))
+    want_lost_gop(worker, stream_index, before.gop_overwritten)
 
 
 cdef int refuse(worker_t* worker, stream_t* stream, int result) noexcept nogil:

@@ -14,7 +14,7 @@ from fastpath.mailbox cimport EVENT_FALLBACK, mailbox_clear_bell, mailbox_post, 
 from fastpath.receive cimport receive_datagram
 from fastpath.verdict cimport RECEIVE_BATCHES, RECEIVE_TRUNCATED, SEND_REFUSED, SEND_WOULD_BLOCK, TRUNCATED
 from fastpath.worker cimport (
-    PORT_OVERLAY, count_many, batch_t, count, datagram_t, iovec, new_event, port_t, worker_t,
+    count_many, batch_t, count, datagram_t, iovec, new_event, port_t, worker_t,
 )
 
 cdef extern from *:

@@ -82,7 +82,6 @@ ctypedef struct stream_t:
     uint64_t too_old
     uint64_t gone
     uint64_t restarts
-    uint64_t wanted_key
 
 ctypedef struct early_t:
     uint32_t block
@@ -179,6 +178,7 @@ cdef void count(worker_t* worker, int verdict) noexcept nogil
 cdef void count_many(worker_t* worker, int verdict, uint64_t number) noexcept nogil
 cdef void mark_ready(worker_t* worker, int32_t link) noexcept nogil
 cdef void mark_dirty(worker_t* worker, int32_t stream) noexcept nogil
+cdef void want_lost_gop(worker_t* worker, int32_t stream, uint64_t overwritten) noexcept nogil
 cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogil
 cdef int64_t stream_handle(const worker_t* worker, int32_t stream) noexcept nogil
 cdef int64_t link_handle(const worker_t* worker, int32_t link) noexcept nogil

@@ -143,6 +143,12 @@ cdef int32_t oldest_stream(const worker_t* worker, bint wants_large) noexcept no
     return oldest
 
 
+cdef void want_lost_gop(worker_t* worker, int32_t stream, uint64_t overwritten) noexcept nogil:
+    """Ask for a key frame if the ring has lost its newest GoP start since it counted `overwritten`."""
+    if worker.streams[stream].ring.gop_overwritten != overwritten:
+        post_event(worker, EVENT_KEY_FRAME_WANTED, stream_handle(worker, stream))
+
+
 cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogil:
     """A block; when the slab is empty the stream holding the oldest packet loses its oldest GoP,
     then the next, until a block of the size is free."""
@@ -157,9 +163,7 @@ cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogi
         stream = &worker.streams[index]
         overwritten = stream.ring.gop_overwritten
         count_many(worker, EVICTED_FOR_SPACE, ring_evict_oldest(&stream.ring, &worker.slab))
-        if stream.ring.gop_overwritten != overwritten:
-            stream.wanted_key += 1
-            post_event(worker, EVENT_KEY_FRAME_WANTED, stream_handle(worker, index))
+        want_lost_gop(worker, index, overwritten)
         block = slab_take(&worker.slab, payload_bytes)
     return block
 

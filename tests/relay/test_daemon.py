@@ -16,9 +16,12 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import pytest
+
+import lab.ports
 
 pytestmark = pytest.mark.integration
 
@@ -28,17 +31,7 @@ START_LIMIT_S = 10.0
 
 
 def free_ports(count: int) -> list[int]:
-    """Free for both UDP and TCP a moment ago."""
-    with contextlib.ExitStack() as stack:
-        ports: list[int] = []
-        while len(ports) < count:
-            udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            udp.bind(("127.0.0.1", 0))
-            with contextlib.suppress(OSError):
-                tcp.bind(udp.getsockname())
-                ports.append(udp.getsockname()[1])
-        return ports
+    return lab.ports.free_ports(count, SystemRandom())
 
 
 @dataclass

@@ -93,4 +93,5 @@ def test_damaged_messages_never_raise_anything_else(message: Message, seed: int)
     for _ in range(3):
         data[rng.randrange(len(data))] = rng.randrange(256)
     with contextlib.suppress(MessageError):
-        decode(bytes(data))
+        decoded = decode(bytes(data))
+        assert decode(encode(decoded)) == decoded
