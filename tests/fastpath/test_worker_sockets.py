@@ -216,5 +216,6 @@ def test_a_destination_that_refuses_batches_costs_the_others_nothing() -> None:
             send_segments(sender, b"".join(packets[at : at + 20]), len(packets[0]), pair.ingest)
             got += receive(viewer, 20)
         assert [index_of(data) for data in got] == list(range(100))
-        assert pair.second.engine.verdicts()["send_refused"] >= 100
+        # Which viewer a turn serves first is not fixed: the refused one's last batch may come last.
+        assert wait_until(lambda: pair.second.engine.verdicts()["send_refused"] >= 100)
         assert pair.second.engine.fallbacks() == []
