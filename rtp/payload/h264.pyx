@@ -18,7 +18,7 @@ A fragment that is both first and last (RFC 6184 5.8 forbids it, cameras send it
 
 from libc.stdint cimport uint8_t
 
-from rtp.payload.big_endian cimport load_be16
+from rtp.big_endian cimport load_be16
 from rtp.payload.marks cimport (
     MARK_DISCARDABLE,
     MARK_FRAME_END,

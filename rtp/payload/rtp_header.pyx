@@ -6,7 +6,7 @@ payload is `data + header_bytes`, `payload_bytes` long.
 
 from libc.stdint cimport uint8_t, uint16_t
 
-from rtp.payload.big_endian cimport load_be16, load_be32
+from rtp.big_endian cimport load_be16, load_be32
 
 from rtp.errors import ParseErrorKind
 

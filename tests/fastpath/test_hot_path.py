@@ -18,7 +18,7 @@ from tests.support.chain import key_slice, other_slice, rtp
 from tests.support.worker import Pair, send_segments, udp_socket, wait_until
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted([*(ROOT / "fastpath").glob("*.pyx"), *(ROOT / "rtp" / "payload").glob("*.pyx")])
+SOURCES = sorted([*(ROOT / "fastpath").glob("*.pyx"), *(ROOT / "rtp").rglob("*.pyx")])
 LINE = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>[^<]*<span class="">0*(\d+)</span>')
 SIGNATURE = re.compile(
     r"^cdef\b[^\n:=]*?\b(\w+)\((?:[^()]|\([^()]*\))*\)\s*noexcept nogil:", re.MULTILINE

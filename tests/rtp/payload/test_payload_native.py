@@ -3,8 +3,6 @@
 Each input ends where a page without access begins, so a read past the end kills the run.
 """
 
-import ctypes
-import mmap
 import random
 
 import pytest
@@ -16,32 +14,14 @@ from rtp.packet import HeaderExtension, RtpPacket
 from rtp.payload import h264, opus, reference, rtp_header
 from rtp.payload.h264_packets import packetize
 from rtp.payload.marks import Marks
+from tests.rtp.guarded_page import GuardedPage
 
 START = Marks.FRAME_START
 END = Marks.FRAME_END
 KEY = Marks.KEY
 GOP = Marks.GOP_START
 DISCARDABLE = Marks.DISCARDABLE
-PAGE = mmap.PAGESIZE
-PROT_NONE = 0  # not in the mmap module
 SEED = 20_240_707
-
-
-class GuardedPage:
-    """A page of memory with an inaccessible one behind it."""
-
-    def __init__(self) -> None:
-        self._pages = mmap.mmap(-1, 2 * PAGE)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self._pages))
-        libc = ctypes.CDLL(None, use_errno=True)
-        guard = ctypes.c_void_p(address + PAGE)
-        assert libc.mprotect(guard, ctypes.c_size_t(PAGE), PROT_NONE) == 0
-
-    def place(self, data: bytes) -> memoryview:
-        """The same bytes, ending at the end of the page."""
-        assert len(data) <= PAGE
-        self._pages[PAGE - len(data) : PAGE] = data
-        return memoryview(self._pages)[PAGE - len(data) : PAGE]
 
 
 GUARDED = GuardedPage()
