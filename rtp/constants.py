@@ -66,3 +66,16 @@ STAP_A_LENGTH_BYTES: Final = 2
 FU_A_HEADER_BYTES: Final = 2  # indicator and header
 FU_START: Final = 0x80
 FU_END: Final = 0x40
+
+# RFC 7741 4.2 and 4.3: VP8 payload descriptor, first octet of the payload header.
+VP8_EXTENDED: Final = 0x80
+VP8_NON_REFERENCE: Final = 0x20
+VP8_PARTITION_START: Final = 0x10
+VP8_PARTITION_MASK: Final = 0x07
+VP8_HAS_PICTURE_ID: Final = 0x80
+VP8_HAS_TL0PICIDX: Final = 0x40
+VP8_HAS_TID_OR_KEYIDX: Final = 0x30
+VP8_LONG_PICTURE_ID: Final = 0x80
+VP8_INTER_FRAME: Final = 0x01
+VP8_START_CODE: Final = b"\x9d\x01\x2a"  # RFC 6386 9.1, after the three octets of the frame tag
+VP8_START_CODE_AT: Final = 3

@@ -1,7 +1,7 @@
 """Plain-Python twin of the native parsers beside it, for tests and for reading.
 
-Same inputs, same results as the `def` functions of `h264`, `opus` and `rtp_header`; their sources
-are named there.
+Same inputs, same results as the `def` functions of `h264`, `opus`, `vp8` and `rtp_header`; their
+sources are named there.
 """
 
 from rtp import constants as c
@@ -41,6 +41,50 @@ def h264_marks(payload: bytes, begins: int, marker: bool) -> int | None:
 def opus_marks(payload: bytes) -> int | None:
     """Marks of one payload, None if empty; see `opus.pyx`."""
     return int(Marks.FRAME_START | Marks.FRAME_END | Marks.KEY) if payload else None
+
+
+def vp8_descriptor_bytes(payload: bytes) -> int:
+    """Bytes of the payload descriptor, 0 if truncated or nothing follows it; see `vp8.pyx`."""
+    octets = iter(payload)
+    used = 0
+
+    def take() -> int:
+        nonlocal used
+        used += 1
+        return next(octets, 0)
+
+    if take() & c.VP8_EXTENDED:
+        present = take()
+        if present & c.VP8_HAS_PICTURE_ID and take() & c.VP8_LONG_PICTURE_ID:
+            take()
+        if present & c.VP8_HAS_TL0PICIDX:
+            take()
+        if present & c.VP8_HAS_TID_OR_KEYIDX:
+            take()
+    return used if used < len(payload) else 0
+
+
+def vp8_marks(payload: bytes, begins: int, marker: bool) -> int | None:
+    """Marks of one payload, None if malformed; see `vp8.pyx`."""
+    descriptor_bytes = vp8_descriptor_bytes(payload)
+    if not descriptor_bytes:
+        return None
+    frame = payload[descriptor_bytes:]
+    opens = bool(payload[0] & c.VP8_PARTITION_START) and not payload[0] & c.VP8_PARTITION_MASK
+    start_code = frame[c.VP8_START_CODE_AT :][: len(c.VP8_START_CODE)]
+    is_key = opens and not frame[0] & c.VP8_INTER_FRAME
+    if len(start_code) == len(c.VP8_START_CODE) and start_code != c.VP8_START_CODE:
+        is_key = False
+    marks = Marks(0)
+    if is_key:
+        marks |= Marks.KEY | Marks.GOP_START
+    elif payload[0] & c.VP8_NON_REFERENCE:
+        marks |= Marks.DISCARDABLE
+    if opens or begins > 0:
+        marks |= Marks.FRAME_START
+    if marker:
+        marks |= Marks.FRAME_END
+    return int(marks)
 
 
 def parse_rtp_header(data: bytes) -> tuple[int, bool, int, int, int, int, int]:

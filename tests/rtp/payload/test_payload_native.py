@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rtp.errors import ParseErrorKind, RtpParseError
 from rtp.packet import HeaderExtension, RtpPacket
-from rtp.payload import h264, opus, reference, rtp_header
+from rtp.payload import h264, opus, reference, rtp_header, vp8
 from rtp.payload.h264_packets import packetize
 from rtp.payload.marks import Marks
 from tests.rtp.guarded_page import GuardedPage
@@ -34,6 +34,8 @@ def check_all(data: bytes) -> None:
         for marker in (False, True):
             expected = reference.h264_marks(data, begins, marker)
             assert h264.marks(view, begins, marker) == expected
+            assert vp8.marks(view, begins, marker) == reference.vp8_marks(data, begins, marker)
+    assert vp8.descriptor_bytes(view) == reference.vp8_descriptor_bytes(data)
     assert opus.marks(view) == reference.opus_marks(data)
     assert rtp_header.looks_like_rtcp(view) == reference.is_rtcp(data)
     assert rtp_header.parse(view) == reference_header(data)
