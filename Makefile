@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-STUBS := fastpath.engine fastpath.siphash fastpath.wire rtp.payload.h264 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.rtcp.walk
+STUBS := fastpath.engine fastpath.siphash fastpath.wire rtp.payload.fragment rtp.payload.h264 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.rtcp.walk
 NATIVE := $(shell find rtp fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 .PHONY: demo test lint bench build clean check-host

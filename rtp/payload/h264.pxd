@@ -15,5 +15,9 @@ cdef enum:
     NAL_FU_A = 28
 
 
+# A NAL unit of H.264 itself, no structure of RFC 6184.
+cdef inline bint is_nal_type(int nal_type) noexcept nogil:
+    return nal_type >= 1 and nal_type <= NAL_LAST_SINGLE
+
 # Marks of one packet (see marks.pxd), or -1 if it is malformed. `payload` is borrowed for the call.
 cdef int h264_marks(const uint8_t* payload, size_t size, int begins, bint marker) noexcept nogil

@@ -35,10 +35,6 @@ ctypedef struct contents_t:
     bint has_reference_slice
 
 
-cdef inline bint is_nal_type(int nal_type) noexcept nogil:
-    return nal_type >= 1 and nal_type <= NAL_LAST_SINGLE
-
-
 cdef inline void add_nal(contents_t* contents, int nal_type, int reference_idc) noexcept nogil:
     if nal_type == NAL_IDR_SLICE or nal_type == NAL_SPS or nal_type == NAL_PPS:
         contents.has_key = True

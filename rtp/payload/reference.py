@@ -1,14 +1,23 @@
 """Plain-Python twin of the native parsers beside it, for tests and for reading.
 
-Same inputs, same results as the `def` functions of `h264`, `opus`, `vp8` and `rtp_header`; their
-sources are named there.
+Same inputs, same results as the `def` functions of `h264`, `opus`, `vp8`, `rtp_header` and
+`fragment`; their sources are named there.
 """
+
+from collections.abc import Callable
+from dataclasses import replace
 
 from rtp import constants as c
 from rtp.errors import RtpParseError
 from rtp.packet import RtpPacket
 from rtp.payload.h264_packets import split_stap_a
 from rtp.payload.marks import Marks
+
+# One payload and the room of each packet to several payloads; None if it cannot be split.
+Splitter = Callable[[bytes, int], list[bytes] | None]
+
+FRAGMENT_MIN_ROOM = 16
+MAX_FRAGMENTS = 128
 
 _HEAD_TYPES = frozenset({c.NAL_SEI, c.NAL_SPS, c.NAL_PPS, c.NAL_AUD})
 _KEY_TYPES = frozenset({c.NAL_IDR_SLICE, c.NAL_SPS, c.NAL_PPS})
@@ -106,6 +115,68 @@ def is_rtcp(data: bytes) -> bool:
     return (
         len(data) >= 2 and c.RTCP_FIRST_MULTIPLEXED_TYPE <= data[1] <= c.RTCP_LAST_MULTIPLEXED_TYPE
     )
+
+
+def fragments(data: bytes, split: Splitter | None, limit: int) -> list[bytes] | None:
+    """The packets of at most `limit` bytes that `data` becomes, None if it cannot be split.
+
+    split: one of the two functions below; None for a codec without fragments. Raises
+    RtpParseError where the native RTP parser refuses.
+    """
+    packet = replace(RtpPacket.parse(data), padding_bytes=0)
+    room = limit - (len(packet.serialise()) - len(packet.payload))
+    payloads: list[bytes] | None = [packet.payload]
+    if len(packet.payload) > room:
+        payloads = split(packet.payload, room) if split and room >= FRAGMENT_MIN_ROOM else None
+    if payloads is None or room < 0 or len(payloads) > MAX_FRAGMENTS:
+        return None
+    bare = replace(packet, marker=False)
+    pieces = [replace(bare, payload=payload) for payload in payloads[:-1]]
+    pieces.append(replace(packet, payload=payloads[-1]))
+    return [piece.serialise() for piece in pieces]
+
+
+def split_h264(payload: bytes, room: int) -> list[bytes] | None:
+    """One payload as several of at most `room` bytes; None if malformed."""
+    nals = _visible_nals(payload)
+    if nals is None:
+        return None
+    outer = c.FU_START | c.FU_END
+    if payload[0] & c.NAL_TYPE_MASK == c.NAL_FU_A:
+        return _cut_nal(nals[0], room, payload[1] & outer)
+    return [
+        piece
+        for nal in nals
+        for piece in ([nal] if len(nal) <= room else _cut_nal(nal, room, outer))
+    ]
+
+
+def split_vp8(payload: bytes, room: int) -> list[bytes] | None:
+    """One payload as several of at most `room` bytes; None if malformed."""
+    descriptor_bytes = vp8_descriptor_bytes(payload)
+    if not descriptor_bytes:
+        return None
+    first, *others = payload[:descriptor_bytes]
+    later = bytes([first & ~c.VP8_PARTITION_START, *others])
+    parts = _equal_parts(payload[descriptor_bytes:], room - descriptor_bytes)
+    return [payload[:descriptor_bytes] + parts[0], *(later + part for part in parts[1:])]
+
+
+def _cut_nal(nal: bytes, room: int, outer: int) -> list[bytes]:
+    """FU-A payloads; outer: FU_START, FU_END or both, which the ends of the run get."""
+    parts = _equal_parts(nal[1:], room - c.FU_A_HEADER_BYTES)
+    headers = [nal[0] & c.NAL_TYPE_MASK] * len(parts)
+    headers[0] |= outer & c.FU_START
+    headers[-1] |= outer & c.FU_END
+    indicator = nal[0] & ~c.NAL_TYPE_MASK | c.NAL_FU_A
+    return [bytes([indicator, h]) + part for h, part in zip(headers, parts, strict=True)]
+
+
+def _equal_parts(data: bytes, most: int) -> list[bytes]:
+    """As few parts as possible, of one size but for the last."""
+    count = -(-len(data) // most)
+    size = -(-len(data) // count)
+    return [data[start : start + size] for start in range(0, len(data), size)]
 
 
 def _visible_nals(payload: bytes) -> list[bytes] | None:

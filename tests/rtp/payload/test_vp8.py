@@ -1,21 +1,16 @@
 """VP8 marks: layouts of RFC 7741, the twin on random and broken input, libvpx through a muxer."""
 
 import random
-import socket
-from functools import cache
 
-import av
-import numpy as np
 import pytest
-from av.video.stream import VideoStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtp import constants as c
-from rtp.packet import RtpPacket
 from rtp.payload import reference, vp8
 from rtp.payload.marks import Marks
 from tests.rtp.guarded_page import GuardedPage
+from tests.rtp.muxer import MuxedFrame, mux
 
 START = Marks.FRAME_START
 END = Marks.FRAME_END
@@ -101,66 +96,30 @@ def test_any_bytes_agree_with_the_twin(data: bytes) -> None:
 
 # A real encoder and packetiser --------------------------------------------------------------------
 
-FRAMES = 26
 GOP = 12
 
 
-@cache
-def muxed() -> tuple[tuple[bytes, bool, tuple[RtpPacket, ...]], ...]:
-    """Each frame of libvpx, whether it is key, and the packets libavformat made of it."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as media,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtcp,
-    ):
-        for each in (media, rtcp):
-            each.bind(("127.0.0.1", 0))
-            each.setblocking(False)
-        ports = f"{media.getsockname()[1]}?rtcpport={rtcp.getsockname()[1]}"
-        with av.open(f"rtp://127.0.0.1:{ports}&pkt_size=1200", "w", format="rtp") as output:
-            stream = output.add_stream("libvpx", rate=30)
-            assert isinstance(stream, VideoStream)
-            stream.width, stream.height, stream.pix_fmt = 320, 192, "yuv420p"
-            stream.codec_context.gop_size = GOP
-            stream.options = {"deadline": "realtime", "cpu-used": "8"}
-            noise = np.random.default_rng(7).integers(0, 255, (192, 400, 3), dtype=np.uint8)
-            frames = []
-            for number in range(FRAMES):
-                image = np.ascontiguousarray(noise[:, 2 * number : 2 * number + 320])
-                for encoded in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
-                    data, is_key = bytes(encoded), encoded.is_keyframe
-                    output.mux(encoded)
-                    frames.append((data, is_key, tuple(received(media))))
-    return tuple(frames)
-
-
-def received(media: socket.socket) -> list[RtpPacket]:
-    """What loopback has delivered: all that was sent, since it does so within the sender's call."""
-    packets = []
-    while True:
-        try:
-            packets.append(RtpPacket.parse(media.recv(2_048)))
-        except BlockingIOError:
-            return packets
+def muxed() -> tuple[MuxedFrame, ...]:
+    return mux("libvpx", 26, GOP, 1_200)
 
 
 def test_the_encoder_gives_what_these_tests_need() -> None:
-    frames = muxed()
-    assert [is_key for _, is_key, _ in frames] == [n % GOP == 0 for n in range(FRAMES)]
-    assert max(len(packets) for _, _, packets in frames) > 10
+    assert [frame.is_key for frame in muxed()] == [n % GOP == 0 for n in range(26)]
+    assert max(len(frame.packets) for frame in muxed()) > 10
 
 
 @pytest.mark.parametrize("knows_the_preceding", [False, True])
 def test_marks_agree_with_the_frames(knows_the_preceding: bool) -> None:
-    for _, is_key, packets in muxed():
-        for number, packet in enumerate(packets):
+    for frame in muxed():
+        for number, packet in enumerate(frame.packets):
             begins = int(number == 0) if knows_the_preceding else -1
             expected = START if number == 0 else Marks(0)
-            expected |= KEY if number == 0 and is_key else Marks(0)
-            expected |= END if number == len(packets) - 1 else Marks(0)
+            expected |= KEY if number == 0 and frame.is_key else Marks(0)
+            expected |= END if number == len(frame.packets) - 1 else Marks(0)
             assert vp8.marks(packet.payload, begins, packet.marker) == expected
 
 
 def test_what_follows_the_descriptors_is_the_frame() -> None:
-    for data, _, packets in muxed():
-        parts = [p.payload[vp8.descriptor_bytes(p.payload) :] for p in packets]
-        assert b"".join(parts) == data
+    for frame in muxed():
+        payloads = [packet.payload for packet in frame.packets]
+        assert b"".join(p[vp8.descriptor_bytes(p) :] for p in payloads) == frame.data
