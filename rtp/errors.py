@@ -23,6 +23,8 @@ class ParseErrorKind(Enum):
     FRAGMENT_UNFINISHED = "fragment_unfinished"
     NO_START_CODE = "no_start_code"
     NO_PAYLOAD = "no_payload"
+    BAD_BASE64 = "bad_base64"
+    NO_PARAMETER_SET = "no_parameter_set"
 
 
 class RtpError(Exception):

@@ -117,6 +117,19 @@ def split_stap_a(payload: bytes) -> list[bytes]:
     return nals
 
 
+def join_stap_a(nals: list[bytes]) -> bytes:
+    """One STAP-A, its NRI the highest and its F bit that of any (RFC 6184 5.7).
+
+    nals: none empty, none above 65,535 bytes.
+    """
+    forbidden = max(nal[0] & c.NAL_FORBIDDEN_BIT for nal in nals)
+    reference_idc = max(nal[0] & c.NAL_REF_IDC_MASK for nal in nals)
+    parts = [bytes([forbidden | reference_idc | c.NAL_STAP_A])]
+    for nal in nals:
+        parts += [len(nal).to_bytes(c.STAP_A_LENGTH_BYTES, "big"), nal]
+    return b"".join(parts)
+
+
 class AccessUnitAssembler:
     """Joins the payloads of one access unit, fed in order, into its NAL units.
 
@@ -210,14 +223,7 @@ def _stap_a_bytes(nals: list[bytes]) -> int:
 
 def _join(nals: list[bytes]) -> bytes:
     """A STAP-A, or the NAL unit itself if it is alone."""
-    if len(nals) == 1:
-        return nals[0]
-    forbidden = max(nal[0] & c.NAL_FORBIDDEN_BIT for nal in nals)
-    reference_idc = max(nal[0] & c.NAL_REF_IDC_MASK for nal in nals)
-    parts = [bytes([forbidden | reference_idc | c.NAL_STAP_A])]
-    for nal in nals:
-        parts += [len(nal).to_bytes(c.STAP_A_LENGTH_BYTES, "big"), nal]
-    return b"".join(parts)
+    return nals[0] if len(nals) == 1 else join_stap_a(nals)
 
 
 def _fragment(nal: bytes, max_payload: int) -> list[bytes]:
