@@ -1,7 +1,7 @@
-"""Wire formats and RFC arithmetic: RTP, RTCP, sequence numbers, NTP times, codec payload marks.
+"""Wire formats and RFC arithmetic: RTP, RTCP, SDP, sequence numbers, NTP times, codec payloads.
 
 Bytes and integers in, values out. No I/O, no clock, no policy; imports nothing else of this
-project. Bytes that cannot be parsed raise `rtp.errors.RtpParseError`; our own misuse raises
-`rtp.errors.RtpValueError`. What runs per packet is native (`rtp/payload/*.pyx`), with a
-plain-Python twin in `rtp/payload/reference.py`.
+project. Bytes that cannot be parsed raise `rtp.errors.RtpParseError`, session descriptions
+`SdpError`; our own misuse raises `RtpValueError`. What runs per packet is native
+(`rtp/payload/*.pyx`, `rtp/rtcp/walk.pyx`), each with a plain-Python twin beside it.
 """

@@ -42,3 +42,12 @@ class RtpParseError(RtpError):
 
 class RtpValueError(RtpError, ValueError):
     """A caller passed a value the wire format cannot hold."""
+
+
+class SdpError(RtpError):
+    """A session description that cannot be used. line: 1 is the first."""
+
+    def __init__(self, line: int, expected: str) -> None:
+        super().__init__(f"line {line}: expected {expected}")
+        self.line = line
+        self.expected = expected
