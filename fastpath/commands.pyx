@@ -4,14 +4,14 @@ Python chooses the index of what it adds (`handle` = generation << 20 | index), 
 needed; a command about something already removed carries an older generation and is counted.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset
 from fastpath.address cimport address_to_sockaddr
-from fastpath.cursor cimport CURSOR_FREE, NOBODY, cursor_begin, cursor_t
+from fastpath.cursor cimport CURSOR_FREE, CURSOR_PAUSED, NOBODY, cursor_begin, cursor_t
 from fastpath.insert cimport claim_early
-from fastpath.link cimport link_close, link_open, link_t
+from fastpath.link cimport CNAME_BYTES, link_close, link_open, link_t
 from fastpath.mailbox cimport (
-    ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CURSOR_STARTED, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR,
+    ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CURSOR_STARTED, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR,
     REMOVE_LINK, REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
     mailbox_done, mailbox_first, mailbox_post, message_t,
 )
@@ -22,8 +22,9 @@ from fastpath.verdict cimport COMMAND_STALE, CONTROL_UNSENT
 from fastpath.wheel cimport wheel_cancel
 from fastpath.wire cimport TYPE_CONTROL, TYPE_HELLO
 from fastpath.worker cimport (
-    MEDIA_AUDIO, MEDIA_VIDEO, PORT_CLOSED, PORT_OPEN, count, index_stream, mark_ready, new_event, port_t,
-    rebuild_peers, stream_t, unindex_stream, worker_t,
+    MEDIA_AUDIO, MEDIA_VIDEO, PORT_CLOSED, PORT_OPEN, TRACKS_OF_PORT, count, index_stream, index_viewer,
+    ingest_t, mark_ready, new_event, port_t, rebuild_peers, stream_t, unindex_stream, unindex_viewer,
+    want_key_frame, worker_t,
 )
 
 cdef enum:
@@ -63,7 +64,7 @@ cdef void open_port(worker_t* worker, const message_t* command) noexcept nogil:
     port.state = PORT_OPEN
     port.kind = command.kind_of
     port.fd = <int32_t>command.number
-    port.ingest.stream = NOBODY
+    port.partner = NOBODY if command.port < 0 else index_of(command.port)
     if port.fd >= 0:
         socket_io_add_port(worker, index_of(command.handle))
 
@@ -87,6 +88,7 @@ cdef void add_link(worker_t* worker, const message_t* command) noexcept nogil:
         return
     link.rate_bps = command.number
     if command.flag:
+        memcpy(link.cname, command.key_a, CNAME_BYTES)
         return
     link.port = index_of(command.port)
     link.peer_node = <int32_t>command.tag
@@ -96,10 +98,21 @@ cdef void add_link(worker_t* worker, const message_t* command) noexcept nogil:
     rebuild_peers(worker)
 
 
-cdef void remove_cursor(worker_t* worker, int32_t index) noexcept nogil:
+cdef void join_stream(worker_t* worker, int32_t index, int32_t stream_index) noexcept nogil:
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef stream_t* stream = &worker.streams[stream_index]
+    cursor.stream = stream_index
+    cursor.previous_of_stream = NOBODY
+    cursor.next_of_stream = stream.first_cursor
+    if stream.first_cursor >= 0:
+        worker.cursors[stream.first_cursor].previous_of_stream = index
+    stream.first_cursor = index
+    stream.subscribers += 1
+
+
+cdef void leave_stream(worker_t* worker, int32_t index) noexcept nogil:
     cdef cursor_t* cursor = &worker.cursors[index]
     cdef stream_t* stream = &worker.streams[cursor.stream]
-    cdef link_t* link = &worker.links[cursor.link]
     unqueue_cursor(worker, index)
     if cursor.previous_of_stream >= 0:
         worker.cursors[cursor.previous_of_stream].next_of_stream = cursor.next_of_stream
@@ -107,13 +120,31 @@ cdef void remove_cursor(worker_t* worker, int32_t index) noexcept nogil:
         stream.first_cursor = cursor.next_of_stream
     if cursor.next_of_stream >= 0:
         worker.cursors[cursor.next_of_stream].previous_of_stream = cursor.previous_of_stream
+    stream.subscribers -= 1
+
+
+cdef void begin_cursor(worker_t* worker, int32_t index) noexcept nogil:
+    """Let it stand where it can begin, and have its link look at it."""
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef stream_t* stream = &worker.streams[cursor.stream]
+    if not cursor_begin(cursor, &stream.ring, stream.media == MEDIA_VIDEO) and stream.has_started:
+        want_key_frame(worker, cursor.stream)
+    queue_cursor(worker, index)
+    mark_ready(worker, cursor.link)
+
+
+cdef void remove_cursor(worker_t* worker, int32_t index) noexcept nogil:
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef link_t* link = &worker.links[cursor.link]
+    leave_stream(worker, index)
+    if cursor.is_viewer:
+        unindex_viewer(worker, index)
     if cursor.previous_of_link >= 0:
         worker.cursors[cursor.previous_of_link].next_of_link = cursor.next_of_link
     else:
         link.first_cursor = cursor.next_of_link
     if cursor.next_of_link >= 0:
         worker.cursors[cursor.next_of_link].previous_of_link = cursor.previous_of_link
-    stream.subscribers -= 1
     cursor.state = CURSOR_FREE
     cursor.generation += 1
 
@@ -183,6 +214,9 @@ cdef void add_stream(worker_t* worker, const message_t* command, int64_t now_us)
     stream.generation = generation_of(command.handle)
     stream.media = command.kind_of
     stream.stream_id = <uint32_t>command.number
+    stream.group = command.group
+    stream.clock_rate = command.clock_rate
+    stream.ingest_port = NOBODY
     stream.upstream = NOBODY if command.link < 0 else index_of(command.link)
     stream.first_cursor = NOBODY
     stream.last_packet_us = -1
@@ -200,52 +234,80 @@ cdef void add_stream(worker_t* worker, const message_t* command, int64_t now_us)
 cdef void remove_stream(worker_t* worker, int64_t handle) noexcept nogil:
     cdef stream_t* stream = known_stream(worker, handle)
     cdef int32_t index = index_of(handle)
-    cdef int32_t at
     if stream == NULL:
         count(worker, COMMAND_STALE)
         return
     while stream.first_cursor >= 0:
         remove_cursor(worker, stream.first_cursor)
-    for at in range(worker.port_count):
-        if worker.ports[at].ingest.stream == index:
-            worker.ports[at].ingest.stream = NOBODY
+    leave_ingest(worker, stream)
     unindex_stream(worker, index)
     ring_close(&stream.ring, &worker.rings, &worker.slab)
     stream.is_used = False
     stream.generation += 1
 
 
+cdef int32_t free_track(const port_t* port, uint8_t payload_type) noexcept nogil:
+    """The track of this payload type, or one that nobody uses; -1: there is none."""
+    cdef int32_t i
+    cdef int32_t found = NOBODY
+    for i in range(port.track_count):
+        if port.tracks[i].stream == NOBODY:
+            found = i
+        elif port.tracks[i].payload_type == payload_type:
+            return i
+    if found < 0 and port.track_count < TRACKS_OF_PORT:
+        found = port.track_count
+    return found
+
+
 cdef void set_ingest(worker_t* worker, const message_t* command) noexcept nogil:
     cdef port_t* port = &worker.ports[index_of(command.port)]
-    if known_stream(worker, command.stream) == NULL or port.state != PORT_OPEN:
+    cdef stream_t* stream = known_stream(worker, command.stream)
+    cdef ingest_t* ingest
+    cdef int32_t track = NOBODY
+    if stream != NULL and port.state == PORT_OPEN:
+        track = free_track(port, command.payload_type)
+    if track < 0:
         count(worker, COMMAND_STALE)
         return
-    memset(&port.ingest, 0, sizeof(port.ingest))
-    port.ingest.stream = index_of(command.stream)
-    port.ingest.codec = command.kind_of
-    port.ingest.payload_type = command.payload_type
+    leave_ingest(worker, stream)
+    ingest = &port.tracks[track]
+    if track < port.track_count and ingest.stream != NOBODY:
+        worker.streams[ingest.stream].ingest_port = NOBODY
+    memset(ingest, 0, sizeof(ingest_t))
+    if track == port.track_count:
+        port.track_count += 1
+    ingest.stream = index_of(command.stream)
+    ingest.codec = command.kind_of
+    ingest.payload_type = command.payload_type
+    ingest.rtcp_port = NOBODY
+    ingest.rtcp_to = command.rtcp_address
+    ingest.has_rtcp_to = command.rtcp_address.port != 0
+    ingest.parameter_set_bytes = <uint16_t>command.payload_bytes
+    memcpy(ingest.parameter_sets, command.payload, command.payload_bytes)
+    stream.ingest_port = index_of(command.port)
+    stream.ingest_track = track
+
+
+cdef void leave_ingest(worker_t* worker, stream_t* stream) noexcept nogil:
+    if stream.ingest_port != NOBODY:
+        worker.ports[stream.ingest_port].tracks[stream.ingest_track].stream = NOBODY
+    stream.ingest_port = NOBODY
 
 
 cdef void add_cursor(worker_t* worker, const message_t* command) noexcept nogil:
     cdef int32_t index = index_of(command.handle)
     cdef cursor_t* cursor = &worker.cursors[index]
-    cdef stream_t* stream = known_stream(worker, command.stream)
     cdef link_t* link = known_link(worker, command.link)
     cdef message_t* event
-    if stream == NULL or link == NULL:
+    if known_stream(worker, command.stream) == NULL or link == NULL:
         count(worker, COMMAND_STALE)
         return
     memset(cursor, 0, sizeof(cursor_t))
     cursor.generation = generation_of(command.handle)
     cursor.is_viewer = command.flag
-    cursor.stream = index_of(command.stream)
     cursor.link = index_of(command.link)
-    cursor.previous_of_stream = NOBODY
-    cursor.next_of_stream = stream.first_cursor
-    if stream.first_cursor >= 0:
-        worker.cursors[stream.first_cursor].previous_of_stream = index
-    stream.first_cursor = index
-    stream.subscribers += 1
+    join_stream(worker, index, index_of(command.stream))
     cursor.previous_of_link = NOBODY
     cursor.next_of_link = link.first_cursor
     if link.first_cursor >= 0:
@@ -253,19 +315,40 @@ cdef void add_cursor(worker_t* worker, const message_t* command) noexcept nogil:
     link.first_cursor = index
     if cursor.is_viewer:
         cursor.port = index_of(command.port)
+        cursor.peer = command.address
         cursor.address_bytes = address_to_sockaddr(&command.address, &cursor.address)
+        if command.rtcp_address.port != 0:
+            cursor.rtcp_address_bytes = address_to_sockaddr(&command.rtcp_address, &cursor.rtcp_address)
         cursor.ssrc = command.ssrc
         cursor.payload_type = command.payload_type
         cursor.sequence_offset = command.sequence_number
-    cursor_begin(cursor, &stream.ring, stream.media == MEDIA_VIDEO)
+        index_viewer(worker, index)
+    begin_cursor(worker, index)
     if not cursor.is_viewer:
         event = new_event(worker, EVENT_CURSOR_STARTED)
         if event != NULL:
             event.handle = command.handle
             event.stream_seq = cursor.start
             mailbox_post(&worker.events)
-    queue_cursor(worker, index)
-    mark_ready(worker, cursor.link)
+
+
+cdef void move_cursor(worker_t* worker, const message_t* command) noexcept nogil:
+    """A viewer goes on with another stream: same SSRC, next sequence number, its RTP time goes on."""
+    cdef int32_t index = index_of(command.handle)
+    cdef cursor_t* cursor = &worker.cursors[index]
+    if (
+        cursor.state == CURSOR_FREE or cursor.generation != generation_of(command.handle)
+        or known_stream(worker, command.stream) == NULL
+    ):
+        count(worker, COMMAND_STALE)
+        return
+    leave_stream(worker, index)
+    join_stream(worker, index, index_of(command.stream))
+    cursor.payload_type = command.payload_type
+    cursor.has_moved = True
+    cursor.next_report_us = 0
+    if cursor.state != CURSOR_PAUSED:
+        begin_cursor(worker, index)
 
 
 cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) noexcept nogil:
@@ -301,6 +384,8 @@ cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) 
             claim_early(worker, index_of(command.stream), now_us)
     elif command.kind == ADD_CURSOR:
         add_cursor(worker, command)
+    elif command.kind == MOVE_CURSOR:
+        move_cursor(worker, command)
     elif command.kind == REMOVE_CURSOR:
         cursor = &worker.cursors[index_of(command.handle)]
         if cursor.state != CURSOR_FREE and cursor.generation == generation_of(command.handle):

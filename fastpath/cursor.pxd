@@ -1,12 +1,13 @@
 # One subscriber's place in a ring.
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from fastpath.address cimport sockaddr_storage, socklen_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from fastpath.address cimport address_t, sockaddr_storage, socklen_t
 from fastpath.ring cimport ring_t, slot_t
 
 cdef enum CursorState:
     CURSOR_FREE
     CURSOR_ACTIVE
     CURSOR_WAITS_FOR_KEY
+    CURSOR_PAUSED                # a viewer whose host refuses its packets
 
 cdef enum:
     NOBODY = -1
@@ -27,6 +28,8 @@ ctypedef struct cursor_t:
     int32_t previous_of_link
     int32_t next_queued
     int32_t previous_queued
+    int64_t next_report_us       # sender report to a viewer, clock to a node
+    uint32_t reports
     # plain RTP viewer
     int32_t port
     socklen_t address_bytes
@@ -34,6 +37,29 @@ ctypedef struct cursor_t:
     uint32_t ssrc
     uint8_t payload_type
     uint16_t sequence_offset     # RTP sequence number = low half of stream_seq + this
+    uint32_t timestamp_offset    # RTP timestamp = the stream's + this
+    bint has_moved               # to another stream: its timestamps are to be joined to those sent
+    uint32_t last_timestamp      # newest sent, and when
+    int64_t last_sent_us
+    address_t peer
+    socklen_t rtcp_address_bytes # 0: no RTCP
+    sockaddr_storage rtcp_address
+    int32_t next_in_ssrc_bucket
+    int32_t next_in_address_bucket
+    # what it reported (RFC 3550 6.4)
+    int64_t rtt_us
+    uint8_t fraction_lost
+    int32_t cumulative_lost
+    uint32_t jitter
+    uint64_t reports_received
+    uint64_t nacked
+    uint64_t resent
+    uint64_t keys_wanted
+    # ICMP refused it
+    int64_t resume_us
+    int64_t paused_us
+    uint32_t pauses
+    uint64_t paused_times
     uint64_t packets
     uint64_t bytes
     uint64_t late_packets

@@ -6,33 +6,30 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t
 from fastpath.ring cimport ring_fast_start, ring_held, ring_t, slot_t
 
 
-cdef void enter(cursor_t* cursor, uint32_t seq, bint is_first) noexcept nogil:
-    """Stand at `seq`. A viewer's RTP sequence numbers go on without a gap."""
-    if not is_first:
-        cursor.sequence_offset = <uint16_t>(cursor.sequence_offset + <uint16_t>cursor.next - <uint16_t>seq)
+cdef void enter(cursor_t* cursor, uint32_t seq, uint8_t state) noexcept nogil:
+    """Stand at `seq`. A viewer's RTP sequence numbers go on without a gap; a new cursor's `next` is
+    0 and its offset the first number."""
+    cursor.sequence_offset = <uint16_t>(cursor.sequence_offset + <uint16_t>cursor.next - <uint16_t>seq)
     cursor.next = seq
     cursor.start = seq
-    cursor.state = CURSOR_ACTIVE
+    cursor.state = state
 
 
 cdef bint cursor_begin(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil:
-    """Place a new cursor. True if it stands; False if it waits for a key frame.
+    """Place a cursor that is new, has moved to another ring, or was paused. True if it stands; False
+    if it waits for a key frame.
 
     Video: newest complete key frame. A node without one gets all that is held, as it may need it;
     a viewer waits. Audio: live. An empty ring: from its first packet on."""
     cdef uint32_t seq = ring.head
-    cdef uint16_t first_number = cursor.sequence_offset
     if ring.held == 0 and not cursor.is_viewer:
         seq = ring.base if ring.head == ring.base else ring.head
     elif is_video and not ring_fast_start(ring, &seq):
         if cursor.is_viewer:
-            cursor.next = ring.head
-            cursor.sequence_offset = <uint16_t>(first_number - <uint16_t>ring.head)
-            cursor.state = CURSOR_WAITS_FOR_KEY
+            enter(cursor, ring.head, CURSOR_WAITS_FOR_KEY)
             return False
         seq = ring.tail
-    enter(cursor, seq, True)
-    cursor.sequence_offset = <uint16_t>(first_number - <uint16_t>seq)
+    enter(cursor, seq, CURSOR_ACTIVE)
     return True
 
 
@@ -42,17 +39,19 @@ cdef slot_t* cursor_peek(cursor_t* cursor, const ring_t* ring, bint is_video) no
     A cursor that the ring has lapped goes on at the newest key frame (audio: at the oldest held)."""
     cdef slot_t* slot
     cdef uint32_t seq
+    if cursor.state == CURSOR_PAUSED:
+        return NULL
     if cursor.state == CURSOR_WAITS_FOR_KEY:
         if not ring.has_gop:
             return NULL
-        enter(cursor, ring.gop_start, False)
+        enter(cursor, ring.gop_start, CURSOR_ACTIVE)
     elif <int32_t>(cursor.next - ring.tail) < 0 or <int32_t>(cursor.next - ring.head) > 0:
         cursor.lapped += 1
         seq = ring.tail
         if is_video and not ring_fast_start(ring, &seq):
             cursor.state = CURSOR_WAITS_FOR_KEY
             return NULL
-        enter(cursor, seq, False)
+        enter(cursor, seq, CURSOR_ACTIVE)
     while cursor.next != ring.head:
         slot = ring_held(ring, cursor.next)
         if slot != NULL:

@@ -23,6 +23,7 @@ class PortKind(IntEnum):
     OVERLAY = 0
     INGEST = 1
     VIEWER = 2
+    INGEST_RTCP = 3
 
 class Media(IntEnum):
     AUDIO = 1
@@ -31,12 +32,14 @@ class Media(IntEnum):
 class Codec(IntEnum):
     OPUS = 1
     H264 = 2
+    VP8 = 3
 
 @final
 class Engine:
     def __new__(
         cls,
         *,
+        node_id: int = 0,
         streams: int = 1024,
         cursors: int = 8192,
         node_links: int = 64,
@@ -54,7 +57,9 @@ class Engine:
     ) -> Engine: ...
 
     # -- ports: a UDP socket each (an `fd` that the worker owns from then on), or -1 in virtual time
-    def open_port(self, kind: PortKind, fd: int = -1) -> int: ...
+    def open_port(self, kind: PortKind, fd: int = -1, *, rtp_port: int | None = None) -> int:
+        """rtp_port: of an INGEST_RTCP port, the INGEST port whose encoders report there (they may
+        also report on the RTP port itself, RFC 5761)."""
     def close_port(self, port: int) -> None: ...
 
     # -- links between nodes
@@ -74,11 +79,32 @@ class Engine:
 
     # -- streams
     def add_stream(
-        self, *, stream_id: int, media: Media, first_stream_seq: int, upstream: int | None
+        self,
+        *,
+        stream_id: int,
+        media: Media,
+        first_stream_seq: int,
+        upstream: int | None,
+        clock_rate: int = 90000,
+        group: int = 0,
     ) -> int:
         """upstream: the link it comes from, or None for an ingest. Packets that came early (up to
-        1 s, a bounded number) are taken in at once."""
-    def set_ingest(self, port: int, *, stream: int, codec: Codec, payload_type: int) -> None: ...
+        1 s, a bounded number) are taken in at once. clock_rate: of its RTP time, Hz. group: equal
+        for the tracks of one broadcast, whose sender reports are kept in step."""
+    def set_ingest(
+        self,
+        port: int,
+        *,
+        stream: int,
+        codec: Codec,
+        payload_type: int,
+        parameter_sets: bytes = b"",
+        rtcp_to: Address | None = None,
+    ) -> None:
+        """RTP of this payload type on this port is the stream's; at most four types a port.
+        parameter_sets: the payload of a STAP-A (at most 512 bytes), put before each key frame that
+        has no SPS of its own. rtcp_to: where RTCP to the encoder goes, if not back to where its
+        own came from."""
     def set_upstream(self, stream: int, upstream: int | None) -> None: ...
     def remove_stream(self, stream: int) -> None:
         """Its cursors go with it."""
@@ -87,7 +113,8 @@ class Engine:
     def add_cursor(self, *, stream: int, link: int) -> int:
         """A node's subscription. Starts at the newest complete key frame (audio: live); on a ring
         still empty, at its first packet. Answered by CursorStarted."""
-    def add_viewer_link(self, *, rate_bps: int) -> int: ...
+    def add_viewer_link(self, *, rate_bps: int, cname: bytes = b"overlane-viewer0") -> int:
+        """cname: 16 bytes, in the sender reports of all its cursors (RFC 3550 6.5.1)."""
     def add_viewer_cursor(
         self,
         *,
@@ -98,8 +125,13 @@ class Engine:
         ssrc: int,
         payload_type: int,
         first_sequence_number: int,
+        rtcp_address: Address | None = None,
     ) -> int:
-        """Plain RTP to `address` from VIEWER port `port`. Waits for a key frame if none is held."""
+        """Plain RTP to `address` from VIEWER port `port`. Waits for a key frame if none is held.
+        rtcp_address: where sender reports go, each second; None: nowhere. RTCP from any port of
+        the viewer's host is heard."""
+    def move_viewer_cursor(self, cursor: int, *, stream: int, payload_type: int) -> None:
+        """To another stream of the same clock rate. SSRC, sequence numbers and RTP time go on."""
     def remove_cursor(self, cursor: int) -> None: ...
 
     # -- what comes back

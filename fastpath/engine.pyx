@@ -13,12 +13,12 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 from fastpath.address cimport address_from_python, address_t, address_to_python
-from fastpath.cursor cimport cursor_t
+from fastpath.cursor cimport CURSOR_PAUSED, cursor_t
 from fastpath.link cimport link_close, link_send_key, link_t
 from fastpath.mailbox cimport (
-    ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CONTROL, EVENT_CURSOR_STARTED,
-    EVENT_HELLO, EVENT_INGEST_SOURCE, EVENT_KEY_FRAME_WANTED, EVENT_LINK_DOWN, EVENT_LINK_KEYED, EVENT_LINK_UP,
-    EVENT_STREAM_STARTED, MAILBOX_MESSAGES, MESSAGE_BYTES, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR, REMOVE_LINK,
+    ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CONTROL, EVENT_CURSOR_STARTED, EVENT_FALLBACK,
+    EVENT_HELLO, EVENT_INGEST_SOURCE, EVENT_KEY_FRAME_WANTED, EVENT_LINK_DOWN, EVENT_LINK_KEYED, EVENT_LINK_MOVED,
+    EVENT_LINK_UP, EVENT_STREAM_STARTED, EVENT_VIEWER_PAUSED, MAILBOX_MESSAGES, MESSAGE_BYTES, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR, REMOVE_LINK,
     REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
     mailbox_clear_bell, mailbox_close, mailbox_done, mailbox_first, mailbox_open, mailbox_post,
     mailbox_reserve, mailbox_ring, message_t,
@@ -26,20 +26,21 @@ from fastpath.mailbox cimport (
 from fastpath.receive cimport receive_datagram
 from fastpath.ring cimport ring_pool_close, ring_pool_open
 from fastpath.slab cimport slab_close, slab_open
+from fastpath.media_clock cimport ntp_of_us
 from fastpath.socket_io cimport (
-    FALLBACK_GRO, FALLBACK_GSO, FALLBACK_TIMESTAMPS, socket_io_close, socket_io_open, socket_io_remove_port,
+    FALLBACK_GRO, FALLBACK_GSO, FALLBACK_TIMESTAMPS, monotonic_us, realtime_us, socket_io_close, socket_io_open, socket_io_remove_port,
 )
 from fastpath.turn cimport begin_turn, end_turn, run_on_sockets
 from fastpath.virtual_io cimport outbox_close, outbox_open, outbox_t, outgoing_t, virtual_transmit
 from fastpath.wheel cimport wheel_close, wheel_next_us, wheel_open
 from fastpath.worker cimport (
-    EARLY_PACKETS, datagram_t, early_t, port_t, stream_t, worker_t,
+    EARLY_PACKETS, PARAMETER_SET_BYTES, datagram_t, early_t, port_t, stream_t, worker_t,
 )
 from fastpath.verdict cimport TRUNCATED
 from fastpath.verdict import Verdict
 from fastpath.events import (
     ControlReceived, CursorStarted, Fallback, HelloReceived, IngestSource, KeyFrameWanted, LinkDown,
-    LinkKeyed, LinkUp, StreamStarted,
+    LinkKeyed, LinkMoved, LinkUp, StreamStarted, ViewerPaused,
 )
 from fastpath.handles import EngineFullError, HandleTable
 from fastpath.stats import CursorStats, LinkStats, MemoryStats, StreamStats
@@ -57,6 +58,7 @@ class PortKind(IntEnum):
     OVERLAY = 0
     INGEST = 1
     VIEWER = 2
+    INGEST_RTCP = 3
 
 
 class Media(IntEnum):
@@ -67,6 +69,7 @@ class Media(IntEnum):
 class Codec(IntEnum):
     OPUS = 1
     H264 = 2
+    VP8 = 3
 
 
 Address = tuple[str, int]
@@ -86,6 +89,7 @@ cdef class Engine:
     def __cinit__(
         self,
         *,
+        uint32_t node_id=0,
         int streams=1024,
         int cursors=8192,
         int node_links=64,
@@ -118,6 +122,8 @@ cdef class Engine:
         w.events.eventfd = -1
         w.port_count = ports
         w.link_count = node_links + viewer_links
+        w.node_link_count = node_links
+        w.node_id = node_id
         w.stream_count = streams
         w.cursor_count = cursors
         w.repair = repair
@@ -142,11 +148,14 @@ cdef class Engine:
         cdef worker_t* w = self.worker
         cdef uint32_t buckets = 16
         cdef uint32_t peers = 16
+        cdef uint32_t viewers = 16
         cdef uint32_t i
         while buckets < <uint32_t>w.stream_count * 2:
             buckets *= 2
         while peers < <uint32_t>node_links * 4:
             peers *= 2
+        while viewers < <uint32_t>w.cursor_count:
+            viewers *= 2
         w.ports = <port_t*>calloc(w.port_count, sizeof(port_t))
         w.links = <link_t*>calloc(w.link_count, sizeof(link_t))
         w.streams = <stream_t*>calloc(w.stream_count, sizeof(stream_t))
@@ -154,11 +163,14 @@ cdef class Engine:
         w.early = <early_t*>calloc(EARLY_PACKETS, sizeof(early_t))
         w.stream_buckets = <int32_t*>calloc(buckets, sizeof(int32_t))
         w.peer_table = <int32_t*>calloc(peers, sizeof(int32_t))
+        w.viewer_ssrcs = <int32_t*>calloc(viewers, sizeof(int32_t))
+        w.viewer_addresses = <int32_t*>calloc(viewers, sizeof(int32_t))
         w.ready_links = <int32_t*>calloc(2 * w.link_count, sizeof(int32_t))
         w.dirty_streams = <int32_t*>calloc(w.stream_count, sizeof(int32_t))
         if (
             w.ports == NULL or w.links == NULL or w.streams == NULL or w.cursors == NULL or w.early == NULL
             or w.stream_buckets == NULL or w.peer_table == NULL or w.ready_links == NULL or w.dirty_streams == NULL
+            or w.viewer_ssrcs == NULL or w.viewer_addresses == NULL
         ):
             raise MemoryError
         w.stream_bucket_mask = buckets - 1
@@ -167,9 +179,12 @@ cdef class Engine:
             w.stream_buckets[i] = -1
         for i in range(peers):
             w.peer_table[i] = -1
+        w.viewer_mask = viewers - 1
+        for i in range(viewers):
+            w.viewer_ssrcs[i] = -1
+            w.viewer_addresses[i] = -1
         for i in range(<uint32_t>w.port_count):
             w.ports[i].fd = -1
-            w.ports[i].ingest.stream = -1
         if (
             slab_open(&w.slab, slab_bytes) < 0 or ring_pool_open(&w.rings, <uint32_t>w.stream_count) < 0
             or wheel_open(&w.wheel, w.link_count) < 0
@@ -212,6 +227,8 @@ cdef class Engine:
         free(w.early)
         free(w.stream_buckets)
         free(w.peer_table)
+        free(w.viewer_ssrcs)
+        free(w.viewer_addresses)
         free(w.ready_links)
         free(w.dirty_streams)
         free(w)
@@ -251,11 +268,16 @@ cdef class Engine:
         mailbox_ring(&self.worker.commands)
         return 0
 
-    def open_port(self, kind, int fd=-1):
+    def open_port(self, kind, int fd=-1, *, rtp_port=None):
+        if (int(kind) == PortKind.INGEST_RTCP) != (rtp_port is not None):
+            raise ValueError("an INGEST_RTCP port, and no other, belongs to an RTP port")
+        if rtp_port is not None:
+            self.ports.check(rtp_port)
         cdef message_t* message = self.addition(OPEN_PORT, self.ports)
         handle = message.handle
         message.kind_of = int(kind)
         message.number = fd
+        message.port = -1 if rtp_port is None else rtp_port
         self.post()
         return handle
 
@@ -328,26 +350,44 @@ cdef class Engine:
             self.cursors.give(cursor)
         return 0
 
-    def add_stream(self, *, uint32_t stream_id, media, uint32_t first_stream_seq, upstream):
+    def add_stream(
+        self, *, uint32_t stream_id, media, uint32_t first_stream_seq, upstream, uint32_t clock_rate=90000,
+        uint32_t group=0,
+    ):
         if upstream is not None:
             self.node_links.check(upstream)
         if stream_id == 0:
             raise ValueError("stream_id 0 means no stream")
+        if not 1 <= clock_rate <= 1_000_000:
+            raise ValueError(f"clock_rate {clock_rate} is outside 1..1000000")
         cdef message_t* message = self.addition(ADD_STREAM, self.streams)
         handle = message.handle
         message.number = stream_id
         message.kind_of = int(media)
         message.stream_seq = first_stream_seq
+        message.clock_rate = clock_rate
+        message.group = group
         message.link = -1 if upstream is None else upstream
         self.post()
         return handle
 
-    def set_ingest(self, int64_t port, *, int64_t stream, codec, int payload_type):
+    def set_ingest(
+        self, int64_t port, *, int64_t stream, codec, int payload_type, bytes parameter_sets=b"", rtcp_to=None,
+    ):
+        cdef address_t target
         self.ports.check(port)
         self.streams.check(stream)
         if not 0 <= payload_type < 128:
             raise ValueError(f"payload_type {payload_type} is outside 0..127")
+        if len(parameter_sets) > PARAMETER_SET_BYTES:
+            raise ValueError(f"parameter sets of {len(parameter_sets)} bytes; {PARAMETER_SET_BYTES} fit")
+        if rtcp_to is not None:
+            address_from_python(rtcp_to, &target)
         cdef message_t* message = self.command(SET_INGEST, 0)
+        if rtcp_to is not None:
+            message.rtcp_address = target
+        memcpy(message.payload, <const uint8_t*>parameter_sets, len(parameter_sets))
+        message.payload_bytes = <uint32_t>len(parameter_sets)
         message.port = port
         message.stream = stream
         message.kind_of = int(codec)
@@ -381,30 +421,35 @@ cdef class Engine:
         self.cursor_places[handle] = (stream, link)
         return handle
 
-    def add_viewer_link(self, *, int64_t rate_bps):
-        if rate_bps <= 0:
-            raise ValueError("rate_bps must be positive")
+    def add_viewer_link(self, *, int64_t rate_bps, bytes cname=b"overlane-viewer0"):
+        if rate_bps <= 0 or len(cname) != 16:
+            raise ValueError("rate_bps must be positive and cname have 16 bytes")
         cdef message_t* message = self.addition(ADD_LINK, self.viewer_links)
         handle = message.handle
         message.flag = True
         message.number = rate_bps
+        memcpy(message.key_a, <const uint8_t*>cname, 16)
         self.post()
         return handle
 
     def add_viewer_cursor(
         self, *, int64_t stream, int64_t link, int64_t port, address, uint32_t ssrc, int payload_type,
-        int first_sequence_number,
+        int first_sequence_number, rtcp_address=None,
     ):
         self.streams.check(stream)
         self.viewer_links.check(link)
         self.ports.check(port)
         if not 0 <= payload_type < 128 or not 0 <= first_sequence_number < 65536:
             raise ValueError("payload_type must be 0..127 and first_sequence_number 0..65535")
-        cdef address_t viewer
+        cdef address_t viewer, rtcp
         address_from_python(address, &viewer)
+        if rtcp_address is not None:
+            address_from_python(rtcp_address, &rtcp)
         cdef message_t* message = self.addition(ADD_CURSOR, self.cursors)
         handle = message.handle
         message.address = viewer
+        if rtcp_address is not None:
+            message.rtcp_address = rtcp
         message.stream = stream
         message.link = link
         message.port = port
@@ -415,6 +460,17 @@ cdef class Engine:
         self.post()
         self.cursor_places[handle] = (stream, link)
         return handle
+
+    def move_viewer_cursor(self, int64_t cursor, *, int64_t stream, int payload_type):
+        self.cursors.check(cursor)
+        self.streams.check(stream)
+        if not 0 <= payload_type < 128:
+            raise ValueError(f"payload_type {payload_type} is outside 0..127")
+        cdef message_t* message = self.command(MOVE_CURSOR, cursor)
+        message.stream = stream
+        message.payload_type = payload_type
+        self.post()
+        self.cursor_places[cursor] = (stream, self.cursor_places[cursor][1])
 
     def remove_cursor(self, int64_t cursor):
         self.cursors.check(cursor)
@@ -456,6 +512,11 @@ cdef class Engine:
             return KeyFrameWanted(message.handle)
         if kind == EVENT_INGEST_SOURCE:
             return IngestSource(message.handle, message.ssrc, bool(message.flag))
+        if kind == EVENT_VIEWER_PAUSED:
+            return ViewerPaused(message.handle)
+        if kind == EVENT_LINK_MOVED:
+            return LinkMoved(message.handle, address_to_python(&message.address))
+        assert kind == EVENT_FALLBACK
         return Fallback(_FALLBACK_NAMES[message.kind_of], message.number)
 
     @property
@@ -470,6 +531,8 @@ cdef class Engine:
         if socket_io_open(self.worker) < 0:
             raise OSError("no memory or no epoll for the engine's sockets")
         self.started = True
+        # NTP time counts from 1900 (RFC 3550 4). Read once: a step of the wall clock changes no report.
+        self.worker.ntp_offset = (<uint64_t>2208988800 << 32) + ntp_of_us(realtime_us() - monotonic_us())
         self.worker.is_running = True
         with nogil:
             run_on_sockets(self.worker)
@@ -572,6 +635,10 @@ cdef class Engine:
         return CursorStats(
             packets=c.packets, bytes=c.bytes, next_stream_seq=c.next,
             lag_packets=<uint32_t>(s.ring.head - c.next), late_packets=c.late_packets, lapped=c.lapped,
+            is_paused=c.state == CURSOR_PAUSED, paused_times=c.paused_times, reports_sent=c.reports, reports_received=c.reports_received,
+            rtt_us=c.rtt_us, fraction_lost=c.fraction_lost / 256.0, cumulative_lost=c.cumulative_lost,
+            jitter_us=<int64_t>c.jitter * 1000000 // s.clock_rate if s.clock_rate else 0,
+            nacked=c.nacked, resent=c.resent, keys_wanted=c.keys_wanted,
         )
 
     def memory(self):

@@ -84,6 +84,21 @@ class Fallback:
     errno: int
 
 
+@dataclass(frozen=True, slots=True)
+class ViewerPaused:
+    """ICMP said that nobody listens where a viewer's packets go. It is tried again from 1 s on."""
+
+    cursor: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMoved:
+    """A neighbour has come back with another address, proven by an authentic packet from there."""
+
+    link: int
+    address: tuple[str, int]
+
+
 Event: TypeAlias = (
     HelloReceived
     | ControlReceived
@@ -95,4 +110,6 @@ Event: TypeAlias = (
     | KeyFrameWanted
     | IngestSource
     | Fallback
+    | ViewerPaused
+    | LinkMoved
 )

@@ -1,34 +1,41 @@
-"""The producer: RTP of one encoder on one port becomes a stream, numbered and marked once.
+"""The producer: RTP of an encoder becomes a stream, numbered and marked once.
 
-stream_seq follows the encoder's extended sequence number, so loss and reordering before us stay
-visible; padding-only packets (probes) are taken out and renumbered over. A far jump or a new SSRC
-is believed after a second consistent packet (RFC 3550 A.1); numbering then goes on at the head.
+A port's tracks are told apart by payload type; each locks on to one SSRC. Padding-only packets
+(probes) are taken out; a packet too large for a link becomes several (rtp/payload/fragment); a key
+frame without parameter sets gets those of the configuration before it. Either way the numbers stay
+without gaps (fastpath/numbering).
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 from fastpath.cursor cimport NOBODY
+from fastpath.encoder_rtcp cimport claim_report, follow_clock, receive_encoder_rtcp, send_reception_report
 from fastpath.insert cimport insert_media, media_t
 from fastpath.mailbox cimport EVENT_INGEST_SOURCE, mailbox_post, message_t
+from fastpath.media_clock cimport clock_on_arrival
+from fastpath.numbering cimport (
+    numbering_added, numbering_extend, numbering_seq, numbering_shift, numbering_start,
+)
 from fastpath.verdict cimport (
-    ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, INGESTED, INGEST_DUPLICATE, INGEST_MALFORMED,
-    INGEST_OTHER_SSRC, INGEST_OVERSIZED, INGEST_PADDING, INGEST_PAYLOAD_TYPE, INGEST_RTCP, INGEST_UNASSIGNED,
-    JUMP_UNCONFIRMED,
+    ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, INGESTED, INGEST_DUPLICATE, INGEST_LATE_SPLIT, INGEST_MALFORMED,
+    INGEST_OTHER_SSRC, INGEST_OVERSIZED, INGEST_PADDING, INGEST_PARAMETER_SETS, INGEST_PAYLOAD_TYPE, INGEST_SPLIT,
+    INGEST_UNASSIGNED, JUMP_UNCONFIRMED,
 )
 from fastpath.wire cimport FIB_HOP_LIMIT, MAX_RTP_BYTES
 from fastpath.worker cimport (
-    CODEC_H264, datagram_t, ingest_t, new_event, stream_handle, worker_t,
+    count, datagram_t, ingest_t, new_event, port_t, stream_handle, worker_t,
 )
-from rtp.payload.h264 cimport h264_marks
-from rtp.payload.marks cimport MARK_GOP_START, MARK_KEY
+from rtp.payload.codec cimport CODEC_H264, CODEC_OPUS
+from rtp.payload.fragment cimport fragments_begin, fragments_next, fragments_t
+from rtp.payload.h264 cimport h264_has_sps, h264_marks
+from rtp.payload.marks cimport MARK_FRAME_START, MARK_GOP_START, MARK_KEY
 from rtp.payload.opus cimport opus_marks
 from rtp.payload.rtp_header cimport is_rtcp, parse_rtp_header, rtp_header_t
+from rtp.payload.vp8 cimport vp8_marks
 
 cdef enum:
-    SEQUENCE_BASE = 65536        # extended numbers begin here: one step back stays positive
-    MAX_DROPOUT = 3000           # RFC 3550 A.1
-    MAX_MISORDER = 100           # RFC 3550 A.1
     SILENCE_US = 1000000         # a new SSRC takes over at once when the old one was silent this long
-    PADDINGS = 16
+    RTP_FIXED_BYTES = 12
 
 
 cdef void announce(worker_t* worker, const ingest_t* ingest, bint restarted) noexcept nogil:
@@ -40,19 +47,56 @@ cdef void announce(worker_t* worker, const ingest_t* ingest, bint restarted) noe
         mailbox_post(&worker.events)
 
 
-cdef void number_from(worker_t* worker, ingest_t* ingest, const rtp_header_t* rtp) noexcept nogil:
-    """Let this packet follow the newest one of the stream, whatever its sequence number is."""
-    cdef uint32_t next_seq = worker.streams[ingest.stream].ring.head
-    ingest.highest = <uint64_t>SEQUENCE_BASE + rtp.sequence_number - 1
-    ingest.offset = <uint64_t>next_seq - ingest.highest - 1
-    ingest.padding_count = 0
-    ingest.has_jump = False
-    ingest.last_timestamp = rtp.timestamp - 1
+cdef ingest_t* track_of(worker_t* worker, int32_t port_index, uint8_t payload_type) noexcept nogil:
+    cdef port_t* port = &worker.ports[port_index]
+    cdef int32_t i
+    for i in range(port.track_count):
+        if port.tracks[i].stream != NOBODY and port.tracks[i].payload_type == payload_type:
+            return &port.tracks[i]
+    return NULL
 
 
-cdef bint belongs(worker_t* worker, ingest_t* ingest, const rtp_header_t* rtp, int64_t now_us) noexcept nogil:
-    """Lock on to one SSRC; follow a change of it (an encoder that started again)."""
+cdef bint is_unassigned(const port_t* port) noexcept nogil:
+    cdef int32_t i
+    for i in range(port.track_count):
+        if port.tracks[i].stream != NOBODY:
+            return False
+    return True
+
+
+cdef void lock_on(
+    worker_t* worker, ingest_t* ingest, const rtp_header_t* rtp, const datagram_t* datagram
+) noexcept nogil:
+    """This SSRC is the track's from now on; nothing of an earlier one's clock holds for it."""
     cdef bint restarted = ingest.is_locked
+    ingest.is_locked = True
+    ingest.ssrc = rtp.ssrc
+    ingest.other_ssrc = 0
+    ingest.source = datagram.source
+    ingest.rtcp_port = NOBODY
+    ingest.arrivals.is_set = False
+    ingest.has_report = False
+    ingest.uses_report = False
+    ingest.received = 0
+    ingest.expected = 0
+    ingest.received_before = 0
+    ingest.expected_before = 0
+    ingest.jitter_us = 0
+    ingest.transit_us = 0
+    ingest.last_timestamp = rtp.timestamp - 1
+    numbering_start(&ingest.numbering, rtp.sequence_number, worker.streams[ingest.stream].ring.head)
+    announce(worker, ingest, restarted)
+    clock_on_arrival(
+        &ingest.arrivals, worker.streams[ingest.stream].clock_rate, rtp.timestamp, datagram.arrival_us
+    )
+    follow_clock(worker, ingest)
+    claim_report(worker, datagram.port, ingest)
+
+
+cdef bint belongs(
+    worker_t* worker, ingest_t* ingest, const rtp_header_t* rtp, const datagram_t* datagram, int64_t now_us
+) noexcept nogil:
+    """Lock on to one SSRC; follow a change of it (an encoder that started again)."""
     if ingest.is_locked and rtp.ssrc == ingest.ssrc:
         return True
     if ingest.is_locked and now_us - ingest.last_us < SILENCE_US and rtp.ssrc != ingest.other_ssrc:
@@ -60,39 +104,36 @@ cdef bint belongs(worker_t* worker, ingest_t* ingest, const rtp_header_t* rtp, i
         return False
     if ingest.is_locked and now_us - ingest.last_us < SILENCE_US // 4:
         return False  # the old one still sends: two encoders on one port
-    ingest.is_locked = True
-    ingest.ssrc = rtp.ssrc
-    ingest.other_ssrc = 0
-    number_from(worker, ingest, rtp)
-    announce(worker, ingest, restarted)
+    lock_on(worker, ingest, rtp, datagram)
     return True
 
 
-cdef int64_t extend(worker_t* worker, ingest_t* ingest, const rtp_header_t* rtp) noexcept nogil:
-    """The extended sequence number, or -1 for a jump that nobody has confirmed yet."""
-    cdef uint16_t step = <uint16_t>(rtp.sequence_number - <uint16_t>ingest.highest)
-    if step < MAX_DROPOUT:
-        ingest.has_jump = False
-        return <int64_t>(ingest.highest + step)
-    if step > 65536 - MAX_MISORDER:
-        return <int64_t>(ingest.highest + step - 65536)
-    if ingest.has_jump and rtp.sequence_number == ingest.jump_number:
-        number_from(worker, ingest, rtp)
-        return <int64_t>(ingest.highest + 1)
-    ingest.has_jump = True
-    ingest.jump_number = <uint16_t>(rtp.sequence_number + 1)
-    return -1
+cdef void observe(
+    worker_t* worker, ingest_t* ingest, const rtp_header_t* rtp, uint64_t number, const datagram_t* datagram
+) noexcept nogil:
+    """Reception statistics (RFC 3550 A.3, A.8 in microseconds) and the clock by arrival."""
+    cdef uint32_t clock_rate = worker.streams[ingest.stream].clock_rate
+    cdef int64_t transit_us = datagram.arrival_us - <int64_t>rtp.timestamp * 1000000 // clock_rate
+    cdef int64_t difference_us = transit_us - ingest.transit_us
+    if number > ingest.numbering.highest:
+        ingest.expected += number - ingest.numbering.highest
+    if ingest.received > 0:
+        if difference_us < 0:
+            difference_us = -difference_us
+        if difference_us < 1000000:  # not across a wrap of the timestamp
+            ingest.jitter_us += (difference_us - ingest.jitter_us) // 16
+    ingest.transit_us = transit_us
+    ingest.received += 1
+    if clock_on_arrival(&ingest.arrivals, clock_rate, rtp.timestamp, datagram.arrival_us) and not ingest.uses_report:
+        follow_clock(worker, ingest)
 
 
-cdef uint32_t stream_seq_of(const ingest_t* ingest, uint64_t number) noexcept nogil:
-    """Take away the padding-only packets before this one; the newest 16 are remembered exactly."""
-    cdef uint64_t before = ingest.padding_count
-    cdef uint32_t i
-    cdef uint32_t known = ingest.padding_count if ingest.padding_count < PADDINGS else PADDINGS
-    for i in range(known):
-        if ingest.padding[(ingest.padding_count - 1 - i) & (PADDINGS - 1)] > number:
-            before -= 1
-    return <uint32_t>(number + ingest.offset - before)
+cdef int codec_marks(const ingest_t* ingest, const uint8_t* data, const rtp_header_t* rtp, int begins) noexcept nogil:
+    if ingest.codec == CODEC_OPUS:
+        return opus_marks(data + rtp.header_bytes, rtp.payload_bytes)
+    if ingest.codec == CODEC_H264:
+        return h264_marks(data + rtp.header_bytes, rtp.payload_bytes, begins, rtp.marker)
+    return vp8_marks(data + rtp.header_bytes, rtp.payload_bytes, begins, rtp.marker)
 
 
 cdef int marks_of(
@@ -100,15 +141,13 @@ cdef int marks_of(
 ) noexcept nogil:
     """The codec's marks; frame starts by timestamp where the preceding packet is known."""
     cdef int begins = -1
-    cdef int marks
-    if ingest.codec != CODEC_H264:
-        return opus_marks(data + rtp.header_bytes, rtp.payload_bytes)
-    if number == ingest.highest + 1:
+    cdef int marks = 0
+    if number == ingest.numbering.highest + 1:
         begins = rtp.timestamp != ingest.last_timestamp
-    marks = h264_marks(data + rtp.header_bytes, rtp.payload_bytes, begins, rtp.marker)
+    marks = codec_marks(ingest, data, rtp, begins)
     # An access unit may begin with a delimiter or SEI of its own packet: its GoP then starts at the
     # first packet with key content, which is enough for a decoder.
-    if marks > 0 and marks & MARK_KEY:
+    if marks > 0 and marks & MARK_KEY and ingest.codec != CODEC_OPUS:
         if not ingest.has_key or ingest.key_timestamp != rtp.timestamp:
             marks |= MARK_GOP_START
         ingest.has_key = True
@@ -116,51 +155,137 @@ cdef int marks_of(
     return marks
 
 
-cdef int receive_rtp(worker_t* worker, const datagram_t* datagram, int64_t now_us) noexcept nogil:
-    cdef ingest_t* ingest = &worker.ports[datagram.port].ingest
-    cdef rtp_header_t rtp
+cdef int put(
+    worker_t* worker, ingest_t* ingest, const uint8_t* data, size_t size, int marks, uint32_t seq,
+    const datagram_t* datagram, int64_t now_us,
+) noexcept nogil:
     cdef media_t media
-    cdef int64_t number
-    cdef int marks, verdict
-    if ingest.stream == NOBODY:
-        return INGEST_UNASSIGNED
-    if is_rtcp(datagram.data, datagram.size):
-        return INGEST_RTCP
-    if parse_rtp_header(datagram.data, datagram.size, &rtp) < 0:
-        return INGEST_MALFORMED
-    if rtp.payload_type != ingest.payload_type:
-        return INGEST_PAYLOAD_TYPE
-    if datagram.size > MAX_RTP_BYTES:
-        return INGEST_OVERSIZED
-    if not belongs(worker, ingest, &rtp, now_us):
-        return INGEST_OTHER_SSRC
-    number = extend(worker, ingest, &rtp)
-    if number < 0:
-        return JUMP_UNCONFIRMED
-    ingest.last_us = now_us
-    if rtp.payload_bytes == 0:
-        if <uint64_t>number > ingest.highest:
-            ingest.highest = <uint64_t>number
-            ingest.padding[ingest.padding_count & (PADDINGS - 1)] = <uint64_t>number
-            ingest.padding_count += 1
-        return INGEST_PADDING
-    marks = marks_of(ingest, datagram.data, &rtp, <uint64_t>number)
-    if marks < 0:
-        return INGEST_MALFORMED
-    media.data = datagram.data
-    media.size = <uint16_t>datagram.size
+    media.data = data
+    media.size = <uint16_t>size
     media.delay = 0
     media.marks = <uint8_t>marks
     media.flags = 0
     media.hop_limit = FIB_HOP_LIMIT + 1
-    media.stream_seq = stream_seq_of(ingest, <uint64_t>number)
+    media.stream_seq = seq
     media.hop_seq = 0
     media.link = NOBODY
     media.arrival_us = datagram.arrival_us
-    verdict = insert_media(worker, ingest.stream, &media, now_us)
-    if <uint64_t>number > ingest.highest:
-        ingest.highest = <uint64_t>number
-        ingest.last_timestamp = rtp.timestamp
+    return insert_media(worker, ingest.stream, &media, now_us)
+
+
+cdef int put_parameter_sets(
+    worker_t* worker, ingest_t* ingest, const datagram_t* datagram, uint32_t seq, int64_t now_us
+) noexcept nogil:
+    """The configured SPS and PPS as the first packet of the key frame."""
+    memcpy(worker.fragment, datagram.data, RTP_FIXED_BYTES)
+    worker.fragment[0] = 0x80  # version 2, no padding, extension or CSRC
+    worker.fragment[1] &= 0x7F
+    memcpy(worker.fragment + RTP_FIXED_BYTES, ingest.parameter_sets, ingest.parameter_set_bytes)
+    count(worker, INGEST_PARAMETER_SETS)
+    return put(
+        worker, ingest, worker.fragment, RTP_FIXED_BYTES + ingest.parameter_set_bytes,
+        MARK_KEY | MARK_GOP_START | MARK_FRAME_START, seq, datagram, now_us,
+    )
+
+
+cdef int put_pieces(
+    worker_t* worker, ingest_t* ingest, fragments_t* pieces, int marks, uint32_t seq, const datagram_t* datagram,
+    int64_t now_us,
+) noexcept nogil:
+    """Each piece with its own marks, but where the packet's position told them they stay with the first."""
+    cdef rtp_header_t rtp
+    cdef size_t size = fragments_next(pieces, worker.fragment)
+    cdef int verdict = DUPLICATE_PACKET
+    cdef int placed, own
+    cdef int first = marks & (MARK_GOP_START | MARK_FRAME_START)
+    while size > 0:
+        if parse_rtp_header(worker.fragment, size, &rtp) < 0:
+            return INGEST_MALFORMED
+        own = codec_marks(ingest, worker.fragment, &rtp, 0)
+        if own < 0:
+            return INGEST_MALFORMED
+        placed = put(worker, ingest, worker.fragment, size, own | first, seq, datagram, now_us)
+        if verdict == DUPLICATE_PACKET or placed == ACCEPTED:
+            verdict = placed
+        first = 0
+        seq += 1
+        size = fragments_next(pieces, worker.fragment)
+    count(worker, INGEST_SPLIT)
+    return verdict
+
+
+cdef int ingest_packet(
+    worker_t* worker, ingest_t* ingest, const datagram_t* datagram, const rtp_header_t* rtp, uint64_t number,
+    int marks, int64_t now_us,
+) noexcept nogil:
+    cdef fragments_t pieces
+    cdef bint is_newest = number > ingest.numbering.highest
+    cdef bint has_sets = False
+    cdef int32_t piece_count = 1
+    cdef int32_t added
+    cdef uint32_t seq
+    if datagram.size > MAX_RTP_BYTES:
+        piece_count = fragments_begin(&pieces, datagram.data, rtp, ingest.codec, MAX_RTP_BYTES)
+        if piece_count < 0:
+            return INGEST_OVERSIZED
+    if ingest.parameter_set_bytes > 0 and marks & MARK_GOP_START:
+        has_sets = not h264_has_sps(datagram.data + rtp.header_bytes, rtp.payload_bytes)
+    added = piece_count - 1 + has_sets
+    if not is_newest and added != numbering_added(&ingest.numbering, number):
+        # Its successors have their numbers: there is room for what is known of it, or for one packet.
+        if piece_count > 1:
+            return INGEST_LATE_SPLIT
+        has_sets = False
+    seq = numbering_seq(&ingest.numbering, number)
+    if is_newest and added != 0:
+        numbering_shift(&ingest.numbering, number, added)
+    if has_sets:
+        put_parameter_sets(worker, ingest, datagram, seq, now_us)
+        marks &= ~(MARK_GOP_START | MARK_FRAME_START)
+        seq += 1
+    if piece_count == 1:
+        return put(worker, ingest, datagram.data, datagram.size, marks, seq, datagram, now_us)
+    return put_pieces(worker, ingest, &pieces, marks, seq, datagram, now_us)
+
+
+cdef int receive_rtp(worker_t* worker, const datagram_t* datagram, int64_t now_us) noexcept nogil:
+    cdef ingest_t* ingest
+    cdef rtp_header_t rtp
+    cdef int64_t number
+    cdef int marks = 0
+    cdef int verdict = INGEST_PADDING
+    if is_unassigned(&worker.ports[datagram.port]):
+        return INGEST_UNASSIGNED
+    if is_rtcp(datagram.data, datagram.size):
+        return receive_encoder_rtcp(worker, datagram, datagram.port, now_us)
+    if parse_rtp_header(datagram.data, datagram.size, &rtp) < 0:
+        return INGEST_MALFORMED
+    ingest = track_of(worker, datagram.port, rtp.payload_type)
+    if ingest == NULL:
+        return INGEST_PAYLOAD_TYPE
+    if not belongs(worker, ingest, &rtp, datagram, now_us):
+        return INGEST_OTHER_SSRC
+    number = numbering_extend(
+        &ingest.numbering, rtp.sequence_number, worker.streams[ingest.stream].ring.head
+    )
+    if number < 0:
+        return JUMP_UNCONFIRMED
+    if rtp.payload_bytes > 0:
+        marks = marks_of(ingest, datagram.data, &rtp, <uint64_t>number)
+        if marks < 0:
+            return INGEST_MALFORMED
+    ingest.last_us = now_us
+    observe(worker, ingest, &rtp, <uint64_t>number, datagram)
+    if rtp.payload_bytes > 0:
+        verdict = ingest_packet(worker, ingest, datagram, &rtp, <uint64_t>number, marks, now_us)
+    elif <uint64_t>number > ingest.numbering.highest:
+        numbering_shift(&ingest.numbering, <uint64_t>number, -1)
+    if <uint64_t>number > ingest.numbering.highest:
+        ingest.numbering.highest = <uint64_t>number
+        if rtp.payload_bytes > 0:
+            ingest.last_timestamp = rtp.timestamp
+    if now_us >= ingest.next_report_us:
+        send_reception_report(worker, datagram.port, ingest, now_us)
     if verdict == ACCEPTED or verdict == ACCEPTED_LATE:
         return INGESTED
     return INGEST_DUPLICATE if verdict == DUPLICATE_PACKET else verdict

@@ -13,6 +13,8 @@ cdef enum:
     LATE_VIDEO = 1
     NODE_LATE_ENTRIES = 1024
     VIEWER_LATE_ENTRIES = 256
+    RESENT_ENTRIES = 128         # packets a viewer asked for, remembered for a round trip
+    CNAME_BYTES = 16
     BURST_US = 5000              # what an idle link may send at once beyond its rate
 
 cdef enum HistoryKind:
@@ -46,6 +48,11 @@ ctypedef struct late_t:
     uint32_t stream_seq
     uint64_t answers             # hop_seq this repairs, or 0
 
+ctypedef struct resent_t:        # answered once per round trip
+    int32_t cursor
+    uint32_t stream_seq
+    int64_t at_us
+
 ctypedef struct late_queue_t:
     late_t* entries
     uint32_t mask
@@ -72,6 +79,9 @@ ctypedef struct link_t:
     address_t peer
     sockaddr_storage address
     socklen_t address_bytes
+    # Where an authentic HELLO came from that is not `peer`: believed once a packet verifies there.
+    address_t candidate
+    int64_t candidate_until_us   # 0: none
     siphash_key_t hello_key
     key_pair_t keys
     key_pair_t offered
@@ -90,6 +100,9 @@ ctypedef struct link_t:
     late_queue_t late[LATE_CLASSES]
     queue_t queues[LATE_CLASSES] # cursors: audio, video
     int32_t first_cursor
+    resent_t* recently           # viewers: what was sent again
+    int64_t resume_us            # of the first of its paused cursors; -1: none is
+    uint8_t cname[CNAME_BYTES]   # of a viewer's sender reports
     int64_t rate_bps
     int64_t free_at_ns           # when what was sent has left at the link's rate
     int64_t last_sent_us

@@ -24,6 +24,7 @@ cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
     link.first_cursor = -1
     link.next_repair_us = -1
     link.last_received_us = -1
+    link.resume_us = -1
     for i in range(LATE_CLASSES):
         link.queues[i].first = -1
         link.queues[i].last = -1
@@ -31,7 +32,11 @@ cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
         link.late[i].entries = <late_t*>calloc(entries, sizeof(late_t))
         if link.late[i].entries == NULL:
             return -1
-    if not is_viewer:
+    if is_viewer:
+        link.recently = <resent_t*>calloc(RESENT_ENTRIES, sizeof(resent_t))
+        if link.recently == NULL:
+            return -1
+    else:
         link.holes = <hole_t*>calloc(MAX_HOLES, sizeof(hole_t))
         link.history = <history_t*>calloc(HISTORY_ENTRIES, sizeof(history_t))
         if link.holes == NULL or link.history == NULL:
@@ -44,8 +49,10 @@ cdef void link_close(link_t* link) noexcept nogil:
     for i in range(LATE_CLASSES):
         free(link.late[i].entries)
         link.late[i].entries = NULL
+    free(link.recently)
     free(link.holes)
     free(link.history)
+    link.recently = NULL
     link.holes = NULL
     link.history = NULL
     link.is_used = False

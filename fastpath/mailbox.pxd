@@ -22,6 +22,7 @@ cdef enum MessageKind:
     SET_UPSTREAM
     ADD_CURSOR
     REMOVE_CURSOR
+    MOVE_CURSOR
     # events
     EVENT_HELLO
     EVENT_CONTROL
@@ -33,6 +34,8 @@ cdef enum MessageKind:
     EVENT_KEY_FRAME_WANTED
     EVENT_INGEST_SOURCE
     EVENT_FALLBACK
+    EVENT_VIEWER_PAUSED
+    EVENT_LINK_MOVED
 
 ctypedef struct message_t:
     uint32_t kind
@@ -49,6 +52,9 @@ ctypedef struct message_t:
     uint8_t kind_of              # port kind, media, codec or fallback
     uint8_t flag
     address_t address
+    address_t rtcp_address       # port 0: none
+    uint32_t group
+    uint32_t clock_rate
     uint8_t key_a[16]
     uint8_t key_b[16]
     uint32_t payload_bytes

@@ -7,33 +7,40 @@ packet that fails.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
+from fastpath.address cimport address_equal, address_t, address_to_sockaddr
+from fastpath.encoder_rtcp cimport receive_encoder_rtcp
+from fastpath.feedback cimport receive_feedback
 from fastpath.ingest cimport receive_rtp
 from fastpath.insert cimport hold_early, insert_media, media_t
 from fastpath.link cimport (
     link_accept, link_before_window, link_t, link_take_offered, link_unwrap, link_was_seen,
 )
 from fastpath.mailbox cimport (
-    EVENT_CONTROL, EVENT_HELLO, EVENT_LINK_KEYED, EVENT_LINK_UP, MESSAGE_BYTES, mailbox_post, message_t,
+    EVENT_CONTROL, EVENT_HELLO, EVENT_LINK_KEYED, EVENT_LINK_MOVED, EVENT_LINK_UP, MESSAGE_BYTES, mailbox_post, message_t,
 )
-from fastpath.repair cimport first_request_us, on_repair_received, receive_feedback, receive_probe
+from fastpath.repair cimport first_request_us, on_repair_received, receive_probe
 from fastpath.siphash cimport siphash_key_t
 from fastpath.verdict cimport (
     ACCEPTED, BAD_TAG, BEFORE_WINDOW, CONTROL_TAKEN, HELLO_RATE_LIMITED, HELLO_TAKEN, HOP_LIMIT_REACHED,
-    MALFORMED, NO_KEYS, OVERSIZED, PADDING_TAKEN, REPLAYED, SOURCE_ROUTE_REFUSED, UNKNOWN_PEER,
-    UNKNOWN_TYPE, VIEWER_INBOUND, WRONG_EPOCH, WRONG_UPSTREAM,
+    MALFORMED, NO_KEYS, OVERSIZED, PADDING_TAKEN, PEER_MOVED, REPLAYED, SOURCE_ROUTE_REFUSED,
+    STRANGER_RATE_LIMITED, UNKNOWN_PEER, UNKNOWN_TYPE, WRONG_EPOCH, WRONG_UPSTREAM,
 )
+from fastpath.viewer_rtcp cimport receive_viewer_rtcp
 from fastpath.wire cimport (
     FLAG_REPAIR, FLAG_SEALED, MAX_OVERLAY_BYTES, MAX_RTP_BYTES, TAG_BYTES, TYPE_CONTROL, TYPE_FEEDBACK,
     TYPE_HELLO, TYPE_MEDIA, TYPE_PADDING, TYPE_PROBE, header_t, load_be64, packet_tag, parse_header,
 )
 from fastpath.worker cimport (
-    PORT_INGEST, PORT_OVERLAY, count, datagram_t, find_peer, find_stream, link_handle, mark_ready, new_event,
-    post_event, stream_t, worker_t,
+    PORT_INGEST, PORT_INGEST_RTCP, PORT_OVERLAY, count, datagram_t, find_peer, find_stranger, find_stream,
+    link_handle, mark_ready, new_event, post_event, rebuild_peers, stream_t, worker_t,
 )
 
 cdef enum:
     HELLO_COST_US = 50000        # 20 authentic HELLOs a second and link, in bursts of 10
     HELLO_BURST_US = 500000
+    STRANGER_COST_US = 10000     # 100 a second in all: a look at every link each
+    STRANGER_BURST_US = 200000
+    CANDIDATE_US = 2000000       # a handshake over the longest path takes two HELLOs
     SMALLEST_RTP = 12
 
 
@@ -80,6 +87,50 @@ cdef int receive_hello(
         worker, EVENT_HELLO, link_index, data + header.header_bytes + TAG_BYTES,
         size - header.header_bytes - TAG_BYTES, HELLO_TAKEN,
     )
+
+
+cdef int receive_strange_hello(
+    worker_t* worker, const datagram_t* datagram, const header_t* header, int64_t now_us
+) noexcept nogil:
+    """A neighbour may have come back with another address. It is answered there, and its link moves
+    once a packet from there verifies; till then a replayed HELLO has changed nothing."""
+    cdef int32_t link_index
+    cdef link_t* link
+    cdef int verdict
+    if worker.stranger_tokens_us < now_us - STRANGER_BURST_US:
+        worker.stranger_tokens_us = now_us - STRANGER_BURST_US
+    if worker.stranger_tokens_us + STRANGER_COST_US > now_us:
+        return STRANGER_RATE_LIMITED
+    worker.stranger_tokens_us += STRANGER_COST_US
+    link_index = find_stranger(worker, header.stream_id, datagram.port)
+    if link_index < 0:
+        return UNKNOWN_PEER
+    verdict = receive_hello(worker, link_index, datagram.data, header, datagram.size, now_us)
+    if verdict == HELLO_TAKEN:
+        link = &worker.links[link_index]
+        link.candidate = datagram.source
+        link.candidate_until_us = now_us + CANDIDATE_US
+        rebuild_peers(worker)
+    return verdict
+
+
+cdef void settle_candidate(worker_t* worker, int32_t link_index, const address_t* source, int64_t now_us) noexcept nogil:
+    """An authentic packet, no replay: where it came from is where the neighbour is."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef message_t* event
+    if address_equal(source, &link.candidate):
+        link.peer = link.candidate
+        link.address_bytes = address_to_sockaddr(&link.peer, &link.address)
+        count(worker, PEER_MOVED)
+        event = new_event(worker, EVENT_LINK_MOVED)
+        if event != NULL:
+            event.handle = link_handle(worker, link_index)
+            event.address = link.peer
+            mailbox_post(&worker.events)
+    elif now_us < link.candidate_until_us:
+        return
+    link.candidate_until_us = 0
+    rebuild_peers(worker)
 
 
 cdef int authenticate(
@@ -160,6 +211,8 @@ cdef int receive_overlay(worker_t* worker, const datagram_t* datagram, int64_t n
     if verdict != ACCEPTED:
         return verdict
     link_index = find_peer(worker, &datagram.source, datagram.port)
+    if link_index < 0 and header.type == TYPE_HELLO:
+        return receive_strange_hello(worker, datagram, &header, now_us)
     if link_index < 0:
         return UNKNOWN_PEER
     if header.type == TYPE_HELLO:
@@ -172,6 +225,8 @@ cdef int receive_overlay(worker_t* worker, const datagram_t* datagram, int64_t n
     link.received_packets += 1
     link.received_bytes += size
     link.last_received_us = now_us
+    if link.candidate_until_us != 0:
+        settle_candidate(worker, link_index, &datagram.source, now_us)
     if not link.is_up:
         link.is_up = True
         post_event(worker, EVENT_LINK_UP, link_handle(worker, link_index))
@@ -202,5 +257,7 @@ cdef void receive_datagram(worker_t* worker, const datagram_t* datagram, int64_t
         count(worker, receive_overlay(worker, datagram, now_us))
     elif kind == PORT_INGEST:
         count(worker, receive_rtp(worker, datagram, now_us))
+    elif kind == PORT_INGEST_RTCP:
+        count(worker, receive_encoder_rtcp(worker, datagram, worker.ports[datagram.port].partner, now_us))
     else:
-        count(worker, VIEWER_INBOUND)
+        count(worker, receive_viewer_rtcp(worker, datagram, now_us))

@@ -3,9 +3,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from fastpath.worker cimport worker_t
 
 cdef int64_t first_request_us(const worker_t* worker, int64_t now_us) noexcept nogil
-cdef int receive_feedback(
+cdef void on_request(
     worker_t* worker, int32_t link, const uint8_t* payload, size_t size, int64_t now_us
 ) noexcept nogil
+cdef void on_void(worker_t* worker, int32_t link, const uint8_t* payload, size_t size) noexcept nogil
+cdef void on_gone(worker_t* worker, int32_t link, const uint8_t* payload, int64_t now_us) noexcept nogil
 cdef int receive_probe(
     worker_t* worker, int32_t link, const uint8_t* payload, size_t size, int64_t arrival_us, int64_t now_us
 ) noexcept nogil

@@ -14,6 +14,7 @@ the ring no longer holds is answered GONE, what was no media VOID. Messages, in 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastpath.cursor cimport NOBODY
+from fastpath.feedback cimport MESSAGE_GONE, MESSAGE_REQUEST, MESSAGE_VOID
 from fastpath.link cimport (
     LATE_AUDIO, LATE_VIDEO, MAX_HOLES, SENT_MEDIA, SENT_REPAIR, history_t, hole_t, late_push, late_t,
     link_close_hole, link_hole, link_on_rtt, link_recall, link_send_key, link_t, link_unwrap,
@@ -21,16 +22,13 @@ from fastpath.link cimport (
 from fastpath.mailbox cimport EVENT_LINK_DOWN
 from fastpath.ring cimport ring_held, ring_mark_gone
 from fastpath.send cimport message_payload, send_message
-from fastpath.verdict cimport FEEDBACK_TAKEN, LATE_QUEUE_FULL, MALFORMED, PROBE_TAKEN
+from fastpath.verdict cimport LATE_QUEUE_FULL, MALFORMED, PROBE_TAKEN
 from fastpath.wire cimport (
     TYPE_FEEDBACK, TYPE_PROBE, load_be32, load_be64, store_be32, store_be64,
 )
 from fastpath.worker cimport count, find_stream, link_handle, mark_ready, post_event, stream_t, worker_t
 
 cdef enum:
-    MESSAGE_REQUEST = 1
-    MESSAGE_VOID = 2
-    MESSAGE_GONE = 3
     GONE_BYTES = 17
     PROBE_BYTES = 20
     MAX_ITEMS = 128              # 1,025 bytes
@@ -282,22 +280,6 @@ cdef void on_gone(worker_t* worker, int32_t link_index, const uint8_t* payload, 
         cursor = worker.cursors[cursor].next_of_stream
 
 
-cdef int receive_feedback(
-    worker_t* worker, int32_t link_index, const uint8_t* payload, size_t size, int64_t now_us
-) noexcept nogil:
-    if size < 1 + 8:
-        return MALFORMED
-    if payload[0] == MESSAGE_REQUEST:
-        on_request(worker, link_index, payload, size, now_us)
-    elif payload[0] == MESSAGE_VOID:
-        on_void(worker, link_index, payload, size)
-    elif payload[0] == MESSAGE_GONE and size >= GONE_BYTES:
-        on_gone(worker, link_index, payload, now_us)
-    else:
-        return MALFORMED
-    return FEEDBACK_TAKEN
-
-
 cdef void on_repair_received(worker_t* worker, int32_t link_index, uint32_t hop_seq) noexcept nogil:
     """A repair block names the number it answers."""
     cdef link_t* link = &worker.links[link_index]
@@ -342,7 +324,7 @@ cdef void on_link_timer(worker_t* worker, int32_t link_index, int64_t now_us) no
     cdef link_t* link = &worker.links[link_index]
     if not link.is_used:
         return
-    if not link.is_viewer and link_send_key(link) != NULL:
+    if link_send_key(link) != NULL:
         if link.next_repair_us >= 0 and link.next_repair_us <= now_us:
             ask_for_holes(worker, link_index, now_us)
         if link.next_probe_us <= now_us:

@@ -8,13 +8,14 @@ sent at a time; a viewer's 12-byte RTP header stands in the batch, before the sh
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
-from fastpath.address cimport sockaddr_storage, socklen_t
+from fastpath.address cimport address_to_sockaddr, sockaddr_storage, socklen_t
 from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_WAITS_FOR_KEY, NOBODY, cursor_peek, cursor_t
 from fastpath.link cimport (
     LATE_AUDIO, LATE_CLASSES, LATE_VIDEO, SENT_MEDIA, SENT_OTHER, SENT_REPAIR,
     history_t, late_t, link_charge, link_may_send, link_next_hop_seq, link_remember, link_send_key, link_t,
 )
 from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED
+from fastpath.report cimport next_report_us, write_clock, write_viewer_report
 from fastpath.ring cimport ring_held, slot_t
 from fastpath.siphash cimport siphash_key_t
 from fastpath.slab cimport HEADROOM_BYTES, slab_payload
@@ -22,11 +23,12 @@ from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
 from fastpath.wheel cimport wheel_cancel, wheel_set
 from fastpath.wire cimport (
     CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FLAG_REPAIR, FLAG_SEALED, TAG_BYTES,
-    TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, packet_tag, store_be16, store_be32, store_be64, write_header,
+    TYPE_FEEDBACK, TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, load_be32, packet_tag, store_be16, store_be32,
+    store_be64, write_header,
 )
 from fastpath.worker cimport (
     BATCH_BYTES, BATCH_SEGMENTS, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES,
-    batch_t, count, count_many, post_event, stream_handle, stream_t, worker_t,
+    batch_t, count, count_many, post_event, stream_handle, stream_t, want_key_frame, worker_t,
 )
 
 cdef enum:
@@ -153,7 +155,49 @@ cdef void send_to_node(
         link.next_probe_us = now_us + TAIL_PROBE_US
 
 
-cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot) noexcept nogil:
+cdef void send_alone(
+    worker_t* worker, int32_t port, const sockaddr_storage* address, socklen_t address_bytes,
+    uint8_t* data, uint32_t size,
+) noexcept nogil:
+    """One datagram, now: what waits in the batch goes first."""
+    flush_batch(worker)
+    open_place(worker, port, address, address_bytes, size)
+    add_part(&worker.batch, data, size)
+    worker.batch.packets = 1
+    flush_batch(worker)
+
+
+cdef void send_report(worker_t* worker, cursor_t* cursor, int64_t now_us) noexcept nogil:
+    """The stream's clock, in the form its subscriber understands."""
+    cdef stream_t* stream = &worker.streams[cursor.stream]
+    cdef link_t* link = &worker.links[cursor.link]
+    cdef uint8_t* out = message_payload(worker)
+    cdef uint32_t size
+    if not cursor.is_viewer:
+        send_message(worker, cursor.link, TYPE_FEEDBACK, write_clock(out, stream, now_us), now_us)
+    elif cursor.rtcp_address_bytes > 0:
+        size = write_viewer_report(out, cursor, stream, link, now_us)
+        send_alone(worker, cursor.port, &cursor.rtcp_address, cursor.rtcp_address_bytes, out, size)
+        link_charge(link, size)
+    cursor.next_report_us = next_report_us(cursor, now_us)
+    cursor.reports += 1
+
+
+cdef uint32_t viewer_timestamp(cursor_t* cursor, uint32_t timestamp, uint32_t clock_rate, int64_t now_us) noexcept nogil:
+    """A viewer that has moved sees its RTP time go on by what went by here meanwhile."""
+    if cursor.has_moved and cursor.last_sent_us > 0:
+        cursor.timestamp_offset = (
+            cursor.last_timestamp + <uint32_t>((now_us - cursor.last_sent_us) * <int64_t>clock_rate // 1000000)
+            - timestamp
+        )
+    cursor.has_moved = False
+    timestamp += cursor.timestamp_offset
+    cursor.last_timestamp = timestamp
+    cursor.last_sent_us = now_us
+    return timestamp
+
+
+cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
     cdef batch_t* batch = &worker.batch
     cdef uint8_t* payload = slab_payload(&worker.slab, slot.block)
     cdef uint8_t* header
@@ -162,6 +206,10 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot) noexc
     memcpy(header, payload, RTP_FIXED_BYTES)
     header[1] = (header[1] & 0x80) | cursor.payload_type
     store_be16(header + 2, <uint16_t>(slot.stream_seq + cursor.sequence_offset))
+    store_be32(
+        header + 4,
+        viewer_timestamp(cursor, load_be32(payload + 4), worker.streams[cursor.stream].clock_rate, now_us),
+    )
     store_be32(header + 8, cursor.ssrc)
     add_part(batch, header, RTP_FIXED_BYTES)
     if slot.size > RTP_FIXED_BYTES:
@@ -171,8 +219,10 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot) noexc
 
 
 cdef void send_for_cursor(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
+    if now_us >= cursor.next_report_us and worker.streams[cursor.stream].clock.is_set:
+        send_report(worker, cursor, now_us)
     if cursor.is_viewer:
-        send_to_viewer(worker, cursor, slot)
+        send_to_viewer(worker, cursor, slot, now_us)
     else:
         send_to_node(worker, cursor.link, cursor.stream, slot, 0, now_us)
     cursor.packets += 1
@@ -195,7 +245,10 @@ cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, in
         return
     cursor = &worker.cursors[late.cursor]
     if cursor.generation == late.cursor_generation and cursor.state == CURSOR_ACTIVE:
-        cursor.late_packets += 1
+        if late.answers != 0:
+            cursor.resent += 1
+        else:
+            cursor.late_packets += 1
         send_for_cursor(worker, cursor, slot, now_us)
 
 
@@ -246,6 +299,7 @@ cdef bint drain_cursor(worker_t* worker, int32_t index, int64_t now_us) noexcept
         if slot == NULL:
             if was_active and cursor.state == CURSOR_WAITS_FOR_KEY:
                 post_event(worker, EVENT_KEY_FRAME_WANTED, stream_handle(worker, cursor.stream))
+                want_key_frame(worker, cursor.stream)
             unqueue_cursor(worker, index)
             cursor.deficit_bytes = 0
             return True
@@ -300,13 +354,16 @@ cdef bint is_backlogged(const link_t* link) noexcept nogil:
 
 
 cdef void arm_link(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
-    """The earliest of: budget for the backlog, next probe, next repair request. Idle viewers: none."""
+    """The earliest of: budget for the backlog, next probe, next repair request, a paused viewer's
+    next try. Idle viewers: none."""
     cdef link_t* link = &worker.links[link_index]
     cdef int64_t due_us = -1
     if link_send_key(link) != NULL:
         due_us = link.next_probe_us
         if link.next_repair_us >= 0 and link.next_repair_us < due_us:
             due_us = link.next_repair_us
+    elif link.is_viewer:
+        due_us = link.resume_us
     if (link.is_viewer or due_us >= 0) and is_backlogged(link):
         if due_us < 0 or link.free_at_ns // 1000 < due_us:
             due_us = link.free_at_ns // 1000
@@ -332,6 +389,8 @@ cdef bint send_message(
     cdef const siphash_key_t* key = link_send_key(link)
     cdef header_t header
     cdef uint64_t hop_seq = 0
+    cdef sockaddr_storage address
+    cdef socklen_t address_bytes
     if packet_type == TYPE_HELLO:
         key = &link.hello_key
     elif key == NULL:
@@ -339,7 +398,6 @@ cdef bint send_message(
     else:
         hop_seq = link_next_hop_seq(link)
         link_remember(link, hop_seq, SENT_OTHER, now_us)
-    flush_batch(worker)
     header.type = packet_type
     header.flags = 0
     header.hop_limit = 1
@@ -347,17 +405,17 @@ cdef bint send_message(
     header.marks = 0
     header.epoch = 0
     header.delay = 0
-    header.stream_id = 0
+    header.stream_id = worker.node_id if packet_type == TYPE_HELLO else 0
     header.stream_seq = 0
     header.hop_seq = <uint32_t>hop_seq
     header.send_ts = <uint32_t>now_us
     header.repairs_hop_seq = 0
     write_header(payload, &header)
     write_tag(payload, 24, &header, hop_seq, payload_bytes, key)
-    open_place(worker, link.port, &link.address, link.address_bytes, payload_bytes + 32)
-    add_part(&worker.batch, payload - 32, payload_bytes + 32)
-    worker.batch.packets = 1
-    flush_batch(worker)
+    send_alone(worker, link.port, &link.address, link.address_bytes, payload - 32, payload_bytes + 32)
+    if packet_type == TYPE_HELLO and link.candidate_until_us > now_us:
+        address_bytes = address_to_sockaddr(&link.candidate, &address)
+        send_alone(worker, link.port, &address, address_bytes, payload - 32, payload_bytes + 32)
     link_charge(link, payload_bytes + 32)
     link.last_sent_us = now_us
     return True

@@ -9,6 +9,7 @@ cdef enum:
 
 
 cdef int64_t monotonic_us() noexcept nogil
+cdef int64_t realtime_us() noexcept nogil
 cdef int socket_io_open(worker_t* worker) noexcept nogil
 cdef void socket_io_close(worker_t* worker) noexcept nogil
 cdef void socket_io_add_port(worker_t* worker, int32_t port) noexcept nogil

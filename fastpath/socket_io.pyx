@@ -5,16 +5,17 @@ works without. Kernel receive times are of the realtime clock, one per coalesced
 turned into an age at receipt, so that a step of that clock cannot reach the engine's own.
 """
 
-from libc.errno cimport EAGAIN, ECONNREFUSED, EMSGSIZE, ENOBUFS, errno
+from libc.errno cimport EAGAIN, ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ENETUNREACH, ENOBUFS, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
-from fastpath.address cimport address_from_sockaddr, sockaddr_storage, socklen_t
+from fastpath.address cimport address_from_sockaddr, address_t, sockaddr_storage, socklen_t
 from fastpath.mailbox cimport EVENT_FALLBACK, mailbox_clear_bell, mailbox_post, message_t
+from fastpath.pause cimport on_refused
 from fastpath.receive cimport receive_datagram
 from fastpath.verdict cimport RECEIVE_BATCHES, RECEIVE_TRUNCATED, SEND_REFUSED, SEND_WOULD_BLOCK, TRUNCATED
 from fastpath.worker cimport (
-    count_many, batch_t, count, datagram_t, iovec, new_event, port_t, worker_t,
+    PORT_VIEWER, count_many, batch_t, count, datagram_t, iovec, new_event, port_t, worker_t,
 )
 
 cdef extern from *:
@@ -67,8 +68,18 @@ cdef extern from "<sys/socket.h>" nogil:
     int recvmmsg(int, mmsghdr*, unsigned int, int, timespec*)
     ssize_t sendmsg(int, const msghdr*, int)
     int setsockopt(int, int, int, const void*, socklen_t)
-    int MSG_DONTWAIT, MSG_TRUNC, SOL_SOCKET, SO_TIMESTAMPNS, SCM_TIMESTAMPNS
+    ssize_t recvmsg(int, msghdr*, int)
+    int MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, SOL_SOCKET, SO_TIMESTAMPNS, SCM_TIMESTAMPNS
     int SOL_UDP, UDP_SEGMENT, UDP_GRO
+
+cdef extern from "<linux/errqueue.h>" nogil:
+    cdef struct sock_extended_err:
+        uint32_t ee_errno
+        uint8_t ee_origin
+    int SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6
+
+cdef extern from "<netinet/in.h>" nogil:
+    int IPPROTO_IP, IPPROTO_IPV6, IP_RECVERR, IPV6_RECVERR
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -79,7 +90,7 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_create1(int)
     int epoll_ctl(int, int, int, epoll_event*)
     int epoll_pwait2(int, epoll_event*, int, const timespec*, const void*)
-    int EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
+    int EPOLLERR, EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
 
 cdef extern from "<unistd.h>" nogil:
     int close(int)
@@ -89,6 +100,7 @@ cdef enum:
     RECEIVE_BYTES = 65536
     CONTROL_BYTES = 128
     READY_EVENTS = 64
+    ERRORS_A_TURN = 64           # ICMP messages read at once; the rest wait for the next turn
     COMMAND_BELL = 0xFFFFFFFF
 
 cdef struct socket_io_t:
@@ -161,6 +173,10 @@ cdef void socket_io_add_port(worker_t* worker, int32_t index) noexcept nogil:
         fall_back(worker, FALLBACK_GRO, errno)
     if setsockopt(port.fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0:
         fall_back(worker, FALLBACK_TIMESTAMPS, errno)
+    # ICMP about a viewer names where the packet went; only viewers' sockets want to know.
+    if port.kind == PORT_VIEWER:
+        setsockopt(port.fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on))
+        setsockopt(port.fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on))  # refused on an IPv4 socket
     event.events = EPOLLIN
     event.data.u32 = <uint32_t>index
     epoll_ctl(worker.epoll, EPOLL_CTL_ADD, port.fd, &event)
@@ -259,6 +275,36 @@ cdef int receive_batch(worker_t* worker, int32_t port) noexcept nogil:
     return got
 
 
+cdef void receive_errors(worker_t* worker, int32_t port, int64_t now_us) noexcept nogil:
+    """ICMP messages about packets that this port sent: each names the destination (ip(7))."""
+    cdef msghdr message
+    cdef sockaddr_storage destination
+    cdef uint8_t control[512]
+    cdef cmsghdr* header
+    cdef const sock_extended_err* error
+    cdef address_t refused
+    cdef int i
+    for i in range(ERRORS_A_TURN):
+        memset(&message, 0, sizeof(message))
+        message.msg_name = &destination
+        message.msg_namelen = sizeof(destination)
+        message.msg_control = control
+        message.msg_controllen = sizeof(control)
+        if recvmsg(worker.ports[port].fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0:
+            return
+        header = CMSG_FIRSTHDR(&message)
+        while header != NULL:
+            if header.cmsg_level == IPPROTO_IP or header.cmsg_level == IPPROTO_IPV6:
+                error = <const sock_extended_err*>CMSG_DATA(header)
+                if (
+                    (error.ee_origin == SO_EE_ORIGIN_ICMP or error.ee_origin == SO_EE_ORIGIN_ICMP6)
+                    and (error.ee_errno == ECONNREFUSED or error.ee_errno == EHOSTUNREACH)
+                ):
+                    address_from_sockaddr(&destination, &refused)
+                    on_refused(worker, port, &refused, now_us)
+            header = CMSG_NXTHDR(&message, header)
+
+
 cdef void socket_io_receive(worker_t* worker, int ready) noexcept nogil:
     """One batch from each ready port: no port waits for another's backlog."""
     cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
@@ -267,7 +313,18 @@ cdef void socket_io_receive(worker_t* worker, int ready) noexcept nogil:
         if io.ready[i].data.u32 == <uint32_t>COMMAND_BELL:
             mailbox_clear_bell(&worker.commands)
         elif worker.ports[io.ready[i].data.u32].fd >= 0:
+            if io.ready[i].events & EPOLLERR:
+                receive_errors(worker, <int32_t>io.ready[i].data.u32, monotonic_us())
             receive_batch(worker, <int32_t>io.ready[i].data.u32)
+
+
+cdef ssize_t send_now(int fd, const msghdr* message) noexcept nogil:
+    """sendmsg; once more if what it reported was an earlier packet's ICMP error, which it does
+    instead of sending (ip(7), IP_RECVERR)."""
+    cdef ssize_t sent = sendmsg(fd, message, MSG_DONTWAIT)
+    if sent < 0 and (errno == ECONNREFUSED or errno == EHOSTUNREACH or errno == ENETUNREACH):
+        sent = sendmsg(fd, message, MSG_DONTWAIT)
+    return sent
 
 
 cdef int32_t send_one_by_one(worker_t* worker, const batch_t* batch, msghdr* message) noexcept nogil:
@@ -286,7 +343,7 @@ cdef int32_t send_one_by_one(worker_t* worker, const batch_t* batch, msghdr* mes
             last += 1
         message.msg_iov = <iovec*>&batch.parts[first]
         message.msg_iovlen = <size_t>(last - first)
-        if sendmsg(worker.ports[batch.port].fd, message, MSG_DONTWAIT) < 0:
+        if send_now(worker.ports[batch.port].fd, message) < 0:
             count(worker, SEND_WOULD_BLOCK if errno == EAGAIN or errno == ENOBUFS else SEND_REFUSED)
             refused += 1
         first = last
@@ -315,7 +372,7 @@ cdef void socket_io_transmit(worker_t* worker, const batch_t* batch) noexcept no
         header.cmsg_type = UDP_SEGMENT
         header.cmsg_len = CMSG_LEN(sizeof(uint16_t))
         memcpy(CMSG_DATA(header), &segment_bytes, sizeof(uint16_t))
-    if sendmsg(worker.ports[batch.port].fd, &message, MSG_DONTWAIT) >= 0:
+    if send_now(worker.ports[batch.port].fd, &message) >= 0:
         return
     failure = errno
     if failure == EAGAIN or failure == ENOBUFS:

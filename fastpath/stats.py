@@ -55,7 +55,11 @@ class StreamStats:
 
 @dataclass(frozen=True, slots=True)
 class CursorStats:
-    """One subscriber's place in a ring. `late_packets`: recovered after it had passed them."""
+    """One subscriber's place in a ring. `late_packets`: recovered after it had passed them.
+
+    From `is_paused` on, of viewers only: what their host and their RTCP say (RFC 3550 6.4; loss as
+    a fraction of 1). `reports_sent`: sender reports; to a node, clock messages.
+    """
 
     packets: int
     bytes: int
@@ -63,6 +67,17 @@ class CursorStats:
     lag_packets: int
     late_packets: int
     lapped: int
+    is_paused: bool
+    paused_times: int
+    reports_sent: int
+    reports_received: int
+    rtt_us: int
+    fraction_lost: float
+    cumulative_lost: int
+    jitter_us: int
+    nacked: int
+    resent: int
+    keys_wanted: int
 
 
 @dataclass(frozen=True, slots=True)

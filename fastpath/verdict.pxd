@@ -31,16 +31,29 @@ cpdef enum Verdict:
     NO_BLOCK_LEFT            # the slab was empty even after eviction
     # what became of a packet that arrived on an ingest port
     INGESTED
-    INGEST_RTCP
+    INGEST_RTCP              # sender reports and whatever comes with them
+    INGEST_RTCP_MALFORMED
+    INGEST_RTCP_UNKNOWN      # of an SSRC that sends nothing here
     INGEST_PADDING           # padding-only: taken out and renumbered over
     INGEST_MALFORMED
     INGEST_UNASSIGNED
     INGEST_PAYLOAD_TYPE
     INGEST_OTHER_SSRC
-    INGEST_OVERSIZED         # larger than a Stream-FIB leg carries: lower the encoder's packet size
+    INGEST_OVERSIZED         # too large for a link and not to be split: lower the encoder's packet size
+    INGEST_SPLIT             # too large for a link: sent on as several packets
+    INGEST_LATE_SPLIT        # the same, but overtaken: there are no numbers left for its pieces
+    INGEST_PARAMETER_SETS    # SPS and PPS of the configuration put before a key frame without
     INGEST_DUPLICATE
     # beside packets
-    VIEWER_INBOUND           # a datagram on a viewer port
+    VIEWER_REPORT            # RTCP of a viewer served here
+    VIEWER_UNKNOWN           # RTCP that names no SSRC sent to that host
+    VIEWER_MALFORMED         # anything else on a viewer port
+    VIEWER_NACK_TOO_OLD      # asks for what was sent before a restart of its numbers, or not held
+    VIEWER_RESEND_SUPPRESSED # asked for again within a round trip
+    VIEWER_PAUSED            # ICMP: its host or port refuses
+    KEY_REQUESTS_MERGED      # one was asked for within the last half second
+    PEER_MOVED               # a neighbour came back with another address
+    STRANGER_RATE_LIMITED    # HELLOs from unknown addresses beyond the few that are looked at
     SENT_PACKETS
     SENT_BATCHES
     SEND_WOULD_BLOCK         # EAGAIN or ENOBUFS: packets of the batch count as lost on the link

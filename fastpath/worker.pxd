@@ -4,6 +4,8 @@ from fastpath.address cimport address_t, sockaddr_storage, socklen_t
 from fastpath.cursor cimport cursor_t
 from fastpath.link cimport link_t
 from fastpath.mailbox cimport mailbox_t, message_t
+from fastpath.media_clock cimport media_clock_t
+from fastpath.numbering cimport numbering_t
 from fastpath.ring cimport ring_pool_t, ring_t, slot_t
 from fastpath.siphash cimport siphash_key_t
 from fastpath.slab cimport slab_t
@@ -27,16 +29,17 @@ cdef enum PortState:
     PORT_CLOSED
     PORT_OPEN
 
-cdef enum:                       # values of fastpath.engine.PortKind, Media and Codec
+cdef enum:                       # values of fastpath.engine.PortKind and Media; Codec: rtp/payload/codec.pxd
     PORT_OVERLAY = 0
     PORT_INGEST = 1
     PORT_VIEWER = 2
+    PORT_INGEST_RTCP = 3
     MEDIA_AUDIO = 1
     MEDIA_VIDEO = 2
-    CODEC_OPUS = 1
-    CODEC_H264 = 2
+    TRACKS_OF_PORT = 4           # payload types that share a socket: audio, video, and as many again
+    PARAMETER_SET_BYTES = 512    # a STAP-A of SPS and PPS; usual ones take 40
 
-ctypedef struct ingest_t:
+ctypedef struct ingest_t:        # one track on an ingest port, told apart by its payload type
     int32_t stream               # NOBODY: unassigned
     uint8_t codec
     uint8_t payload_type
@@ -44,22 +47,53 @@ ctypedef struct ingest_t:
     uint32_t ssrc
     uint32_t other_ssrc          # a newcomer, believed after its second packet
     int64_t last_us
-    uint64_t highest             # extended RTP sequence number, starting at 2^16
-    uint64_t offset              # stream_seq = extended number + offset - padding before it
-    uint64_t padding[16]         # extended numbers of the newest padding-only packets
-    uint32_t padding_count
+    numbering_t numbering
     uint32_t last_timestamp
     uint32_t key_timestamp       # of the newest access unit with key content
     bint has_key
-    uint16_t jump_number
-    bint has_jump
+    uint16_t parameter_set_bytes # 0: none configured
+    uint8_t parameter_sets[PARAMETER_SET_BYTES]
+    # the encoder's clock
+    media_clock_t arrivals       # RTP time against arrival, from the packets that came soonest
+    bint has_report
+    bint uses_report
+    uint64_t report_ntp          # newest sender report
+    uint32_t report_timestamp
+    int64_t report_at_us
+    uint64_t ntp_shift           # from the encoder's NTP time to this node's
+    # RTCP to it
+    address_t source             # of its RTP
+    address_t rtcp_source
+    int32_t rtcp_port            # the port its RTCP comes to; NOBODY: none came
+    bint has_rtcp_to
+    address_t rtcp_to            # configured
+    int64_t next_report_us
+    # reception statistics (RFC 3550 A.3, A.8)
+    uint64_t received
+    uint64_t expected
+    uint64_t received_before
+    uint64_t expected_before
+    int64_t transit_us
+    int64_t jitter_us
+
+ctypedef struct early_report_t:  # a sender report that came before its SSRC's first packet
+    uint32_t ssrc                # 0: none
+    uint32_t timestamp
+    uint64_t ntp
+    int64_t arrival_us
+    int32_t port
+    address_t source
 
 ctypedef struct port_t:
     uint32_t generation
     uint8_t state
     uint8_t kind
     int32_t fd
-    ingest_t ingest
+    int32_t partner              # INGEST_RTCP: the RTP port it belongs to
+    int32_t track_count
+    ingest_t tracks[TRACKS_OF_PORT]
+    early_report_t early_reports[TRACKS_OF_PORT]
+    uint32_t early_report_count
 
 ctypedef struct stream_t:
     uint32_t generation
@@ -68,7 +102,15 @@ ctypedef struct stream_t:
     uint8_t media
     bint has_started
     uint32_t stream_id
+    uint32_t group               # tracks of one broadcast share it
+    uint32_t clock_rate          # of its RTP timestamps, Hz
     int32_t upstream             # link, or NOBODY for an ingest
+    int32_t ingest_port          # and its track, for an ingest; else NOBODY
+    int32_t ingest_track
+    media_clock_t clock
+    bint wants_key               # a key frame is to be asked for at the end of the turn
+    int64_t key_asked_us
+    uint64_t keys_asked
     ring_t ring
     int32_t first_cursor
     int32_t subscribers
@@ -121,6 +163,7 @@ cdef struct worker_t:
     early_t* early
     int32_t port_count
     int32_t link_count
+    int32_t node_link_count      # they come first
     int32_t stream_count
     int32_t cursor_count
     uint32_t early_written
@@ -130,6 +173,7 @@ cdef struct worker_t:
     uint32_t stream_bucket_mask
     int32_t* peer_table          # address -> node link, open addressing
     uint32_t peer_mask
+    int64_t stranger_tokens_us   # HELLOs from unknown addresses that are looked at
     slab_t slab
     ring_pool_t rings
     wheel_t wheel
@@ -139,10 +183,16 @@ cdef struct worker_t:
     int32_t dirty_count
     batch_t batch
     uint8_t scratch[2048]        # a control packet in the making
+    uint8_t fragment[2048]       # a piece of a packet too large for a link
+    int32_t* viewer_ssrcs        # SSRC -> viewer cursor
+    int32_t* viewer_addresses    # address -> viewer cursor
+    uint32_t viewer_mask
     # boxes
     mailbox_t commands
     mailbox_t events
     # settings
+    uint32_t node_id
+    uint64_t ntp_offset          # NTP time at time 0 of this worker's clock
     bint repair
     int64_t repair_scan_us
     bint repair_early
@@ -172,12 +222,19 @@ cdef void index_stream(worker_t* worker, int32_t stream) noexcept nogil
 cdef void unindex_stream(worker_t* worker, int32_t stream) noexcept nogil
 cdef int32_t find_peer(const worker_t* worker, const address_t* address, int32_t port) noexcept nogil
 cdef void rebuild_peers(worker_t* worker) noexcept nogil
+cdef void index_viewer(worker_t* worker, int32_t cursor) noexcept nogil
+cdef void unindex_viewer(worker_t* worker, int32_t cursor) noexcept nogil
+cdef int32_t first_viewer_of(const worker_t* worker, uint32_t ssrc) noexcept nogil
+cdef int32_t first_viewer_at(const worker_t* worker, const address_t* address) noexcept nogil
+cdef bint viewer_is_at(const cursor_t* cursor, const address_t* address) noexcept nogil
+cdef int32_t find_stranger(const worker_t* worker, uint32_t node_id, int32_t port) noexcept nogil
 cdef message_t* new_event(worker_t* worker, uint32_t kind) noexcept nogil
 cdef void post_event(worker_t* worker, uint32_t kind, int64_t handle) noexcept nogil
 cdef void count(worker_t* worker, int verdict) noexcept nogil
 cdef void count_many(worker_t* worker, int verdict, uint64_t number) noexcept nogil
 cdef void mark_ready(worker_t* worker, int32_t link) noexcept nogil
 cdef void mark_dirty(worker_t* worker, int32_t stream) noexcept nogil
+cdef void want_key_frame(worker_t* worker, int32_t stream) noexcept nogil
 cdef void want_lost_gop(worker_t* worker, int32_t stream, uint64_t overwritten) noexcept nogil
 cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogil
 cdef int64_t stream_handle(const worker_t* worker, int32_t stream) noexcept nogil

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from fastpath.address cimport address_equal, address_hash, address_t
+from fastpath.cursor cimport cursor_t
 from fastpath.mailbox cimport (
     EVENT_CONTROL, EVENT_HELLO, EVENT_KEY_FRAME_WANTED, mailbox_free, mailbox_post, mailbox_reserve, message_t,
 )
@@ -52,30 +53,89 @@ cdef void unindex_stream(worker_t* worker, int32_t stream) noexcept nogil:
         at = &worker.streams[at[0]].next_in_bucket
 
 
+cdef int32_t first_viewer_of(const worker_t* worker, uint32_t ssrc) noexcept nogil:
+    """The first in the chain of viewer cursors that may have this SSRC; -1: none has."""
+    return worker.viewer_ssrcs[spread(ssrc) & worker.viewer_mask]
+
+
+cdef int32_t first_viewer_at(const worker_t* worker, const address_t* address) noexcept nogil:
+    """The first in the chain of viewer cursors that may send to this address; -1: none does."""
+    return worker.viewer_addresses[address_hash(address) & worker.viewer_mask]
+
+
+cdef bint viewer_is_at(const cursor_t* cursor, const address_t* address) noexcept nogil:
+    return address_equal(&cursor.peer, address)
+
+
+cdef void index_viewer(worker_t* worker, int32_t index) noexcept nogil:
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef int32_t* by_ssrc = &worker.viewer_ssrcs[spread(cursor.ssrc) & worker.viewer_mask]
+    cdef int32_t* by_address = &worker.viewer_addresses[address_hash(&cursor.peer) & worker.viewer_mask]
+    cursor.next_in_ssrc_bucket = by_ssrc[0]
+    by_ssrc[0] = index
+    cursor.next_in_address_bucket = by_address[0]
+    by_address[0] = index
+
+
+cdef void unindex_viewer(worker_t* worker, int32_t index) noexcept nogil:
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef int32_t* at = &worker.viewer_ssrcs[spread(cursor.ssrc) & worker.viewer_mask]
+    while at[0] >= 0 and at[0] != index:
+        at = &worker.cursors[at[0]].next_in_ssrc_bucket
+    if at[0] == index:
+        at[0] = cursor.next_in_ssrc_bucket
+    at = &worker.viewer_addresses[address_hash(&cursor.peer) & worker.viewer_mask]
+    while at[0] >= 0 and at[0] != index:
+        at = &worker.cursors[at[0]].next_in_address_bucket
+    if at[0] == index:
+        at[0] = cursor.next_in_address_bucket
+
+
 cdef int32_t find_peer(const worker_t* worker, const address_t* address, int32_t port) noexcept nogil:
     """The node link whose peer sends from this address to this port, or -1."""
     cdef uint32_t at = address_hash(address) & worker.peer_mask
     cdef int32_t link = worker.peer_table[at]
     while link >= 0:
-        if worker.links[link].port == port and address_equal(&worker.links[link].peer, address):
+        if worker.links[link].port == port and (
+            address_equal(&worker.links[link].peer, address)
+            or (worker.links[link].candidate_until_us != 0 and address_equal(&worker.links[link].candidate, address))
+        ):
             return link
         at = (at + 1) & worker.peer_mask
         link = worker.peer_table[at]
     return -1
 
 
+cdef int32_t find_stranger(const worker_t* worker, uint32_t node_id, int32_t port) noexcept nogil:
+    """The link with the neighbour that a HELLO from an unknown address says it is from, or -1."""
+    cdef int32_t link
+    for link in range(worker.node_link_count):
+        if (
+            worker.links[link].is_used and worker.links[link].port == port
+            and <uint32_t>worker.links[link].peer_node == node_id
+        ):
+            return link
+    return -1
+
+
+cdef void add_peer(worker_t* worker, const address_t* address, int32_t link) noexcept nogil:
+    cdef uint32_t at = address_hash(address) & worker.peer_mask
+    while worker.peer_table[at] >= 0:
+        at = (at + 1) & worker.peer_mask
+    worker.peer_table[at] = link
+
+
 cdef void rebuild_peers(worker_t* worker) noexcept nogil:
-    """After a link came or went: events are rare, packets are not."""
+    """After a link came, went or moved: events are rare, packets are not. Candidates stand here too."""
     cdef uint32_t at
     cdef int32_t link
     for at in range(worker.peer_mask + 1):
         worker.peer_table[at] = -1
-    for link in range(worker.link_count):
-        if worker.links[link].is_used and not worker.links[link].is_viewer:
-            at = address_hash(&worker.links[link].peer) & worker.peer_mask
-            while worker.peer_table[at] >= 0:
-                at = (at + 1) & worker.peer_mask
-            worker.peer_table[at] = link
+    for link in range(worker.node_link_count):
+        if worker.links[link].is_used:
+            add_peer(worker, &worker.links[link].peer, link)
+            if worker.links[link].candidate_until_us != 0:
+                add_peer(worker, &worker.links[link].candidate, link)
 
 
 cdef message_t* new_event(worker_t* worker, uint32_t kind) noexcept nogil:
@@ -143,10 +203,17 @@ cdef int32_t oldest_stream(const worker_t* worker, bint wants_large) noexcept no
     return oldest
 
 
+cdef void want_key_frame(worker_t* worker, int32_t stream) noexcept nogil:
+    """Have one asked for at the end of this turn, or of the next if that has begun."""
+    worker.streams[stream].wants_key = True
+    mark_dirty(worker, stream)
+
+
 cdef void want_lost_gop(worker_t* worker, int32_t stream, uint64_t overwritten) noexcept nogil:
     """Ask for a key frame if the ring has lost its newest GoP start since it counted `overwritten`."""
     if worker.streams[stream].ring.gop_overwritten != overwritten:
         post_event(worker, EVENT_KEY_FRAME_WANTED, stream_handle(worker, stream))
+        want_key_frame(worker, stream)
 
 
 cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogil:

@@ -29,6 +29,14 @@ class NeighbourKeyed:
 
 
 @dataclass(frozen=True, slots=True)
+class NeighbourMoved:
+    """A neighbour came back with another address; the configuration still names the old one."""
+
+    neighbour: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class BroadcastChanged:
     """A broadcast from elsewhere is now "live", "lost", "ended" or "removed"."""
 
@@ -86,6 +94,15 @@ class ViewerStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewerPaused:
+    """Nobody listens where a track of it goes (ICMP). It is tried again from 1 s on."""
+
+    viewer: str
+    stream: str
+    media: str
+
+
+@dataclass(frozen=True, slots=True)
 class ViewerTurnedAway:
     """A viewer is forgotten: its stream cannot be had, or no longer."""
 
@@ -107,6 +124,7 @@ NodeEvent: TypeAlias = (
     NeighbourUp
     | NeighbourDown
     | NeighbourKeyed
+    | NeighbourMoved
     | BroadcastChanged
     | TrackStarted
     | KeyFrameMissing
@@ -114,6 +132,7 @@ NodeEvent: TypeAlias = (
     | FeatureRefused
     | TableFull
     | ViewerStarted
+    | ViewerPaused
     | ViewerTurnedAway
     | ViewerLeft
 )

@@ -14,13 +14,14 @@ from relay.events import (
     FeatureRefused,
     KeyFrameMissing,
     NeighbourDown,
+    NeighbourMoved,
     NodeEvent,
     TableFull,
 )
 
 Logger: TypeAlias = structlog.typing.FilteringBoundLogger
 
-_WARNINGS = (NeighbourDown, FeatureRefused, TableFull)
+_WARNINGS = (NeighbourDown, NeighbourMoved, FeatureRefused, TableFull)
 _DEBUG = (KeyFrameMissing,)  # repeats for as long as an encoder sends none; the metrics count it
 
 

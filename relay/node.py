@@ -14,7 +14,7 @@ from random import Random
 from fastpath import Engine, EngineFullError
 from fastpath import events as engine_events
 from relay import events
-from relay.address import Address, ip_of, parse_address
+from relay.address import Address, format_address, ip_of, parse_address
 from relay.config import Ingest, NodeConfig
 from relay.edge.plain_rtp import PlainRtpEdge, Viewer
 from relay.errors import MessageError, RefusalCode, Refused
@@ -171,6 +171,15 @@ class Node:
             case engine_events.CursorStarted(cursor, first_stream_seq):
                 if (owner := self._cursors.owner(cursor)) is not None:
                     self.subscriptions.on_cursor_started(*owner, first_stream_seq)
+            case engine_events.LinkMoved(link, address):
+                if (neighbour := self._by_link.get(link)) is not None:
+                    text = format_address(address)
+                    self._events.append(events.NeighbourMoved(neighbour.name, text))
+            case engine_events.ViewerPaused(cursor):
+                if (leg := self.edge.find_leg(cursor)) is not None:
+                    viewer, media = leg
+                    paused = events.ViewerPaused(viewer.id, viewer.broadcast, media)
+                    self._events.append(paused)
             case engine_events.Fallback(name, errno):
                 self._events.append(events.FeatureRefused(name, errno))
             case _:
@@ -351,6 +360,7 @@ def new_engine(config: NodeConfig) -> Engine:
     """An engine of the configured sizes; everything it will ever use is allocated here."""
     limits, repair = config.limits, config.repair
     return Engine(
+        node_id=config.node_id,
         streams=limits.streams,
         cursors=limits.cursors,
         node_links=limits.node_links,

@@ -64,6 +64,14 @@ class PlainRtpEdge:
         """None if it left or expired."""
         return self._viewers.get(number)
 
+    def find_leg(self, cursor: int) -> tuple[Viewer, str] | None:
+        """Whose cursor it is, and for which medium; None if it is gone."""
+        for viewer in self._viewers.values():
+            for media, leg in viewer.legs.items():
+                if leg.cursor == cursor:
+                    return viewer, media
+        return None
+
     def add(self, broadcast: str, addresses: Mapping[str, Address], now_us: int) -> Viewer:
         """A viewer that waits for its broadcast."""
         number = self._rng.getrandbits(64)

@@ -21,3 +21,7 @@ cdef inline bint is_nal_type(int nal_type) noexcept nogil:
 
 # Marks of one packet (see marks.pxd), or -1 if it is malformed. `payload` is borrowed for the call.
 cdef int h264_marks(const uint8_t* payload, size_t size, int begins, bint marker) noexcept nogil
+
+# A sequence parameter set is, or begins, in this payload, which h264_marks has accepted: the node can
+# tell a key frame that brings its own from one that needs those of the configuration.
+cdef bint h264_has_sps(const uint8_t* payload, size_t size) noexcept nogil

@@ -3,3 +3,5 @@ def marks(payload: bytes | bytearray | memoryview, begins: int, marker: bool) ->
 
 def mark_values() -> dict[str, int]:
     """The marks of `marks.pxd` by their names in `rtp.payload.marks.Marks`."""
+
+def has_sps(payload: bytes) -> bool: ...

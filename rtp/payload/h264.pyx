@@ -119,6 +119,29 @@ cdef int h264_marks(const uint8_t* payload, size_t size, int begins, bint marker
     return marks
 
 
+cdef bint h264_has_sps(const uint8_t* payload, size_t size) noexcept nogil:
+    cdef size_t offset = 1
+    if size < 2:
+        return False
+    if payload[0] & 0x1F == NAL_FU_A:
+        return payload[1] & 0x80 and payload[1] & 0x1F == NAL_SPS
+    if payload[0] & 0x1F != NAL_STAP_A:
+        return payload[0] & 0x1F == NAL_SPS
+    while offset + 2 < size:
+        if payload[offset + 2] & 0x1F == NAL_SPS:
+            return True
+        offset += 2 + load_be16(payload + offset)
+    return False
+
+
+def has_sps(const uint8_t[::1] payload not None):
+    cdef size_t size = payload.shape[0]
+    cdef bint found
+    with nogil:
+        found = h264_has_sps(&payload[0] if size else NULL, size)
+    return bool(found)
+
+
 def marks(const uint8_t[::1] payload not None, int begins, bint marker):
     cdef size_t size = payload.shape[0]
     cdef const uint8_t* data = &payload[0] if size else NULL

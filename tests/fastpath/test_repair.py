@@ -339,7 +339,7 @@ def test_numbers_wrap_while_packets_are_lost() -> None:
 def test_malformed_feedback_is_counted_and_ignored() -> None:
     bench = PeerBench()
     before = bench.engine.link_stats(bench.link)
-    for payload in (b"", b"\1" * 8, b"\0" + bytes(8), b"\4" + bytes(16), b"\3" + bytes(15)):
+    for payload in (b"", b"\1" * 8, b"\0" + bytes(8), b"\4" + bytes(15), b"\3" + bytes(15)):
         assert all(data[0] != 0xC1 for data in bench.turn(bench.packet(payload, kind=FEEDBACK)))
     assert bench.counted()["malformed"] == 5
     assert bench.engine.link_stats(bench.link).resent == before.resent

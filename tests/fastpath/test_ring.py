@@ -19,6 +19,7 @@ GOP_START = Marks.GOP_START | Marks.KEY | Marks.FRAME_START
 EARLY_AGE_US = 1_000_000
 EARLY_PACKETS = 1_024
 ENCODER = ("192.0.2.1", 4000)
+VIEWER = ("192.0.2.9", 6000)
 
 
 class Producer:
@@ -47,7 +48,7 @@ class Producer:
             stream=self.stream,
             link=self.link,
             port=self.viewer_port,
-            address=("192.0.2.9", 6000),
+            address=VIEWER,
             ssrc=0xABCD,
             payload_type=100,
             first_sequence_number=65_530,
@@ -58,7 +59,7 @@ class Producer:
     def encode(self, *packets: bytes, after_us: int = 0) -> None:
         self.now_us += after_us
         out = self.engine.turn(self.now_us, [(self.port, ENCODER, data) for data in packets])
-        self.viewed += [data for _, _, data in out]
+        self.viewed += [data for _, destination, data in out if destination == VIEWER]
         self.events += self.engine.events()
 
     def counted(self) -> dict[str, int]:
@@ -335,18 +336,25 @@ def test_a_far_jump_of_the_encoder_goes_on_at_the_head() -> None:
 @pytest.mark.parametrize(
     ("verdict", "data"),
     [
-        ("ingest_rtcp", bytes([0x80, 200, 0, 1]) + bytes(4)),
+        ("ingest_rtcp_malformed", bytes([0x80, 200, 0, 2]) + bytes(4)),
+        ("ingest_rtcp_unknown", bytes([0x80, 203, 0, 0])),
         ("ingest_malformed", bytes(12)),
         ("ingest_malformed", b"\x80\x60\0"),
         ("ingest_malformed", rtp(1, 1, b"\x18")),  # an aggregate without a NAL unit
         ("ingest_payload_type", rtp(1, 1, key_slice(), payload_type=97)),
-        ("ingest_oversized", rtp(1, 1, key_slice(bytes(1_437 - 14)))),
     ],
 )
 def test_what_an_encoder_must_not_send(verdict: str, data: bytes) -> None:
     producer = Producer()
     producer.encode(data)
     assert producer.counted() == {verdict: 1}
+    assert (producer.stats().packets, producer.blocks(), producer.viewed) == (0, 0, [])
+
+
+def test_what_cannot_be_split_is_refused() -> None:
+    producer = Producer(codec=Codec.OPUS)
+    producer.encode(rtp(1, 1, bytes(1_437 - 12)))
+    assert producer.counted() == {"ingest_oversized": 1}
     assert (producer.stats().packets, producer.blocks(), producer.viewed) == (0, 0, [])
 
 

@@ -128,7 +128,7 @@ def test_a_leg_of_the_engine_carries_its_fields() -> None:
         "delay": chain.nodes[0].engine.link_stats(chain.nodes[0].links["down"]).rtt_us // 2 // 250,
         "stream_id": STREAM_ID,
         "stream_seq": 0xFFFFFFFF,
-        "hop_seq": before + 1,
+        "hop_seq": before + 2,  # the clock of the stream goes before its first packet
         "send_ts": chain.now_us,
         "repairs_hop_seq": 0,
         "header_bytes": 24,

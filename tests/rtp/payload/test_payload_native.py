@@ -247,3 +247,24 @@ def test_rtp_headers_agree_with_the_twin(first: int, fixed: bytes, words: int, r
     csrc = bytes(4 * (first & 0x0F))
     extension = b"\xbe\xde" + words.to_bytes(2, "big")
     check_all(bytes([first]) + fixed + csrc + extension + rest)
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b"\x67\x42\x00", True),
+        (b"\x68\xce", False),
+        (b"\x65\x88", False),
+        (b"\x18\x00\x02\x67\x42\x00\x02\x68\xce", True),
+        (b"\x18\x00\x02\x68\xce\x00\x02\x67\x42", True),
+        (b"\x18\x00\x02\x68\xce\x00\x02\x65\x88", False),
+        (b"\x7c\x87\x42", True),
+        (b"\x7c\x07\x42", False),  # not its beginning
+        (b"\x7c\x85\x88", False),
+        (b"\x18\x00\xff\x68", False),
+        (b"\x67", False),
+        (b"", False),
+    ],
+)
+def test_has_sps(payload: bytes, expected: bool) -> None:
+    assert h264.has_sps(payload) is expected

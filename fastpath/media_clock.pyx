@@ -1,0 +1,59 @@
+"""A stream's map from NTP to RTP time: what sender reports say, and what keeps lips in step.
+
+The producer makes it from the encoder's sender reports or, while there are none, from the packets
+that came soonest; it travels with the stream (fastpath/report), and each consumer extrapolates it
+by its own clock. All NTP times of a broadcast are the producer's, so its tracks agree.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+cdef enum:
+    DRIFT_US_PER_S = 100         # chosen: 100 ppm, what a bad crystal is off; lets the map follow a slow clock
+
+
+cdef uint64_t ntp_of_us(int64_t us) noexcept nogil:
+    """A duration, which may be negative, in 32.32 s; adding it wraps as it should."""
+    cdef int64_t seconds = us // 1000000
+    cdef int64_t rest = us % 1000000
+    if rest < 0:
+        seconds -= 1
+        rest += 1000000
+    return (<uint64_t>seconds << 32) + (<uint64_t>rest << 32) // 1000000
+
+
+cdef int64_t us_of_ntp(uint64_t ntp) noexcept nogil:
+    """The inverse; `ntp` as a signed duration, rounded to the nearest microsecond."""
+    cdef uint64_t rest = <uint64_t><uint32_t>ntp * 1000000 + (<uint64_t>1 << 31)
+    return <int64_t><int32_t>(ntp >> 32) * 1000000 + <int64_t>(rest >> 32)
+
+
+cdef uint64_t clock_ntp(const media_clock_t* clock, int64_t now_us) noexcept nogil:
+    return clock.ntp + ntp_of_us(now_us - clock.at_us)
+
+
+cdef uint32_t clock_timestamp(const media_clock_t* clock, uint32_t clock_rate, int64_t now_us) noexcept nogil:
+    return clock.timestamp + <uint32_t>((now_us - clock.at_us) * <int64_t>clock_rate // 1000000)
+
+
+cdef int64_t clock_expected_us(const media_clock_t* clock, uint32_t clock_rate, uint32_t timestamp) noexcept nogil:
+    """When the packet with this timestamp is due by the map; within half the clock's period of it."""
+    return clock.at_us + <int64_t><int32_t>(timestamp - clock.timestamp) * 1000000 // clock_rate
+
+
+cdef bint clock_on_arrival(
+    media_clock_t* clock, uint32_t clock_rate, uint32_t timestamp, int64_t arrival_us
+) noexcept nogil:
+    """Follow the packets with the least delay; True if the map changed. `ntp` is not touched."""
+    cdef int64_t expected_us
+    cdef int64_t age_us
+    if clock.is_set:
+        age_us = arrival_us - clock.at_us
+        expected_us = clock_expected_us(clock, clock_rate, timestamp)
+        if age_us > 0:
+            expected_us += age_us * DRIFT_US_PER_S // 1000000
+        if arrival_us >= expected_us:
+            return False
+    clock.is_set = True
+    clock.timestamp = timestamp
+    clock.at_us = arrival_us
+    return True

@@ -1,0 +1,171 @@
+"""RTCP from viewers: reports noted, lost packets sent again, key frames asked for.
+
+A packet is about the viewer whose SSRC it names, and believed if it comes from that viewer's host
+(its port may differ: RTP and RTCP have one each). A NACK is answered from the ring under the
+packet's own number, at most once per round trip (RFC 4585 6.2.1).
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from libc.string cimport memcmp
+from fastpath.address cimport address_t
+from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_PAUSED, NOBODY, cursor_t
+from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, RESENT_ENTRIES, late_push, late_t, link_t, resent_t
+from fastpath.media_clock cimport clock_ntp
+from fastpath.pause cimport end_pause
+from fastpath.ring cimport ring_held
+from fastpath.verdict cimport (
+    LATE_QUEUE_FULL, VIEWER_MALFORMED, VIEWER_NACK_TOO_OLD, VIEWER_REPORT, VIEWER_RESEND_SUPPRESSED, VIEWER_UNKNOWN,
+)
+from fastpath.wire cimport load_be16, load_be32
+from fastpath.worker cimport (
+    MEDIA_AUDIO, count, datagram_t, first_viewer_of, mark_ready, stream_t, want_key_frame, worker_t,
+)
+from rtp.payload.rtp_header cimport is_rtcp
+from rtp.rtcp.walk cimport (
+    FIR_ITEM_BYTES, NACK_ITEM_BYTES, PSFB_FIR, PSFB_PLI, RTCP_PSFB, RTCP_RTPFB, RTPFB_NACK, feedback_t,
+    read_feedback, read_report_block, report_block_t, report_blocks, rtcp_is_whole, rtcp_next, rtcp_packet_t,
+)
+
+cdef enum:
+    SHORTEST_RTT_US = 20000      # chosen: before a report has told the round trip, and as its least
+    LONGEST_RTT_US = 10000000    # beyond any path
+
+
+cdef int32_t find_viewer(worker_t* worker, uint32_t ssrc, const address_t* source) noexcept nogil:
+    cdef int32_t at = first_viewer_of(worker, ssrc)
+    cdef cursor_t* cursor
+    while at >= 0:
+        cursor = &worker.cursors[at]
+        if cursor.ssrc == ssrc and memcmp(cursor.peer.ip, source.ip, 16) == 0:
+            return at
+        at = cursor.next_in_ssrc_bucket
+    return NOBODY
+
+
+cdef void on_report_block(worker_t* worker, int32_t index, const report_block_t* block, int64_t now_us) noexcept nogil:
+    """RFC 3550 6.4.1: round trip = now - last SR - delay since, in 1/65,536 s."""
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef stream_t* stream = &worker.streams[cursor.stream]
+    cdef uint32_t middle
+    cdef int64_t rtt_us
+    cursor.reports_received += 1
+    cursor.fraction_lost = block.fraction_lost
+    cursor.cumulative_lost = block.cumulative_lost
+    cursor.jitter = block.jitter
+    if block.last_sr != 0 and stream.clock.is_set:
+        middle = <uint32_t>(clock_ntp(&stream.clock, now_us) >> 16)
+        rtt_us = <int64_t><int32_t>(middle - block.last_sr - block.delay_since_last_sr) * 1000000 // 65536
+        if 0 <= rtt_us <= LONGEST_RTT_US:
+            cursor.rtt_us = rtt_us if rtt_us > 0 else 1
+    if cursor.state == CURSOR_PAUSED:
+        end_pause(worker, index)  # somebody is there
+
+
+cdef bint may_resend(link_t* link, int32_t index, uint32_t seq, int64_t rtt_us, int64_t now_us) noexcept nogil:
+    cdef resent_t* entry = &link.recently[(seq ^ <uint32_t>(index << 4)) & (RESENT_ENTRIES - 1)]
+    if rtt_us < SHORTEST_RTT_US:
+        rtt_us = SHORTEST_RTT_US
+    if entry.at_us != 0 and entry.cursor == index and entry.stream_seq == seq and now_us - entry.at_us < rtt_us:
+        return False
+    entry.cursor = index
+    entry.stream_seq = seq
+    entry.at_us = now_us
+    return True
+
+
+cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, int64_t now_us) noexcept nogil:
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef link_t* link = &worker.links[cursor.link]
+    cdef stream_t* stream = &worker.streams[cursor.stream]
+    cdef uint16_t behind = <uint16_t>(<uint16_t>cursor.next + cursor.sequence_offset - 1 - number)
+    cdef uint32_t seq = cursor.next - 1 - behind
+    cdef late_t late
+    cursor.nacked += 1
+    if (
+        behind >= 32768 or <int32_t>(seq - cursor.start) < 0 or cursor.state != CURSOR_ACTIVE
+        or ring_held(&stream.ring, seq) == NULL
+    ):
+        count(worker, VIEWER_NACK_TOO_OLD)
+        return
+    if not may_resend(link, index, seq, cursor.rtt_us, now_us):
+        count(worker, VIEWER_RESEND_SUPPRESSED)
+        return
+    late.cursor = index
+    late.cursor_generation = cursor.generation
+    late.stream = cursor.stream
+    late.stream_generation = stream.generation
+    late.stream_seq = seq
+    late.answers = 1
+    if late_push(&link.late[LATE_AUDIO if stream.media == MEDIA_AUDIO else LATE_VIDEO], &late):
+        mark_ready(worker, cursor.link)
+    else:
+        count(worker, LATE_QUEUE_FULL)
+
+
+cdef void on_nack(worker_t* worker, int32_t index, const feedback_t* feedback, int64_t now_us) noexcept nogil:
+    cdef size_t at = 0
+    cdef uint16_t pid, blp
+    cdef int bit
+    while at + NACK_ITEM_BYTES <= feedback.fci_bytes:
+        pid = load_be16(feedback.fci + at)
+        blp = load_be16(feedback.fci + at + 2)
+        send_number_again(worker, index, pid, now_us)
+        for bit in range(16):
+            if (blp >> bit) & 1:
+                send_number_again(worker, index, <uint16_t>(pid + 1 + bit), now_us)
+        at += NACK_ITEM_BYTES
+
+
+cdef void want_key_for(worker_t* worker, int32_t index) noexcept nogil:
+    worker.cursors[index].keys_wanted += 1
+    want_key_frame(worker, worker.cursors[index].stream)
+
+
+cdef bint on_feedback(
+    worker_t* worker, const rtcp_packet_t* packet, const address_t* source, int64_t now_us
+) noexcept nogil:
+    """True if it was about a viewer served here."""
+    cdef feedback_t feedback
+    cdef int32_t index
+    cdef size_t at = 0
+    cdef bint is_known = False
+    if not read_feedback(packet, &feedback):
+        return False
+    if packet.packet_type == RTCP_PSFB and packet.count == PSFB_FIR:
+        while at + FIR_ITEM_BYTES <= feedback.fci_bytes:  # RFC 5104 4.3.1.2: each item names its SSRC
+            index = find_viewer(worker, load_be32(feedback.fci + at), source)
+            if index >= 0:
+                want_key_for(worker, index)
+                is_known = True
+            at += FIR_ITEM_BYTES
+        return is_known
+    index = find_viewer(worker, feedback.media_ssrc, source)
+    if index < 0:
+        return False
+    if packet.packet_type == RTCP_RTPFB and packet.count == RTPFB_NACK:
+        on_nack(worker, index, &feedback, now_us)
+    elif packet.packet_type == RTCP_PSFB and packet.count == PSFB_PLI:
+        want_key_for(worker, index)
+    return True
+
+
+cdef int receive_viewer_rtcp(worker_t* worker, const datagram_t* datagram, int64_t now_us) noexcept nogil:
+    cdef rtcp_packet_t packet
+    cdef report_block_t block
+    cdef size_t at = 0
+    cdef int i
+    cdef int32_t index
+    cdef int verdict = VIEWER_UNKNOWN
+    if not is_rtcp(datagram.data, datagram.size) or not rtcp_is_whole(datagram.data, datagram.size):
+        return VIEWER_MALFORMED
+    while rtcp_next(datagram.data, datagram.size, &at, &packet) == 1:
+        for i in range(report_blocks(&packet)):
+            if read_report_block(&packet, i, &block):
+                index = find_viewer(worker, block.ssrc, &datagram.source)
+                if index >= 0:
+                    on_report_block(worker, index, &block, now_us)
+                    verdict = VIEWER_REPORT
+        if packet.packet_type == RTCP_RTPFB or packet.packet_type == RTCP_PSFB:
+            if on_feedback(worker, &packet, &datagram.source, now_us):
+                verdict = VIEWER_REPORT
+    return verdict
