@@ -140,6 +140,14 @@ def test_every_prefix_of_every_compound() -> None:
             check_walk(data[:size])
 
 
+@pytest.mark.parametrize("packet_type", [200, 201, 205, 206])
+def test_a_body_of_any_length_under_any_count(packet_type: int) -> None:
+    body = bytes(range(1, 121))
+    for count in range(5):
+        for size in range(0, len(body) + 1, 4):
+            check_walk(RtcpPacket(packet_type, count, body[:size]).serialise())
+
+
 def test_random_mutations_agree_with_the_twin() -> None:
     rng = random.Random(SEED)
     seeds = corpus()
