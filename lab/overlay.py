@@ -183,6 +183,7 @@ class ChainOverlay:
                 f'kind = "{kind}"',
                 f'codec = "{codec}"',
                 f'listen = "127.0.0.1:{port}"',
+                'rtcp = "mux"',
                 f"payload_type = {payload_type}",
                 f"clock_rate = {clock}",
             ]

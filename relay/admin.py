@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, get_args
 
 from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from relay.address import Address, format_address, ip_of, parse_address, split_host_port
-from relay.edge.plain_rtp import Viewer
+from relay.edge.description import describe, describe_viewer
+from relay.edge.plain_rtp import RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused, SocketError
 from relay.metrics import new_registry
 from relay.status import node_status, viewer_status
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_MEDIA = ("video", "audio")
 _HTTP_STATUS = {
     RefusalCode.BAD_REQUEST: 400,
     RefusalCode.NO_SUCH_STREAM: 404,
@@ -75,7 +77,9 @@ def new_application(daemon: Daemon) -> web.Application:
             web.get("/readyz", api.readyz),
             web.get("/metrics", api.metrics),
             web.get("/status", api.status),
+            web.get("/streams/{name}.sdp", api.describe),
             web.post("/streams/{name}/viewers", api.add_viewer),
+            web.get("/viewers/{id}.sdp", api.describe_viewer),
             web.get("/viewers/{id}", api.get_viewer),
             web.put("/viewers/{id}", api.refresh_viewer),
             web.delete("/viewers/{id}", api.remove_viewer),
@@ -107,13 +111,43 @@ class _Api:
 
     async def add_viewer(self, request: web.Request) -> web.Response:
         body = await _json_object(request)
-        unknown = sorted(set(body) - {"video", "audio"})
-        if unknown:
-            raise Refused(RefusalCode.BAD_REQUEST, f"unknown keys: {', '.join(unknown)}")
+        _refuse_unknown(body, {*_MEDIA, "rtcp", "expires_s"})
         family = self._viewer_family()
-        addresses = {media: await _resolve(media, body[media], family) for media in body}
-        viewer = await self._daemon.add_viewer(request.match_info["name"], addresses)
+        addresses = {
+            media: await _resolve(media, body[media], family) for media in _MEDIA if media in body
+        }
+        if not addresses:
+            raise Refused(RefusalCode.BAD_REQUEST, "give an address for video, audio or both")
+        viewer = await self._daemon.add_viewer(
+            request.match_info["name"],
+            addresses,
+            rtcp=_rtcp_mode(body.get("rtcp", "next")),
+            expiry_us=_expiry_us(body["expires_s"]) if "expires_s" in body else -1,
+        )
         return web.json_response(viewer_status(self._daemon.node, viewer), status=201)
+
+    async def describe(self, request: web.Request) -> web.Response:
+        """The SDP for a player at ?address=IP, whose ports are ?video=PORT&audio=PORT."""
+        query = request.query
+        _refuse_unknown(query, {*_MEDIA, "address", "rtcp"})
+        host = query.get("address", request.remote or "")
+        addresses = {
+            media: await _resolve(
+                media, f"{_in_brackets(host)}:{query[media]}", self._viewer_family()
+            )
+            for media in _MEDIA
+            if media in query
+        }
+        if not addresses:
+            text = "say where the player listens, as in ?video=5004&audio=5006&address=192.0.2.1"
+            raise Refused(RefusalCode.BAD_REQUEST, text)
+        name = request.match_info["name"]
+        tracks = await self._daemon.tracks_of(name)
+        rtcp = _rtcp_mode(query.get("rtcp", "next"))
+        return _sdp(describe(name, tracks, addresses, rtcp))
+
+    async def describe_viewer(self, request: web.Request) -> web.Response:
+        return _sdp(describe_viewer(self._viewer(request)))
 
     async def get_viewer(self, request: web.Request) -> web.Response:
         return web.json_response(viewer_status(self._daemon.node, self._viewer(request)))
@@ -136,6 +170,40 @@ class _Api:
     def _viewer_family(self) -> socket.AddressFamily:
         listen = parse_address(self._daemon.config.viewers.listen)
         return socket.AF_INET if ip_of(listen).version == 4 else socket.AF_INET6
+
+
+def _sdp(text: str) -> web.Response:
+    return web.Response(text=text, content_type="application/sdp")
+
+
+def _refuse_unknown(given: Iterable[str], known: set[str]) -> None:
+    unknown = sorted(set(given) - known)
+    if unknown:
+        text = f"unknown: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        raise Refused(RefusalCode.BAD_REQUEST, text)
+
+
+def _rtcp_mode(value: object) -> RtcpMode:
+    for mode in get_args(RtcpMode):
+        if value == mode:
+            found: RtcpMode = mode
+            return found
+    names = ", ".join(get_args(RtcpMode))
+    raise Refused(RefusalCode.BAD_REQUEST, f"rtcp is one of {names}")
+
+
+def _expiry_us(value: object) -> int | None:
+    """Seconds, or null for a viewer that lives until it is deleted."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 3600:
+        text = "expires_s is 1 to 3600, or null: until it is deleted"
+        raise Refused(RefusalCode.BAD_REQUEST, text)
+    return round(value * 1_000_000)
+
+
+def _in_brackets(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 async def _json_object(request: web.Request) -> dict[str, Any]:

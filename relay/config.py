@@ -18,12 +18,16 @@ from pydantic import (
     ModelWrapValidatorHandler,
     TypeAdapter,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from relay.address import Address, format_address, parse_address
 from relay.config_checks import Parts, cross_check, describe
 from relay.errors import ConfigError
+from rtp.errors import RtpParseError
+from rtp.payload.parameter_sets import stap_a_from_sprop
+from rtp.sdp import PayloadFormat
 
 T = TypeVar("T")
 
@@ -31,11 +35,17 @@ SECRET_BYTES = 32  # chosen: as long as the HMAC-SHA256 key that it becomes (RFC
 MAX_NODE_NAME = 32  # chosen, with the next three, so that every control message fits 1,400 bytes
 MAX_STREAM_NAME = 64
 MAX_FMTP = 400  # room for the parameter sets of H.264 (RFC 6184 8.1) in base64
+MAX_PARAMETER_SETS = 512  # what the engine keeps of a track; usual ones take 40 bytes
+MAX_PORT = 65_535
 MAX_PATH_NODES = 8  # the hop limit of Stream-FIB legs
 
 
 def _canonical_address(text: str) -> str:
     return format_address(parse_address(text))
+
+
+def _host(text: str) -> str:
+    return parse_address(f"[{text}]:0" if ":" in text else f"{text}:0")[0]
 
 
 def _reachable_address(text: str) -> str:
@@ -62,6 +72,7 @@ def _not_like_rtcp(payload_type: int) -> int:
     return payload_type
 
 
+HostText = Annotated[str, AfterValidator(_host)]
 AddressText = Annotated[str, AfterValidator(_canonical_address)]
 ReachableAddress = Annotated[str, AfterValidator(_reachable_address)]
 SecretText = Annotated[str, AfterValidator(_secret_hex)]
@@ -104,7 +115,8 @@ class Viewers(Model):
     rate_bps: RateBps = 20_000_000
     """Pacing of one viewer. Chosen: a 4K stream, and a fast start at several times a 1080p one."""
     expiry_s: float = Field(default=15.0, ge=1, le=3600)
-    """A viewer not refreshed for so long is removed; three refreshes of the test player."""
+    """A viewer not refreshed for so long is removed, unless its request says otherwise. Three
+    refreshes of the test player."""
 
 
 class Neighbour(Model):
@@ -138,25 +150,66 @@ class Track(Model):
     """One track of an ingest: what the encoder sends, and where to."""
 
     kind: Literal["video", "audio"]
-    codec: Literal["H264", "opus"]
+    codec: Literal["H264", "VP8", "opus"]
     listen: AddressText
-    """UDP socket for its RTP; each track has its own."""
+    """UDP socket for its RTP. Tracks may share one if their payload types differ."""
+    rtcp: Literal["next", "mux"] = "next"
+    """Where the encoder sends its reports: to the port after `listen` (RFC 3550 11), or to `listen`
+    itself (RFC 5761), where they are heard in any case."""
+    rtcp_to: ReachableAddress | None = None
+    """Where RTCP to the encoder goes, if not back to where its own comes from."""
     payload_type: PayloadType
     clock_rate: int = Field(ge=8000, le=192_000)
-    """90,000 for H.264 (RFC 6184 8.2.1), 48,000 for Opus (RFC 7587 7)."""
+    """90,000 for H.264 (RFC 6184 8.2.1) and VP8 (RFC 7741 6.1), 48,000 for Opus (RFC 7587 7)."""
     fmtp: str = Field(default="", max_length=MAX_FMTP, pattern=r"^[\x20-\x7e]*$")
-    """The SDP's format parameters, handed to viewers as they are."""
+    """The SDP's format parameters, handed to viewers as they are. Those of H.264 may hold parameter
+    sets (sprop-parameter-sets, RFC 6184 8.1) that the encoder does not send."""
 
     @cached_property
     def endpoint(self) -> Address:
         """`listen` as a socket takes it."""
         return parse_address(self.listen)
 
+    @cached_property
+    def rtcp_endpoint(self) -> Address | None:
+        """The socket for the encoder's reports; None if they come with its RTP."""
+        host, port = self.endpoint
+        return (host, port + 1) if self.rtcp == "next" else None
+
+    @cached_property
+    def parameter_sets(self) -> bytes:
+        """The payload of a STAP-A with the SPS and PPS of `fmtp`; empty if it has none."""
+        format_ = PayloadFormat(self.payload_type, self.codec, self.clock_rate, fmtp=self.fmtp)
+        value = format_.parameters.get("sprop-parameter-sets", "") if self.codec == "H264" else ""
+        return stap_a_from_sprop(value) if value else b""
+
+    @field_validator("listen")
+    @classmethod
+    def _has_room_for_rtcp(cls, listen: str) -> str:
+        if parse_address(listen)[1] == MAX_PORT:
+            raise ValueError(f"port {MAX_PORT} leaves none after it for RTCP")
+        return listen
+
+    @model_validator(mode="after")
+    def _check_parameter_sets(self) -> Self:
+        try:
+            size = len(self.parameter_sets)
+        except RtpParseError:
+            raise ValueError("fmtp: sprop-parameter-sets is not base64 of SPS and PPS") from None
+        if size > MAX_PARAMETER_SETS:
+            raise ValueError(f"fmtp: parameter sets take {size} bytes, {MAX_PARAMETER_SETS} fit")
+        return self
+
 
 class Ingest(Model):
     """A broadcast that starts at this node."""
 
     name: StreamName
+    sdp_file: Path | None = None
+    """The encoder's session description, relative to the configuration file: the tracks are made of
+    it, each listening on its port (`sdp_listen`)."""
+    sdp_listen: HostText = "0.0.0.0"
+    """The host part of their `listen`."""
     tracks: tuple[Track, ...] = Field(min_length=1)
 
 

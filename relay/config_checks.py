@@ -13,7 +13,10 @@ from relay.address import Address, clashes, ip_of, parse_address
 from relay.errors import Problem
 
 if TYPE_CHECKING:
-    from relay.config import Ingest, Limits, Neighbour, NodeConfig, StreamPath, Viewers
+    from relay.config import Ingest, Limits, Neighbour, NodeConfig, StreamPath, Track, Viewers
+
+
+MAX_TRACKS_OF_PORT = 4  # the engine's limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ def _check_secrets(parts: Parts) -> Iterator[Problem]:
 
 
 def _check_ingests(parts: Parts) -> Iterator[Problem]:
-    codecs = {"video": "H264", "audio": "opus"}
+    codecs = {"video": ("H264", "VP8"), "audio": ("opus",)}
     names = [(f"ingests[{i}].name", ingest.name) for i, ingest in parts.ingests]
     yield from _repeated("stream name", names)
     for i, ingest in parts.ingests:
@@ -126,7 +129,7 @@ def _check_ingests(parts: Parts) -> Iterator[Problem]:
         yield from _repeated("kind", kinds)
         for j, track in enumerate(ingest.tracks):
             key = f"ingests[{i}].tracks[{j}]"
-            if codecs[track.kind] != track.codec:
+            if track.codec not in codecs[track.kind]:
                 yield Problem(f"{key}.codec", f"{track.codec} is not a codec of {track.kind}")
             if parse_address(track.listen)[1] == 0:
                 yield Problem(f"{key}.listen", "an encoder needs a fixed port, not 0")
@@ -142,11 +145,39 @@ def _check_sockets(parts: Parts) -> Iterator[Problem]:
         key, address = "viewers.listen", parse_address(parts.viewers.listen)
         yield from _clashes(key, address, taken)
         taken.append((key, address))
-    for i, ingest in parts.ingests:
-        for j, track in enumerate(ingest.tracks):
-            key, address = f"ingests[{i}].tracks[{j}].listen", parse_address(track.listen)
-            yield from _clashes(key, address, taken)
-            taken.append((key, address))
+    tracks = [
+        (f"ingests[{i}].tracks[{j}]", track)
+        for i, ingest in parts.ingests
+        for j, track in enumerate(ingest.tracks)
+    ]
+    shared: dict[Address, list[tuple[str, Track]]] = {}
+    for key, track in tracks:
+        shared.setdefault(track.endpoint, []).append((key, track))
+    for address, users in shared.items():
+        yield from _clashes(f"{users[0][0]}.listen", address, taken)
+        taken.append((f"{users[0][0]}.listen", address))
+        yield from _check_shared(users)
+    for users in shared.values():
+        key, track = users[0]
+        if track.rtcp_endpoint is not None:
+            for problem in _clashes(f"{key}.rtcp", track.rtcp_endpoint, taken):
+                hint = 'use rtcp = "mux", or leave the port after "listen" free'
+                yield Problem(problem.key, f"{problem.text}: {hint}")
+            taken.append((f"{key}.rtcp", track.rtcp_endpoint))
+
+
+def _check_shared(users: Sequence[tuple[str, Track]]) -> Iterator[Problem]:
+    """Tracks on one socket are told apart by payload type, and report to one place."""
+    if len(users) > MAX_TRACKS_OF_PORT:
+        key = f"{users[MAX_TRACKS_OF_PORT][0]}.listen"
+        yield Problem(key, f"at most {MAX_TRACKS_OF_PORT} tracks share a socket")
+    yield from _repeated(
+        "on the same socket, payload type",
+        [(f"{k}.payload_type", t.payload_type) for k, t in users],
+    )
+    for key, track in users:
+        if track.rtcp != users[0][1].rtcp:
+            yield Problem(f"{key}.rtcp", f"differs from {users[0][0]}, which has the same socket")
 
 
 def _clashes(key: str, address: Address, taken: list[tuple[str, Address]]) -> Iterator[Problem]:
@@ -175,10 +206,11 @@ def _check_limits(parts: Parts) -> Iterator[Problem]:
     if parts.limits is None:
         return
     tracks = [track for _, ingest in parts.ingests for track in ingest.tracks]
+    sockets = {t.endpoint for t in tracks} | {t.rtcp_endpoint for t in tracks if t.rtcp_endpoint}
     needs = {
         "node_links": (len(parts.neighbours), "neighbours"),
         "streams": (len(tracks), "tracks of the ingests"),
-        "ports": (2 + len(tracks), "sockets"),
+        "ports": (2 + len(sockets), "sockets"),
     }
     for key, (need, what) in needs.items():
         limit = getattr(parts.limits, key)

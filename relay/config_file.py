@@ -19,7 +19,9 @@ from pydantic_settings import (
 )
 
 from relay.config import NodeConfig
+from relay.config_sdp import tracks_of
 from relay.errors import ConfigError, Problem
+from rtp.errors import RtpError
 
 ENVIRONMENT_PREFIX = "OVERLANE_"
 DELIMITER = "__"
@@ -64,7 +66,7 @@ def _parse_file(file: Path) -> None:
 def _layers(file: Path, unreadable: list[Problem]) -> type[NodeConfig]:
     """A NodeConfig that fills itself from `file` and the environment.
 
-    Secret files that cannot be read are added to `unreadable`.
+    Secret and SDP files that cannot be read are added to `unreadable`.
     """
 
     class Layers(NodeConfig, BaseSettings):
@@ -90,12 +92,13 @@ def _layers(file: Path, unreadable: list[Problem]) -> type[NodeConfig]:
 
         @model_validator(mode="before")
         @classmethod
-        def _read_secret_files(cls, data: Any) -> Any:
-            neighbours = data.get("neighbours")
-            if not isinstance(neighbours, list):
-                return data
-            read = [_with_secret(n, i, file, unreadable) for i, n in enumerate(neighbours)]
-            return {**data, "neighbours": read}
+        def _read_named_files(cls, data: Any) -> Any:
+            for key, read in (("neighbours", _with_secret), ("ingests", _with_tracks)):
+                tables = data.get(key)
+                if isinstance(tables, list):
+                    found = [read(table, i, file, unreadable) for i, table in enumerate(tables)]
+                    data = {**data, key: found}
+            return data
 
     return Layers
 
@@ -116,6 +119,24 @@ def _with_secret(neighbour: Any, index: int, file: Path, unreadable: list[Proble
         return neighbour
     kept = {key: value for key, value in neighbour.items() if key != "secret_file"}
     return {**kept, "secret": secret}
+
+
+def _with_tracks(ingest: Any, index: int, file: Path, unreadable: list[Problem]) -> Any:
+    """An ingest's table with the tracks that its SDP file describes."""
+    if not isinstance(ingest, dict) or not isinstance(ingest.get("sdp_file"), str):
+        return ingest
+    key = f"ingests[{index}].sdp_file"
+    if "tracks" in ingest:
+        unreadable.append(Problem(key, "give sdp_file or tracks, not both"))
+        return ingest
+    path = file.parent / ingest["sdp_file"]
+    try:
+        tracks = tracks_of(path.read_text("utf-8"), str(ingest.get("sdp_listen", "0.0.0.0")))
+    except (OSError, ValueError, RtpError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        unreadable.append(Problem(key, f"{path}: {reason}"))
+        tracks = []
+    return {**ingest, "tracks": tracks}
 
 
 def _nested(flags: Mapping[str, object]) -> dict[str, Any]:

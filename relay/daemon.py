@@ -22,9 +22,10 @@ from relay import admin, log
 from relay.address import Address
 from relay.config import NodeConfig
 from relay.config_file import load
-from relay.edge.plain_rtp import Viewer
+from relay.edge.plain_rtp import RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused, RelayError
 from relay.events import ViewerStarted, ViewerTurnedAway
+from relay.messages import Track
 from relay.node import Node, new_engine
 from relay.sockets import open_sockets
 
@@ -103,9 +104,24 @@ class Daemon:
             delay_s = max(0, due_us - now_us()) / 1_000_000
             self._timer = self._loop.call_later(delay_s, self._on_timer)
 
-    async def add_viewer(self, stream: str, addresses: Mapping[str, Address]) -> Viewer:
+    async def tracks_of(self, stream: str) -> list[Track]:
+        """What a broadcast consists of; one that is not here is asked for. Raises Refused."""
+        if not (tracks := self.node.tracks_of(stream)):
+            viewer = await self.add_viewer(stream, {})
+            tracks = self.node.tracks_of(stream)
+            self.remove_viewer(viewer)  # it stays a while, for the viewer that follows
+        return tracks
+
+    async def add_viewer(
+        self,
+        stream: str,
+        addresses: Mapping[str, Address],
+        *,
+        rtcp: RtcpMode = "next",
+        expiry_us: int | None = -1,
+    ) -> Viewer:
         """Returns once the stream is on its way. Raises Refused."""
-        viewer = self.node.add_viewer(stream, addresses, now_us())
+        viewer = self.node.add_viewer(stream, addresses, now_us(), rtcp=rtcp, expiry_us=expiry_us)
         started = self._waiting[viewer.id] = self._loop.create_future()
         try:
             self.settle()

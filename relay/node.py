@@ -16,7 +16,7 @@ from fastpath import events as engine_events
 from relay import events
 from relay.address import Address, format_address, ip_of, parse_address
 from relay.config import Ingest, NodeConfig
-from relay.edge.plain_rtp import PlainRtpEdge, Viewer
+from relay.edge.plain_rtp import PlainRtpEdge, RtcpMode, Viewer
 from relay.errors import MessageError, RefusalCode, Refused
 from relay.messages import Message, Track, decode, encode
 from relay.neighbour import Neighbour
@@ -26,6 +26,7 @@ from relay.slowpath.subscription import SubscriptionTable
 from relay.stream import CODECS, StreamRegistry
 from relay.subscriber import NodeCursors
 
+MAX_PORT = 65_535
 FIRST_STREAM_SEQ_LIMIT = 1 << 16  # chosen: far from 2^32, so that short tests stay readable
 
 
@@ -94,27 +95,46 @@ class Node:
 
     # -- viewers
 
-    def add_viewer(self, stream: str, addresses: Mapping[str, Address], now_us: int) -> Viewer:
+    def add_viewer(
+        self,
+        stream: str,
+        addresses: Mapping[str, Address],
+        now_us: int,
+        *,
+        rtcp: RtcpMode = "next",
+        expiry_us: int | None = -1,
+    ) -> Viewer:
         """Ask for a stream on behalf of a viewer; ViewerStarted or ViewerTurnedAway follows.
 
-        addresses: where "video" and "audio" go; either may be missing. Raises Refused.
+        addresses: where "video" and "audio" go; either may be missing, and both for one who only
+        wants the stream to be here, such as for its description. rtcp: see edge/plain_rtp.
+        expiry_us: how long it lives unrefreshed, None: until it is removed, -1: as configured.
+        Raises Refused.
         """
-        if not addresses:
-            raise Refused(RefusalCode.BAD_REQUEST, "give an address for video, audio or both")
         version = ip_of(parse_address(self.config.viewers.listen)).version
         for media, address in addresses.items():
             if ip_of(address).version != version or address[1] == 0:
                 text = f"{media}: this node sends to IPv{version} addresses with a port only"
                 raise Refused(RefusalCode.BAD_REQUEST, text)
+        if rtcp == "next":
+            self._check_report_ports(addresses)
         if len(self.edge.viewers) >= self.config.limits.viewers:
             self._events.append(events.TableFull("viewers"))
             text = f"{self.config.name} serves {self.config.limits.viewers} viewers already"
             raise Refused(RefusalCode.FULL, text)
-        viewer = self.edge.add(stream, addresses, now_us)
+        viewer = self.edge.add(stream, addresses, now_us, rtcp=rtcp, expiry_us=expiry_us)
         path = self.config.path_to(stream)
         self.subscriptions.join_viewer(viewer.number, stream, path, now_us)
         self._carry_out(now_us)
         return viewer
+
+    def _check_report_ports(self, addresses: Mapping[str, Address]) -> None:
+        taken = {address: media for media, address in addresses.items()}
+        for media, (host, port) in addresses.items():
+            if port == MAX_PORT or (host, port + 1) in taken:
+                other = taken.get((host, port + 1), "nothing")
+                text = f'{media}: the port after {port}, for RTCP, is {other}\'s: use rtcp "mux"'
+                raise Refused(RefusalCode.BAD_REQUEST, text)
 
     def find_viewer(self, viewer_id: str) -> Viewer | None:
         """By the id that the API gave."""
@@ -142,6 +162,10 @@ class Node:
         """The nodes a stream comes through, the producer first and this one last."""
         broadcast = self.subscriptions.find(stream)
         return (*(broadcast.ancestors if broadcast else ()), self.config.name)
+
+    def tracks_of(self, stream: str) -> list[Track]:
+        """What a broadcast that is here consists of; none if it is not here."""
+        return [found.track for found in self.streams.of(stream)]
 
     def _remove_viewer(self, viewer: Viewer, now_us: int, *, expired: bool) -> None:
         self.edge.remove(viewer)
@@ -278,13 +302,16 @@ class Node:
         self.engine.send_control(self.neighbours[peer].link, payload)
 
     def _change_tracks(self, broadcast: str, peer: str, tracks: tuple[Track, ...]) -> None:
-        self._remove_streams(broadcast, keep=[track.stream_id for track in tracks])
+        """The new ones first: viewers go on from the old to the new as one stream."""
         link = self.neighbours[peer].link
         try:
             for track in tracks:
                 if self.streams.by_id(track.stream_id) is None:
                     self.streams.add(broadcast, track, link)
-            self.edge.move(broadcast, self.streams.of(broadcast))
+            kept = [track.stream_id for track in tracks]
+            staying = [s for s in self.streams.of(broadcast) if s.track.stream_id in kept]
+            self.edge.move(broadcast, staying)
+            self._remove_streams(broadcast, kept)
         except EngineFullError as error:
             self.subscriptions.on_streams_refused(broadcast, self._full(error))
 
@@ -313,7 +340,7 @@ class Node:
             self.subscriptions.leave_viewer(number, viewer.broadcast, now_us)
             self._turn_away(number, RefusalCode.FULL, self._full(error))
             return
-        if viewer.legs:
+        if viewer.legs or not viewer.addresses:
             self._events.append(events.ViewerStarted(viewer.id, viewer.broadcast))
         else:
             text = f"{viewer.broadcast} has no {' or '.join(viewer.addresses)}"
@@ -351,6 +378,8 @@ class Node:
                 stream=stream.handle,
                 codec=CODECS[track.codec],
                 payload_type=track.payload_type,
+                parameter_sets=track.parameter_sets,
+                rtcp_to=parse_address(track.rtcp_to) if track.rtcp_to else None,
             )
             tracks.append(described)
         self.subscriptions.add_local(ingest.name, tuple(tracks))

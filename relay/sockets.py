@@ -8,7 +8,7 @@ from relay.address import Address, format_address, ip_of, parse_address
 from relay.config import NodeConfig
 from relay.errors import SocketError
 from relay.log import Logger
-from relay.ports import IngestKey, Ports
+from relay.ports import IngestKey, Ports, ingest_tracks
 
 SO_SNDBUFFORCE = 32  # asm-generic/socket.h; Python names neither
 SO_RCVBUFFORCE = 33
@@ -22,20 +22,26 @@ def open_sockets(config: NodeConfig, logger: Logger) -> Ports:
     try:
         overlay = _bind("listen", config.endpoint, opened, logger)
         viewer = _bind("viewers.listen", parse_address(config.viewers.listen), opened, logger)
-        ingests: dict[IngestKey, int] = {
-            (ingest.name, track.kind): _bind(
-                f"ingest {ingest.name} {track.kind}", track.endpoint, opened, logger
-            )
-            for ingest in config.ingests
-            for track in ingest.tracks
-        }
+        bound: dict[Address, int] = {}
+        ingests: dict[IngestKey, int] = {}
+        reports: dict[IngestKey, int] = {}
+        for key, track in ingest_tracks(config):
+            what = " ".join(("ingest", *key))
+            if track.endpoint not in bound:
+                bound[track.endpoint] = _bind(what, track.endpoint, opened, logger)
+            ingests[key] = bound[track.endpoint]
+            rtcp = track.rtcp_endpoint
+            if rtcp is not None:
+                if rtcp not in bound:
+                    bound[rtcp] = _bind(f"{what}, its RTCP", rtcp, opened, logger)
+                reports[key] = bound[rtcp]
     except SocketError:
         for opened_socket in opened:
             opened_socket.close()
         raise
     for opened_socket in opened:
         opened_socket.detach()
-    return Ports(overlay, viewer, ingests)
+    return Ports(overlay, viewer, ingests, reports)
 
 
 def _bind(what: str, address: Address, opened: list[socket.socket], logger: Logger) -> int:

@@ -36,7 +36,8 @@ def viewer_status(node: Node, viewer: Viewer) -> Json:
     return {
         "viewer": viewer.id,
         "stream": viewer.broadcast,
-        "expires_s": node.config.viewers.expiry_s,
+        "expires_s": None if viewer.expiry_us is None else viewer.expiry_us / 1_000_000,
+        "rtcp": viewer.rtcp,
         "state": node.state_of(viewer.broadcast).value,
         "path": list(node.path_of(viewer.broadcast)),
         "tracks": {

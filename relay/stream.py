@@ -9,7 +9,7 @@ from fastpath import Codec, Engine, Media
 from relay.messages import Track
 
 MEDIA = {"video": Media.VIDEO, "audio": Media.AUDIO}
-CODECS = {"H264": Codec.H264, "opus": Codec.OPUS}
+CODECS = {"H264": Codec.H264, "VP8": Codec.VP8, "opus": Codec.OPUS}
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +29,8 @@ class StreamRegistry:
         self._engine = engine
         self._by_handle: dict[int, Stream] = {}
         self._by_id: dict[int, Stream] = {}
+        self._groups: dict[str, int] = {}
+        self._last_group = 0
 
     @property
     def all(self) -> Collection[Stream]:
@@ -54,6 +56,8 @@ class StreamRegistry:
             media=MEDIA[track.media],
             first_stream_seq=track.first_stream_seq,
             upstream=upstream,
+            clock_rate=track.clock_rate,
+            group=self._group_of(broadcast),
         )
         stream = Stream(broadcast, track, handle)
         self._by_handle[handle] = self._by_id[track.stream_id] = stream
@@ -63,4 +67,13 @@ class StreamRegistry:
         """Its cursors go with it."""
         del self._by_handle[stream.handle]
         del self._by_id[stream.track.stream_id]
+        if not self.of(stream.broadcast):
+            del self._groups[stream.broadcast]
         self._engine.remove_stream(stream.handle)
+
+    def _group_of(self, broadcast: str) -> int:
+        """What the engine knows a broadcast's tracks by."""
+        if broadcast not in self._groups:
+            self._last_group += 1
+            self._groups[broadcast] = self._last_group
+        return self._groups[broadcast]

@@ -102,7 +102,7 @@ class NodeApi:
         """The viewer, or why not for now. Raises PlayError if asking again is no use."""
         try:
             url = URL(self._viewers, encoded=True)
-            async with self._session.post(url, json=addresses) as response:
+            async with self._session.post(url, json={**addresses, "rtcp": "none"}) as response:
                 body = await response.read()
         except aiohttp.InvalidURL as error:
             raise PlayError(f"not an HTTP address: {self._base}") from error

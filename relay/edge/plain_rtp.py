@@ -1,19 +1,24 @@
 """Viewers over plain RTP: an address for each track, and a session kept alive by refreshes.
 
 A viewer sees one RTP stream per track, with an SSRC and a first sequence number drawn at random
-(RFC 3550 5.1). When the broadcast goes on under other stream ids its RTP clock starts anew, and so
-the viewer gets a new SSRC; a refresh says which.
+(RFC 3550 5.1). When the broadcast goes on under other stream ids, SSRC, sequence numbers and RTP
+time go on. Sender reports leave the socket that RTP leaves; where they go is the viewer's choice:
+"next", the port after that of its RTP (RFC 3550 11); "mux", that port itself (RFC 5761); "none".
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal, TypeAlias
 
 from fastpath import Engine
 from relay.address import Address
 from relay.stream import Stream
+
+RtcpMode: TypeAlias = Literal["next", "mux", "none"]
 
 
 @dataclass(slots=True, eq=False)
@@ -27,12 +32,15 @@ class Leg:
 
 @dataclass(slots=True, eq=False)
 class Viewer:
-    """link, legs: once its broadcast is here. addresses: by "video" and "audio"."""
+    """link, legs: once its broadcast is here. addresses: by "video" and "audio". expiry_us: None
+    if it lives until it is removed."""
 
     number: int
     broadcast: str
     addresses: Mapping[str, Address]
-    expires_us: int
+    expires_us: int | None
+    expiry_us: int | None = None
+    rtcp: RtcpMode = "next"
     link: int | None = None
     legs: dict[str, Leg] = field(default_factory=dict)
 
@@ -40,6 +48,16 @@ class Viewer:
     def id(self) -> str:
         """How the API names it: not to be guessed."""
         return f"{self.number:016x}"
+
+    @property
+    def cname(self) -> str:
+        """Of its tracks' sender reports (RFC 3550 6.5.1). Others see it, so it is not the id."""
+        return hashlib.blake2s(self.number.to_bytes(8, "big"), digest_size=8).hexdigest()
+
+    def rtcp_address(self, media: str) -> Address | None:
+        """Where the reports of a track go."""
+        host, port = self.addresses[media]
+        return {"next": (host, port + 1), "mux": (host, port), "none": None}[self.rtcp]
 
 
 class PlainRtpEdge:
@@ -72,23 +90,36 @@ class PlainRtpEdge:
                     return viewer, media
         return None
 
-    def add(self, broadcast: str, addresses: Mapping[str, Address], now_us: int) -> Viewer:
-        """A viewer that waits for its broadcast."""
+    def add(
+        self,
+        broadcast: str,
+        addresses: Mapping[str, Address],
+        now_us: int,
+        *,
+        rtcp: RtcpMode = "next",
+        expiry_us: int | None = -1,
+    ) -> Viewer:
+        """A viewer that waits for its broadcast. expiry_us: None: never; -1: as configured."""
+        expiry_us = self._expiry_us if expiry_us == -1 else expiry_us
+        expires_us = None if expiry_us is None else now_us + expiry_us
         number = self._rng.getrandbits(64)
         while number in self._viewers:
             number = self._rng.getrandbits(64)
-        viewer = Viewer(number, broadcast, addresses, now_us + self._expiry_us)
+        viewer = Viewer(number, broadcast, addresses, expires_us, expiry_us, rtcp)
         self._viewers[number] = viewer
         return viewer
 
     def refresh(self, viewer: Viewer, now_us: int) -> None:
         """It is still there."""
-        viewer.expires_us = now_us + self._expiry_us
+        if viewer.expiry_us is not None:
+            viewer.expires_us = now_us + viewer.expiry_us
 
     def start(self, viewer: Viewer, streams: Iterable[Stream]) -> None:
         """Send it those of the streams it has an address for. Raises EngineFullError."""
-        if viewer.link is None:
-            viewer.link = self._engine.add_viewer_link(rate_bps=self._rate_bps)
+        if viewer.link is None and viewer.addresses:
+            viewer.link = self._engine.add_viewer_link(
+                rate_bps=self._rate_bps, cname=viewer.cname.encode()
+            )
         for stream in streams:
             media = stream.track.media
             if media in viewer.addresses and media not in viewer.legs:
@@ -97,14 +128,27 @@ class PlainRtpEdge:
                 viewer.legs[media] = Leg(stream, cursor, ssrc)
 
     def move(self, broadcast: str, streams: Collection[Stream]) -> None:
-        """The broadcast consists of these streams now; cursors on others went with their rings.
+        """The broadcast consists of these streams now; the others are about to be removed.
 
         Raises EngineFullError.
         """
+        by_media: dict[str, Stream] = {stream.track.media: stream for stream in streams}
         for viewer in [v for v in self._viewers.values() if v.broadcast == broadcast and v.legs]:
-            kept = {media: leg for media, leg in viewer.legs.items() if leg.stream in streams}
-            viewer.legs = kept
+            for media, leg in list(viewer.legs.items()):
+                if leg.stream not in streams:
+                    self._move_leg(viewer, media, leg, by_media.get(media))
             self.start(viewer, streams)
+
+    def _move_leg(self, viewer: Viewer, media: str, leg: Leg, to: Stream | None) -> None:
+        """On to another stream; a leg that cannot go on ends."""
+        if to is None or to.track.clock_rate != leg.stream.track.clock_rate:
+            self._engine.remove_cursor(leg.cursor)
+            del viewer.legs[media]
+            return
+        self._engine.move_viewer_cursor(
+            leg.cursor, stream=to.handle, payload_type=to.track.payload_type
+        )
+        leg.stream = to
 
     def remove(self, viewer: Viewer) -> None:
         """Stop sending to it."""
@@ -114,11 +158,16 @@ class PlainRtpEdge:
 
     def expired(self, now_us: int) -> list[Viewer]:
         """Those not refreshed in time; the caller removes them."""
-        return [viewer for viewer in self._viewers.values() if now_us >= viewer.expires_us]
+        return [
+            viewer
+            for viewer in self._viewers.values()
+            if viewer.expires_us is not None and now_us >= viewer.expires_us
+        ]
 
     def next_timer_us(self) -> int | None:
         """When the next one expires."""
-        return min((viewer.expires_us for viewer in self._viewers.values()), default=None)
+        times = [viewer.expires_us for viewer in self._viewers.values()]
+        return min((time_us for time_us in times if time_us is not None), default=None)
 
     def _add_cursor(self, viewer: Viewer, stream: Stream, ssrc: int, first: int) -> int:
         assert viewer.link is not None
@@ -130,4 +179,5 @@ class PlainRtpEdge:
             ssrc=ssrc,
             payload_type=stream.track.payload_type,
             first_sequence_number=first,
+            rtcp_address=viewer.rtcp_address(stream.track.media),
         )

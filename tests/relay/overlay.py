@@ -70,13 +70,14 @@ class Running:
 
 
 class Overlay:
-    """Nodes by name, one clock. Viewers' datagrams end up in `received`."""
+    """Nodes by name, one clock. Viewers' datagrams end up in `received`, RTCP in `reports`."""
 
     def __init__(self, seed: int = 1) -> None:
         self.now_us = 1_000_000
         self.network = VirtualNetwork(seed)
         self.nodes: dict[str, Running] = {}
         self.received: list[tuple[int, Address, bytes]] = []
+        self.reports: list[tuple[int, Address, bytes]] = []
         self._seed = seed
 
     def start(self, config: NodeConfig) -> Running:
@@ -144,7 +145,9 @@ class Overlay:
         for _ in range(4):
             due, running.due = running.due, []
             for _port, destination, data in running.engine.turn(now_us, due):
-                if destination[0] == VIEWER[0]:
+                if destination[0] == VIEWER[0] and 200 <= data[1] <= 206:
+                    self.reports.append((now_us, destination, data))
+                elif destination[0] == VIEWER[0]:
                     self.received.append((now_us, destination, data))
                 else:
                     self.network.send(running.address, destination, data, now_us)

@@ -169,7 +169,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         "neighbours[0].secret: give secret or secret_file, not both",
     ),
     (
-        {"ingests": [{"name": "s", "tracks": [track("video", 1), track("video", 2)]}]},
+        {"ingests": [{"name": "s", "tracks": [track("video", 1), track("video", 3)]}]},
         "ingests[0].tracks[1].kind: kind video is already that of ingests[0].tracks[0].kind",
     ),
     (
@@ -186,7 +186,36 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"ingests": [{"name": "s", "tracks": [track("video", 1), track("audio", 1)]}]},
-        "ingests[0].tracks[1].listen: the same UDP socket as ingests[0].tracks[0].listen",
+        "ingests[0].tracks[1].payload_type: on the same socket, payload type 96 is already that of "
+        "ingests[0].tracks[0].payload_type",
+    ),
+    (
+        {
+            "ingests": [
+                {
+                    "name": "s",
+                    "tracks": [track("video", 1), track("audio", 1, payload_type=97, rtcp="mux")],
+                }
+            ]
+        },
+        "ingests[0].tracks[1].rtcp: differs from ingests[0].tracks[0], which has the same socket",
+    ),
+    (
+        {"ingests": [{"name": "s", "tracks": [track("video", 1), track("audio", 2)]}]},
+        "ingests[0].tracks[0].rtcp: the same UDP socket as ingests[0].tracks[1].listen: use rtcp",
+    ),
+    (
+        {"ingests": [{"name": "s", "tracks": [track("video", 6999)]}]},
+        "ingests[0].tracks[0].rtcp: the same UDP socket as listen: use rtcp",
+    ),
+    (
+        {
+            "ingests": [
+                {"name": f"s{n}", "tracks": [track("video", 1, payload_type=96 + n)]}
+                for n in range(5)
+            ]
+        },
+        "ingests[4].tracks[0].listen: at most 4 tracks share a socket",
     ),
     (
         {"neighbours": [neighbour("b", 2)], "paths": [{"stream": "*", "via": ["b", "a"]}]},
@@ -202,7 +231,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"ingests": [{"name": "s", "tracks": [track("video", 1)]}], "limits": {"ports": 2}},
-        "limits.ports: is 2, but there are 3 sockets",
+        "limits.ports: is 2, but there are 4 sockets",
     ),
 ]
 
@@ -238,3 +267,62 @@ def test_payload_types_that_look_like_rtcp_are_refused(tmp_path: Path, payload_t
     )
     problems = problems_of(write(tmp_path, MINIMAL + track))
     assert [line for line in problems if "tracks[0].payload_type: 64 to 95" in line] == problems
+
+
+FFMPEG_SDP = """v=0
+o=- 0 0 IN IP4 127.0.0.1
+s=No Name
+c=IN IP4 127.0.0.1
+t=0 0
+a=tool:libavformat LIBAVFORMAT_VERSION
+m=video 5004 RTP/AVP 96
+b=AS:500
+a=rtpmap:96 H264/90000
+a=fmtp:96 packetization-mode=1; sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==
+m=audio 5006 RTP/AVP 97
+a=rtpmap:97 opus/48000/2
+a=fmtp:97 sprop-stereo=1
+"""
+
+
+def with_sdp(folder: Path, sdp: str, more: str = "") -> Path:
+    (folder / "encoder.sdp").write_text(sdp)
+    ingest = f'[[ingests]]\nname = "film"\nsdp_file = "encoder.sdp"\n{more}'
+    return write(folder, MINIMAL + ingest)
+
+
+def test_tracks_of_a_session_description(tmp_path: Path) -> None:
+    (ingest,) = load(with_sdp(tmp_path, FFMPEG_SDP, 'sdp_listen = "127.0.0.1"\n')).ingests
+    video, audio = ingest.tracks
+    assert (video.listen, video.codec, video.payload_type) == ("127.0.0.1:5004", "H264", 96)
+    assert video.rtcp_endpoint == ("127.0.0.1", 5005)
+    assert (audio.listen, audio.codec, audio.clock_rate) == ("127.0.0.1:5006", "opus", 48_000)
+    sps = bytes.fromhex("6742c01ed903c56840000003004000000c03c58b92")
+    pps = bytes.fromhex("68cb8cb2")
+    assert video.parameter_sets == b"\x78\0\x15" + sps + b"\0\4" + pps
+    assert audio.parameter_sets == b""
+    # As ffmpeg prints it; and with RTCP on the same port.
+    muxed = "SDP:\n" + FFMPEG_SDP.replace("a=rtpmap:96", "a=rtcp-mux\na=rtpmap:96")
+    (ingest,) = load(with_sdp(tmp_path, muxed)).ingests
+    assert ingest.tracks[0].listen == "0.0.0.0:5004"
+    assert ingest.tracks[0].rtcp_endpoint is None
+
+
+@pytest.mark.parametrize(
+    ("sdp", "expected"),
+    [
+        ("no description", "line 1"),
+        (FFMPEG_SDP.replace("H264", "MPV"), "video: MPV is none of H264, VP8, opus"),
+        (FFMPEG_SDP.replace("Z0LAHt", "!!!!"), "sprop-parameter-sets is not base64"),
+    ],
+)
+def test_session_descriptions_that_do_not_do(tmp_path: Path, sdp: str, expected: str) -> None:
+    assert any(expected in line for line in problems_of(with_sdp(tmp_path, sdp)))
+
+
+def test_a_session_description_that_is_missing_or_not_alone(tmp_path: Path) -> None:
+    path = with_sdp(tmp_path, FFMPEG_SDP, '[[ingests.tracks]]\nkind = "video"\n')
+    assert any("give sdp_file or tracks, not both" in line for line in problems_of(path))
+    path = with_sdp(tmp_path, FFMPEG_SDP)
+    (tmp_path / "encoder.sdp").unlink()
+    assert any("encoder.sdp: No such file" in line for line in problems_of(path))

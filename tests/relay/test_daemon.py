@@ -209,8 +209,11 @@ BAD_REQUESTS = [
     ("/streams/demo/viewers", {"audio": 5}, 400, "audio: an address is text"),
     ("/streams/demo/viewers", {"audio": "127.0.0.1"}, 400, "audio: '127.0.0.1' is not of the form"),
     ("/streams/demo/viewers", {"audio": "127.0.0.1:0"}, 400, "audio: the port cannot be 0"),
-    ("/streams/demo/viewers", {"speech": "127.0.0.1:9"}, 400, "unknown keys: speech"),
+    ("/streams/demo/viewers", {"speech": "127.0.0.1:9"}, 400, "unknown: speech; known are audio"),
     ("/streams/demo/viewers", {"video": "127.0.0.1:9"}, 400, "demo has no video"),
+    ("/streams/demo/viewers", {"audio": "127.0.0.1:9", "rtcp": 1}, 400, "rtcp is one of next, mux"),
+    ("/streams/demo/viewers", {"audio": "127.0.0.1:9", "expires_s": 0}, 400, "expires_s is 1 to"),
+    ("/streams/demo/viewers", {"audio": "127.0.0.1:9", "expires_s": "x"}, 400, "expires_s is 1"),
     ("/streams/demo/viewers", [], 400, "the body is not a JSON object"),
     ("/nowhere", {}, 404, "Not Found"),
 ]
@@ -243,6 +246,7 @@ def test_more_streams_than_the_mailbox_holds_still_start(tmp_path: Path) -> None
     ingest = (
         '[[ingests]]\nname = "s{0}"\n'
         '[[ingests.tracks]]\nkind = "video"\ncodec = "H264"\nlisten = "127.1.{1}.{2}:5004"\n'
+        'rtcp = "mux"\n'
         "payload_type = 96\nclock_rate = 90000\n"
     )
     config = tmp_path / "many.toml"

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 from prometheus_client import generate_latest
 
+from relay.edge.description import describe, describe_viewer
 from relay.edge.plain_rtp import Viewer
 from relay.errors import RefusalCode, Refused
 from relay.events import (
@@ -26,6 +27,7 @@ from relay.node import Node
 from relay.slowpath.broadcast import LINGER_US
 from relay.slowpath.subscription_events import BroadcastState
 from relay.status import node_status, viewer_status
+from rtp.sdp import parse
 from tests.relay.overlay import (
     AUDIO_VIEWER,
     ONE_WAY_US,
@@ -55,7 +57,7 @@ class Encoder:
         end_us = self._overlay.now_us + duration_us
         while self._overlay.now_us < end_us:
             self._send(
-                "video", 96, 3000, b"\x65\x88" if self.frame % GOP_FRAMES == 0 else b"\x41\x9a"
+                "video", 96, 1800, b"\x65\x88" if self.frame % GOP_FRAMES == 0 else b"\x41\x9a"
             )
             self._send("audio", 111, 960, b"\x78")
             self.frame += 1
@@ -241,13 +243,13 @@ def test_a_relay_that_restarts_is_asked_again() -> None:
     assert len(overlay.received) == heard + 20
 
 
-def test_a_producer_that_restarts_gets_its_viewers_back_under_new_streams() -> None:
+def test_a_producer_that_restarts_gets_its_viewers_back_and_their_rtp_goes_on() -> None:
     overlay = Overlay()
     a, _, c = line(overlay)
     encoder = Encoder(overlay, "a")
     viewer = watch(overlay, c)
     encoder.run_for(2_000_000)
-    before = viewer.legs["video"].ssrc
+    before = {media: leg.ssrc for media, leg in viewer.legs.items()}
     a_streams = {stream.track.stream_id for stream in a.node.streams.all}
     overlay.kill("a")
     overlay.run_for(500_000)
@@ -258,11 +260,20 @@ def test_a_producer_that_restarts_gets_its_viewers_back_under_new_streams() -> N
     assert c.node.state_of("demo") is BroadcastState.LIVE
     assert a_streams.isdisjoint(stream.track.stream_id for stream in c.node.streams.all)
     assert len(c.node.streams.all) == 2
-    assert viewer.legs["video"].ssrc != before
-    ssrc = viewer.legs["video"].ssrc.to_bytes(4, "big")
-    new = [data for _, to, data in overlay.received if to == VIEWER and data[8:12] == ssrc]
-    assert new[0][12] == 0x65
-    assert len(new) > 50
+    assert {media: leg.ssrc for media, leg in viewer.legs.items()} == before
+    for to, media, clock_rate in ((VIEWER, "video", 90_000), (AUDIO_VIEWER, "audio", 48_000)):
+        packets = [(t, data) for t, destination, data in overlay.received if destination == to]
+        assert {data[8:12] for _, data in packets} == {before[media].to_bytes(4, "big")}
+        numbers = [int.from_bytes(data[2:4], "big") for _, data in packets]
+        assert numbers == [(numbers[0] + n) & 0xFFFF for n in range(len(numbers))]
+        # The encoder's RTP time began anew; the viewer's went on by the time that passed.
+        gap = next(i for i in range(1, len(packets)) if packets[i][0] - packets[i - 1][0] > 300_000)
+        assert len(packets) - gap > 50
+        (left_us, last), (back_us, first) = packets[gap - 1 : gap + 1]
+        step = int.from_bytes(first[4:8], "big") - int.from_bytes(last[4:8], "big")
+        assert step & 0xFFFFFFFF == (back_us - left_us) * clock_rate // 1_000_000
+        if media == "video":
+            assert first[12] == 0x65
 
 
 def test_a_producer_that_stops_ends_the_stream_and_may_come_back() -> None:
@@ -384,10 +395,72 @@ def test_no_room_for_streams_is_said_and_nothing_is_kept() -> None:
     assert quiet_engine(b.node)
 
 
+def test_reports_of_both_tracks_share_a_clock_and_a_name() -> None:
+    overlay = Overlay()
+    _, _, c = line(overlay)
+    viewer = watch(overlay, c)
+    Encoder(overlay, "a").run_for(3_500_000)
+    by_port: dict[int, list[tuple[int, bytes]]] = {}
+    for time_us, (_, port), data in overlay.reports:
+        by_port.setdefault(port, []).append((time_us, data))
+    assert set(by_port) == {VIEWER[1] + 1, AUDIO_VIEWER[1] + 1}
+    first_us = min(time_us for time_us, _, _ in overlay.received)
+    origins = []
+    for port, clock_rate in ((VIEWER[1] + 1, 90_000), (AUDIO_VIEWER[1] + 1, 48_000)):
+        reports = by_port[port]
+        assert 3 <= len(reports) <= 5
+        assert reports[0][0] - first_us < 200_000
+        for _, data in reports:
+            assert (data[1], data[29]) == (200, 202)
+            assert viewer.cname.encode() in data
+            ntp, timestamp = struct.unpack(">QI", data[8:20])
+            origins.append(ntp / 2**32 - timestamp / clock_rate)
+    # RTP time 0 was the same moment for both, by every report.
+    assert max(origins) - min(origins) < 1e-4
+
+
+def test_a_viewer_may_live_until_it_is_removed() -> None:
+    overlay = Overlay()
+    _, _, c = line(overlay)
+    addresses = {"video": VIEWER}
+    kept = c.node.add_viewer("demo", addresses, overlay.now_us, rtcp="none", expiry_us=None)
+    c.node.add_viewer("demo", addresses, overlay.now_us, rtcp="none", expiry_us=2_000_000)
+    Encoder(overlay, "a").run_for(20_000_000)
+    assert list(c.node.edge.viewers) == [kept]
+    assert viewer_status(c.node, kept)["expires_s"] is None
+    assert overlay.reports == []
+
+
+def test_descriptions_for_players() -> None:
+    overlay = Overlay()
+    _, _, c = line(overlay)
+    viewer = watch(overlay, c)
+    overlay.run_for(200_000)
+    addresses = {"video": VIEWER, "audio": AUDIO_VIEWER}
+    text = describe("demo", c.node.tracks_of("demo"), addresses, "mux")
+    video, audio = parse(text).media
+    assert (video.port, audio.port, video.address) == (VIEWER[1], AUDIO_VIEWER[1], VIEWER[0])
+    assert (video.formats[0].codec, audio.formats[0].channels) == ("H264", 2)
+    assert video.formats[0].fmtp == "packetization-mode=1"
+    assert video.rtcp_mux
+    assert video.ssrc is None
+    video, audio = parse(describe_viewer(viewer)).media
+    assert (video.ssrc, audio.ssrc) == tuple(leg.ssrc for leg in viewer.legs.values())
+    assert video.cname == audio.cname == viewer.cname
+    assert not video.rtcp_mux
+    only_audio = describe("demo", c.node.tracks_of("demo"), {"audio": AUDIO_VIEWER}, "next")
+    assert [medium.media for medium in parse(only_audio).media] == ["audio"]
+
+
 def test_bad_requests() -> None:
     overlay = Overlay()
     _, _, c = line(overlay)
-    bad = [{}, {"video": ("::1", 5000)}, {"audio": ("10.0.9.9", 0)}]
+    bad = [
+        {"video": ("::1", 5000)},
+        {"audio": ("10.0.9.9", 0)},
+        {"video": ("10.0.9.9", 65_535)},
+        {"video": ("10.0.9.9", 5_004), "audio": ("10.0.9.9", 5_005)},
+    ]
     for addresses in bad:
         with pytest.raises(Refused) as raised:
             c.node.add_viewer("demo", addresses, overlay.now_us)

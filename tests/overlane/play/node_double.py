@@ -58,7 +58,9 @@ class NodeDouble(asyncio.DatagramProtocol):
             return web.json_response({"error": "not yet"}, status=self.refusals.pop(0))
         body = await request.json()
         viewer = f"v{len(self.calls)}"
-        self.viewers[viewer] = {media: _address(text) for media, text in body.items()}
+        self.viewers[viewer] = {
+            media: _address(text) for media, text in body.items() if media != "rtcp"
+        }
         stream = request.match_info["name"]
         answer = {"viewer": viewer, "stream": stream, "tracks": {}, **self._status()}
         return web.json_response(answer, status=201)

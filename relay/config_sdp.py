@@ -1,0 +1,44 @@
+"""An encoder's session description as the tracks of an ingest: what ffmpeg's -sdp_file writes, or a
+GStreamer user by hand.
+
+In: the text. Out: tables as the configuration has them, so that the same checks apply.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rtp.sdp import MediaDescription, parse
+
+_CODECS = {"h264": "H264", "vp8": "VP8", "opus": "opus"}
+
+
+def tracks_of(text: str, listen: str) -> list[dict[str, Any]]:
+    """listen: the host that the encoder's ports are opened on.
+
+    Raises SdpError, or ValueError if a medium is of no codec that is carried here.
+    """
+    # On its standard output ffmpeg puts a line of its own before the description.
+    session = parse(text.removeprefix("SDP:").lstrip())
+    return [_track(medium, listen) for medium in session.media if medium.port != 0]
+
+
+def _track(medium: MediaDescription, listen: str) -> dict[str, Any]:
+    for offered in medium.formats:
+        codec = _CODECS.get(offered.codec.lower())
+        if codec is not None:
+            break
+    else:
+        names = ", ".join(offered.codec for offered in medium.formats)
+        raise ValueError(f"{medium.media}: {names} is none of H264, VP8, opus")
+    host = f"[{listen}]" if ":" in listen else listen
+    is_next = not medium.rtcp_mux and medium.control_port == medium.port + 1
+    return {
+        "kind": medium.media,
+        "codec": codec,
+        "listen": f"{host}:{medium.port}",
+        "rtcp": "next" if is_next else "mux",
+        "payload_type": offered.payload_type,
+        "clock_rate": offered.clock_rate,
+        "fmtp": offered.fmtp,
+    }

@@ -1,0 +1,69 @@
+"""The session description that a player of plain RTP opens (RFC 8866).
+
+In: a broadcast's tracks and where the player listens. Out: text. Feedback is offered under
+RTP/AVPF (RFC 4585): NACK and PLI are answered, from whichever port they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from relay.address import Address
+from relay.edge.plain_rtp import RtcpMode, Viewer
+from relay.messages import Track
+from rtp.sdp import Direction, MediaDescription, PayloadFormat, SessionDescription, write
+
+_FEEDBACK = {"video": ("nack", "nack pli", "ccm fir"), "audio": ("nack",)}
+_OPUS_CHANNELS = 2  # RFC 7587 7: always, whatever is sent
+
+
+def describe(
+    name: str, tracks: Iterable[Track], addresses: Mapping[str, Address], rtcp: RtcpMode
+) -> str:
+    """Of the tracks that have an address in `addresses`, by "video" and "audio"."""
+    media = [
+        _medium(track, addresses[track.media], rtcp) for track in tracks if track.media in addresses
+    ]
+    return write(SessionDescription(tuple(media), name=name))
+
+
+def describe_viewer(viewer: Viewer) -> str:
+    """Of what a viewer is sent, its SSRCs included."""
+    media = [
+        _medium(
+            leg.stream.track, viewer.addresses[kind], viewer.rtcp, ssrc=leg.ssrc, cname=viewer.cname
+        )
+        for kind, leg in viewer.legs.items()
+    ]
+    return write(SessionDescription(tuple(media), name=viewer.broadcast))
+
+
+def _medium(
+    track: Track,
+    address: Address,
+    rtcp: RtcpMode,
+    *,
+    ssrc: int | None = None,
+    cname: str | None = None,
+) -> MediaDescription:
+    host, port = address
+    return MediaDescription(
+        media=track.media,
+        port=port,
+        address=host,
+        formats=(
+            PayloadFormat(
+                payload_type=track.payload_type,
+                codec=track.codec,
+                clock_rate=track.clock_rate,
+                channels=_OPUS_CHANNELS if track.codec == "opus" else 1,
+                fmtp=track.fmtp,
+                rtcp_feedback=_FEEDBACK[track.media],
+            ),
+        ),
+        protocol="RTP/AVPF",
+        direction=Direction.SENDONLY,
+        rtcp_mux=rtcp == "mux",
+        ssrc=ssrc,
+        cname=cname,
+    )
