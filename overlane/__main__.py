@@ -68,7 +68,7 @@ def _settings(settings: list[str] | None) -> dict[str, object]:
     found: dict[str, object] = {}
     for setting in settings or []:
         key, equals, value = setting.partition("=")
-        if not equals:
+        if not equals or not key:
             raise _fail(f"--set {setting}: give KEY=VALUE", 2)
         found[key] = value
     return found
@@ -79,7 +79,7 @@ def check_config(
     files: Annotated[list[Path], typer.Argument(help="TOML configurations of nodes.")],
     as_json: Json = False,
 ) -> None:
-    """Check configurations: every problem with its file and key."""
+    """Check configurations: every problem with its file, line and key."""
     from relay.config_file import load
     from relay.errors import ConfigError
 
@@ -89,15 +89,13 @@ def check_config(
             load(file)
         except ConfigError as error:
             problems += [
-                {"file": p.source or str(file), "key": p.key, "problem": p.text}
-                for p in error.problems
+                {"source": p.source, "key": p.key, "problem": p.text} for p in error.problems
             ]
     if as_json:
         _print_json({"files": [str(file) for file in files], "problems": problems})
     else:
         for problem in problems:
-            where = f"{problem['file']}: {problem['key']}" if problem["key"] else problem["file"]
-            typer.echo(f"{where}: {problem['problem']}", err=True)
+            typer.echo(": ".join(filter(None, problem.values())), err=True)
         if not problems:
             typer.echo(f"{len(files)} configuration{'s are' if len(files) > 1 else ' is'} fine")
     if problems:

@@ -21,7 +21,7 @@ def main() -> int:
     overrides = {}
     for setting in arguments.set:
         key, equals, value = setting.partition("=")
-        if not equals:
+        if not equals or not key:
             parser.error(f"--set {setting}: give KEY=VALUE")
         overrides[key] = value
     return run(arguments.config, overrides)

@@ -288,7 +288,7 @@ class NodeConfig(Model):
             found = error.errors()
             # A list all of whose items are malformed is called too short as well; it is not.
             problems = [
-                describe(details)
+                describe(details, cls)
                 for details in found
                 if details["type"] != "too_short"
                 or not any(

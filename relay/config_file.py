@@ -1,30 +1,34 @@
 """Reads a configuration: a TOML file, then the environment, then flags; the later one wins.
 
-OVERLANE_NAME sets `name`, OVERLANE_ADMIN__LISTEN sets `admin.listen`; lists are given as JSON.
+OVERLANE_NAME sets `name`, OVERLANE_ADMIN__LISTEN sets `admin.listen`; arrays are given as JSON.
 """
 
+from __future__ import annotations
+
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from relay.config import NodeConfig
+from relay.config_checks import suggestion
 from relay.config_sdp import tracks_of
 from relay.errors import ConfigError, Problem
+from relay.toml_places import lines_of_keys
 from rtp.errors import RtpError
 
 ENVIRONMENT_PREFIX = "OVERLANE_"
 DELIMITER = "__"
+MAX_FILE_BYTES = 1 << 20  # chosen: 5,000 streams take a third of it
+MAX_SECRET_BYTES = 4096  # chosen: a secret is 64 digits; what is longer is another file
+
+Table = dict[str, Any]
 
 
 def load(path: Path | str, overrides: Mapping[str, object] | None = None) -> NodeConfig:
@@ -34,138 +38,244 @@ def load(path: Path | str, overrides: Mapping[str, object] | None = None) -> Nod
     Raises ConfigError with every problem: where it comes from, the key path, what is wrong.
     """
     file = Path(path)
-    flags = overrides or {}
-    unreadable: list[Problem] = []
-    layers = _layers(file, unreadable)
-    problems = _unknown_environment()
+    flags, problems = _nested(overrides or {})
+    environment = _Environment()
+    document, lines = _parse(file)
+    layers = _Layers(file, lines, flags, environment())
+    problems += [*environment.problems, *_unknown_environment()]
+    merged = _merge(_merge(document, layers.environment), flags)
+    config: NodeConfig | None = None
+    with_secrets, secret_files, unreadable = _read_secrets(merged, file)
+    complete, undescribed = _read_descriptions(with_secrets, file)
     try:
-        _parse_file(file)
-        config = layers(**_nested(flags))
+        config = NodeConfig.model_validate(complete)
     except ConfigError as error:
-        problems += error.problems
-    except SettingsError as error:
-        problems.append(Problem("", str(error), "environment"))
-    problems += unreadable
-    if problems:
-        raise ConfigError(
-            Problem(p.key, p.text, p.source or _source_of(p.key, file, flags)) for p in problems
-        )
-    return NodeConfig.model_validate(config.model_dump())
+        problems += [_about_secret_file(problem, secret_files) for problem in error.problems]
+    problems += [*unreadable, *undescribed]
+    if problems or config is None:
+        raise ConfigError(replace(p, source=p.source or layers.source_of(p.key)) for p in problems)
+    return config
 
 
-def _parse_file(file: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """What set which key. lines: of the file's keys."""
+
+    file: Path
+    lines: Mapping[str, int]
+    flags: Table
+    environment: Table
+
+    def source_of(self, key: str) -> str:
+        """The strongest layer that has the key or, if none has, the nearest table above it."""
+        for place in _from_key_up(key):
+            if _contains(self.flags, place):
+                return f"--set {place.partition('[')[0]}"
+            if _contains(self.environment, place):
+                return f"environment {_variable_of(place)}"
+            if place in self.lines:
+                return f"{self.file}:{self.lines[place]}"
+        return str(self.file)
+
+
+def _from_key_up(key: str) -> Iterator[str]:
+    """a.b[0].c, a.b[0], a.b, a."""
+    while key:
+        yield key
+        key = key[: max(key.rfind("."), key.rfind("["), 0)]
+
+
+def _contains(tree: object, key: str) -> bool:
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", key):
+        if name and isinstance(tree, dict) and name in tree:
+            tree = tree[name]
+        elif index and isinstance(tree, list | tuple) and int(index) < len(tree):
+            tree = tree[int(index)]
+        else:
+            return False
+    return True
+
+
+def _variable_of(key: str) -> str:
+    """The variable that set it: its own, or that of a table or array above it, as JSON."""
+    names = {name.upper(): name for name in os.environ}
+    for place in _from_key_up(key):
+        wanted = (ENVIRONMENT_PREFIX + place.replace(".", DELIMITER)).upper()
+        if wanted in names:
+            return names[wanted]
+    # A table of which only other keys have variables.
+    return f"{ENVIRONMENT_PREFIX}{key.replace('.', DELIMITER).upper()}{DELIMITER}..."
+
+
+def _read(file: Path, limit: int) -> str:
+    """A text file of at most `limit` bytes. Raises ConfigError."""
     try:
         with file.open("rb") as stream:
-            tomllib.load(stream)
-    except OSError as error:
-        raise ConfigError([Problem("", error.strerror or "cannot be read", str(file))]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem("", f"is not TOML: {error}", str(file))]) from None
-
-
-def _layers(file: Path, unreadable: list[Problem]) -> type[NodeConfig]:
-    """A NodeConfig that fills itself from `file` and the environment.
-
-    Secret and SDP files that cannot be read are added to `unreadable`.
-    """
-
-    class Layers(NodeConfig, BaseSettings):
-        model_config = SettingsConfigDict(
-            frozen=True,
-            extra="forbid",
-            env_prefix=ENVIRONMENT_PREFIX,
-            env_nested_delimiter=DELIMITER,
-            hide_input_in_errors=True,
-        )
-
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            toml = TomlConfigSettingsSource(settings_cls, toml_file=file)
-            return init_settings, env_settings, toml
-
-        @model_validator(mode="before")
-        @classmethod
-        def _read_named_files(cls, data: Any) -> Any:
-            for key, read in (("neighbours", _with_secret), ("ingests", _with_tracks)):
-                tables = data.get(key)
-                if isinstance(tables, list):
-                    found = [read(table, i, file, unreadable) for i, table in enumerate(tables)]
-                    data = {**data, key: found}
-            return data
-
-    return Layers
-
-
-def _with_secret(neighbour: Any, index: int, file: Path, unreadable: list[Problem]) -> Any:
-    """A neighbour's table with its secret file's content in place of the name."""
-    if not isinstance(neighbour, dict) or "secret" in neighbour:
-        return neighbour
-    name = neighbour.get("secret_file")
-    if not isinstance(name, str):
-        return neighbour
+            data = stream.read(limit + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError([Problem("", reason or "cannot be read", str(file))]) from None
+    if len(data) > limit:
+        raise ConfigError([Problem("", f"is larger than {limit} bytes: not the file?", str(file))])
     try:
-        secret = (file.parent / name).read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not text"
-        key = f"neighbours[{index}].secret_file"
-        unreadable.append(Problem(key, f"{file.parent / name}: {reason}"))
-        return neighbour
-    kept = {key: value for key, value in neighbour.items() if key != "secret_file"}
-    return {**kept, "secret": secret}
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        text = f"is not UTF-8 text: byte 0x{data[error.start]:02x}; save the file as UTF-8"
+        raise ConfigError([Problem("", text, f"{file}:{line}")]) from None
 
 
-def _with_tracks(ingest: Any, index: int, file: Path, unreadable: list[Problem]) -> Any:
-    """An ingest's table with the tracks that its SDP file describes."""
+def _parse(file: Path) -> tuple[Table, Mapping[str, int]]:
+    """The file's tables, and the line of each key."""
+    text = _read(file, MAX_FILE_BYTES)
+    try:
+        return tomllib.loads(text), lines_of_keys(text)
+    except tomllib.TOMLDecodeError as error:
+        # The position stands only in the message (Python 3.14 has it as attributes).
+        message, line, column = re.fullmatch(
+            r"(.*?)(?: \(at line (\d+), column (\d+)\)| \(at end of document\))?", str(error), re.S
+        ).groups()  # type: ignore[union-attr]  # it matches any text
+        end = text.rstrip().count("\n") + 1
+        where = f"{file}:{line}:{column}" if line else f"{file}:{end}"
+        raise ConfigError([Problem("", f"is not TOML: {message}", where)]) from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 500 brackets
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError(
+            [Problem("", f"is not TOML for this program: {reason}", str(file))]
+        ) from None
+
+
+def _merge(weaker: Table, stronger: Table) -> Table:
+    """Tables are merged, anything else is replaced."""
+    merged = dict(weaker)
+    for key, value in stronger.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = _merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _read_secrets(merged: Table, file: Path) -> tuple[Table, dict[str, Path], list[Problem]]:
+    """The tables with secret files' content in place of their names; those read, by the key that
+    the content stands under; and a problem for each that could not be read."""
+    neighbours = merged.get("neighbours")
+    if not isinstance(neighbours, list):
+        return merged, {}, []
+    files: dict[str, Path] = {}
+    problems: list[Problem] = []
+    read: list[object] = []
+    for index, neighbour in enumerate(neighbours):
+        read.append(neighbour)
+        if not isinstance(neighbour, dict) or "secret" in neighbour:
+            continue
+        name = neighbour.get("secret_file")
+        if not isinstance(name, str):
+            continue
+        try:
+            secret = _read(file.parent / name, MAX_SECRET_BYTES).strip()
+        except ConfigError as error:
+            (problem,) = error.problems
+            key = f"neighbours[{index}].secret_file"
+            problems.append(Problem(key, f"{problem.source}: {problem.text}"))
+            continue
+        files[f"neighbours[{index}].secret"] = file.parent / name
+        kept = {key: value for key, value in neighbour.items() if key != "secret_file"}
+        read[-1] = {**kept, "secret": secret}
+    return {**merged, "neighbours": read}, files, problems
+
+
+def _read_descriptions(merged: Table, file: Path) -> tuple[Table, list[Problem]]:
+    """The tables with the tracks that ingests' SDP files describe, and a problem for each file that
+    describes none."""
+    ingests = merged.get("ingests")
+    if not isinstance(ingests, list):
+        return merged, []
+    problems: list[Problem] = []
+    read = [_with_tracks(ingest, i, file, problems) for i, ingest in enumerate(ingests)]
+    return {**merged, "ingests": read}, problems
+
+
+def _with_tracks(ingest: object, index: int, file: Path, problems: list[Problem]) -> object:
     if not isinstance(ingest, dict) or not isinstance(ingest.get("sdp_file"), str):
         return ingest
     key = f"ingests[{index}].sdp_file"
     if "tracks" in ingest:
-        unreadable.append(Problem(key, "give sdp_file or tracks, not both"))
+        problems.append(Problem(key, "give sdp_file or tracks, not both"))
         return ingest
     path = file.parent / ingest["sdp_file"]
     try:
-        tracks = tracks_of(path.read_text("utf-8"), str(ingest.get("sdp_listen", "0.0.0.0")))
-    except (OSError, ValueError, RtpError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        unreadable.append(Problem(key, f"{path}: {reason}"))
+        text = _read(path, MAX_FILE_BYTES)
+        tracks = tracks_of(text, str(ingest.get("sdp_listen", "0.0.0.0")))
+    except ConfigError as error:
+        problems += [Problem(key, f"{each.source}: {each.text}") for each in error.problems]
+        tracks = []
+    except (ValueError, RtpError) as error:
+        problems.append(Problem(key, f"{path}: {error}"))
         tracks = []
     return {**ingest, "tracks": tracks}
 
 
-def _nested(flags: Mapping[str, object]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
+def _about_secret_file(problem: Problem, files: Mapping[str, Path]) -> Problem:
+    """A problem with a secret that came from a file names that file."""
+    if problem.key not in files:
+        return problem
+    return Problem(f"{problem.key}_file", f"{files[problem.key]}: {problem.text}")
+
+
+def _nested(flags: Mapping[str, object]) -> tuple[Table, list[Problem]]:
+    """Flags as tables, and those that cannot be: "log=x" beside "log.level=y"."""
+    tree: Table = {}
+    problems = []
     for key, value in flags.items():
         *parents, last = key.split(".")
-        table = tree
+        table: object = tree
         for parent in parents:
-            table = table.setdefault(parent, {})
-        table[last] = value
-    return tree
+            table = table.setdefault(parent, {}) if isinstance(table, dict) else None
+        if isinstance(table, dict) and not isinstance(table.get(last), dict):
+            table[last] = value
+        else:
+            text = "is set both as a value and as a table"
+            problems.append(Problem(key, text, f"--set {key}"))
+    return tree, problems
+
+
+class _Settings(NodeConfig, BaseSettings):
+    """A configuration as pydantic-settings looks for its keys."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter=DELIMITER, extra="forbid"
+    )
+
+
+class _Environment(EnvSettingsSource):
+    """The variables as tables; what is not JSON where it must be is left out and listed."""
+
+    def __init__(self) -> None:
+        super().__init__(_Settings)
+        self.problems: list[Problem] = []
+
+    def prepare_field_value(
+        self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
+    ) -> Any:
+        try:
+            return super().prepare_field_value(field_name, field, value, value_is_complex)
+        except ValueError as error:
+            source = f"environment {_variable_of(field_name)}"
+            self.problems.append(Problem(field_name, f"must be JSON: {error}", source))
+            return None
 
 
 def _unknown_environment() -> list[Problem]:
-    """Nested variables of no known part; the parts themselves check what is below them."""
-    return [
-        Problem(name, "unknown key", "environment")
-        for name in sorted(os.environ)
-        if name.startswith(ENVIRONMENT_PREFIX)
-        and DELIMITER in name
-        and name.removeprefix(ENVIRONMENT_PREFIX).split(DELIMITER)[0].lower()
-        not in NodeConfig.model_fields
-    ]
-
-
-def _source_of(key: str, file: Path, flags: Mapping[str, object]) -> str:
-    plain = key.split("[")[0]
-    if any(plain == flag or plain.startswith(f"{flag}.") for flag in flags):
-        return "flag"
-    if ENVIRONMENT_PREFIX + plain.replace(".", DELIMITER).upper() in os.environ:
-        return "environment"
-    return str(file)
+    """Variables that name no key. Only nested ones and those that look misspelt: a container host
+    may have set others, such as OVERLANE_PORT for a service called overlane. Keys of known tables
+    are checked with the tables."""
+    problems = []
+    for variable in sorted(os.environ):
+        key = variable.upper().removeprefix(ENVIRONMENT_PREFIX).lower()
+        part, nested, _ = key.partition(DELIMITER)
+        if not variable.upper().startswith(ENVIRONMENT_PREFIX) or part in NodeConfig.model_fields:
+            continue
+        text = suggestion(part, tuple(NodeConfig.model_fields))
+        if nested or "did you mean" in text:
+            problems.append(Problem("", f"unknown key{text}", f"environment {variable}"))
+    return problems

@@ -11,7 +11,10 @@ class RelayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with a configuration: the key path (`neighbours[0].secret`) and why."""
+    """One thing wrong with a configuration: the key path (`neighbours[0].secret`) and why.
+
+    source: "FILE:LINE", "environment VARIABLE" or "--set KEY".
+    """
 
     key: str
     text: str
