@@ -1,5 +1,11 @@
 """Runs one node: python -m relay --config FILE."""
 
+# ruff: noqa: E402
+import signal
+
+# Until the node has its own handlers, an interrupt ends the process without a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import sys
 

@@ -18,8 +18,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from relay.address import Address, format_address, ip_of, parse_address, split_host_port
 from relay.edge.description import describe, describe_viewer
 from relay.edge.plain_rtp import RtcpMode, Viewer
-from relay.errors import RefusalCode, Refused, SocketError
+from relay.errors import RefusalCode, Refused
 from relay.metrics import new_registry
+from relay.sockets import bind_error
 from relay.status import node_status, viewer_status
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ async def start(daemon: Daemon) -> Server:
         await site.start()
     except OSError as error:
         await runner.cleanup()
-        text = f"admin.listen: cannot bind TCP {format_address((host, port))}: {error.strerror}"
-        raise SocketError(text) from None
+        raise bind_error("admin.listen", "TCP", (host, port), error) from None
     host, port = runner.addresses[0][:2]
     return Server(runner, format_address((host, port)))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from random import SystemRandom
 import uvloop
 
 from fastpath import EngineFullError
-from relay import admin, log
+from relay import admin, descriptors, log
 from relay.address import Address
 from relay.config import NodeConfig
 from relay.config_file import load
@@ -60,9 +59,14 @@ class Daemon:
         return now_us() - self.started_us
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT. Returns the exit code. Raises RelayError at start."""
+        """Serve until SIGTERM, SIGINT or SIGHUP. Returns the exit code. Raises RelayError at start.
+
+        A signal during the start is obeyed as soon as the start is done.
+        """
         loop = asyncio.get_running_loop()
         self._loop = loop
+        for number in stop_signals():
+            loop.add_signal_handler(number, self._stop.set)
         sockets = open_sockets(self.config, self.logger)
         await self._start_worker()
         try:
@@ -72,8 +76,6 @@ class Daemon:
             self._is_stopping = True
             self._stop_worker()
             raise
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
         loop.add_reader(self.node.engine.event_fd, self._on_engine_bell)
         self.settle()
         self.logger.info("node_started", listen=self.config.listen, admin=server.address)
@@ -199,12 +201,21 @@ def now_us() -> int:
     return time.monotonic_ns() // 1000
 
 
+def stop_signals() -> list[signal.Signals]:
+    """SIGHUP, which a terminal sends when it closes, is left alone under nohup."""
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
+
+
 def run(config_path: Path | str, overrides: Mapping[str, object] | None = None) -> int:
     """Run a node until it is told to stop. Returns the exit code; says on stderr what is wrong."""
+    descriptors.open_missing()
     try:
         config = load(config_path, overrides)
     except RelayError as error:
-        sys.stderr.write(f"{error}\n")
+        log.say(error)
         return EXIT_BAD_CONFIG
     log.configure(config.log)
 
@@ -215,5 +226,12 @@ def run(config_path: Path | str, overrides: Mapping[str, object] | None = None) 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve())
     except (RelayError, EngineFullError) as error:
-        sys.stderr.write(f"overlane relay: {config.name}: {error}\n")
-        return EXIT_FAILED
+        log.say(f"overlane relay: {config.name}: {error}")
+    except MemoryError:
+        log.say(f"overlane relay: {config.name}: {_too_large(config)}")
+    return EXIT_FAILED
+
+
+def _too_large(config: NodeConfig) -> str:
+    sizes = ", ".join(f"{key} = {value}" for key, value in config.limits.model_dump().items())
+    return f"limits: this host has no memory for them, make them smaller: {sizes}"

@@ -1,8 +1,14 @@
-"""Logging: named events with fields, as JSON lines or for a console, on standard error."""
+"""Logging: named events with fields, as JSON lines or for a console, on standard error.
+
+A node outlives its log: a line that standard error does not take (closed, a full disk, a reader
+that has gone or is stuck) is counted, `overlane_log_lines_lost_total`, and media flows on.
+"""
 
 import dataclasses
 import logging
+import os
 import re
+import select
 import sys
 from typing import TypeAlias
 
@@ -25,9 +31,44 @@ _WARNINGS = (NeighbourDown, NeighbourMoved, FeatureRefused, TableFull)
 _DEBUG = (KeyFrameMissing,)  # repeats for as long as an encoder sends none; the metrics count it
 
 
+class LineWriter:
+    """Writes whole lines to a descriptor, or counts them as lost. Never raises, never waits.
+
+    A pipe that is ready takes 4,096 bytes at once (PIPE_BUF, pipe(7)), more than any event.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.lost_lines = 0
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+
+    def write(self, text: str) -> None:
+        """text: one line with its end."""
+        try:
+            ready = self._poll.poll(0)
+            if not ready or not ready[0][1] & select.POLLOUT:
+                self.lost_lines += 1
+            else:
+                os.write(self._descriptor, text.encode(errors="backslashreplace"))
+        except OSError:
+            self.lost_lines += 1
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+standard_error = LineWriter(2)
+
+
+def say(message: object) -> None:
+    """One line to an operator on standard error, outside of the log: why a node does not start."""
+    standard_error.write(f"{message}\n")
+
+
 def configure(config: Log) -> None:
     """For the whole process."""
-    is_terminal = sys.stderr.isatty()
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if config.format == "json"
@@ -42,7 +83,7 @@ def configure(config: Log) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelName(config.level.upper())
         ),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=standard_error),  # type: ignore[arg-type],
     )
 
 

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from fastpath.stats import LinkStats, StreamStats
+from relay.log import standard_error
 from relay.node import Node
 
 _LINK_GAUGES = frozenset({"is_up", "has_keys", "rtt_us", "holes_open", "backlogged"})
@@ -54,6 +55,11 @@ class NodeCollector(Collector):
         for name, count in node.engine.verdicts().items():
             engine.add_metric([name], count)
         yield engine
+        log = CounterMetricFamily(
+            "overlane_log_lines_lost", "Lines that standard error did not take"
+        )
+        log.add_metric([], standard_error.lost_lines)
+        yield log
         control = CounterMetricFamily(
             "overlane_control", "Control messages and their faults", labels=["what"]
         )

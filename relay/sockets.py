@@ -1,14 +1,16 @@
 """Opens and binds a node's UDP sockets, before the engine takes them over."""
 
+import errno
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from relay.address import Address, format_address, ip_of, parse_address
-from relay.config import NodeConfig
+from relay.config import NodeConfig, Track
 from relay.errors import SocketError
 from relay.log import Logger
-from relay.ports import IngestKey, Ports, ingest_tracks
+from relay.ports import IngestKey, Ports
 
 SO_SNDBUFFORCE = 32  # asm-generic/socket.h; Python names neither
 SO_RCVBUFFORCE = 33
@@ -25,15 +27,14 @@ def open_sockets(config: NodeConfig, logger: Logger) -> Ports:
         bound: dict[Address, int] = {}
         ingests: dict[IngestKey, int] = {}
         reports: dict[IngestKey, int] = {}
-        for key, track in ingest_tracks(config):
-            what = " ".join(("ingest", *key))
+        for what, key, track in _tracks(config):
             if track.endpoint not in bound:
-                bound[track.endpoint] = _bind(what, track.endpoint, opened, logger)
+                bound[track.endpoint] = _bind(f"{what}.listen", track.endpoint, opened, logger)
             ingests[key] = bound[track.endpoint]
             rtcp = track.rtcp_endpoint
             if rtcp is not None:
                 if rtcp not in bound:
-                    bound[rtcp] = _bind(f"{what}, its RTCP", rtcp, opened, logger)
+                    bound[rtcp] = _bind(f"{what}.rtcp", rtcp, opened, logger)
                 reports[key] = bound[rtcp]
     except SocketError:
         for opened_socket in opened:
@@ -59,13 +60,39 @@ def _bind(what: str, address: Address, opened: list[socket.socket], logger: Logg
     return bound.fileno()
 
 
+def _tracks(config: NodeConfig) -> Iterator[tuple[str, IngestKey, Track]]:
+    """With the key path of each."""
+    for i, ingest in enumerate(config.ingests):
+        for j, track in enumerate(ingest.tracks):
+            yield f"ingests[{i}].tracks[{j}]", (ingest.name, track.kind), track
+
+
+def bind_error(key: str, transport: str, address: Address, error: OSError) -> SocketError:
+    """Why the socket that a configuration key asks for cannot be had, and what to do, in one line.
+
+    transport: "UDP" or "TCP".
+    """
+    where, port = format_address(address), address[1]
+    list_option = "u" if transport == "UDP" else "t"
+    what_to_do = {
+        errno.EADDRINUSE: f"find who has it with: ss -{list_option}lnp 'sport = :{port}', "
+        "and stop that or choose another port",
+        errno.EADDRNOTAVAIL: "this host has no such address; list those it has with: ip address",
+        errno.EACCES: f"port {port} needs CAP_NET_BIND_SERVICE; choose one above 1023, or grant it",
+        errno.EAFNOSUPPORT: "this kernel has no IPv6; give an IPv4 address",
+        errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    }.get(error.errno or 0)
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    text = f"{key}: cannot bind {transport} {where}: {reason}"
+    return SocketError(f"{text}; {what_to_do}" if what_to_do else text)
+
+
 @contextmanager
 def _as_socket_error(what: str, address: Address) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        text = f"{what}: cannot bind UDP {format_address(address)}: {error.strerror}"
-        raise SocketError(text) from None
+        raise bind_error(what, "UDP", address, error) from None
 
 
 def _enlarge(

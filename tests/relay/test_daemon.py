@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import resource
 import signal
 import socket
 import struct
@@ -225,13 +226,102 @@ def test_refusals_are_one_line_of_json(pair: Pair) -> None:
         assert (answered, answer["error"][: len(text)]) == (code, text)
 
 
-def test_a_busy_port_is_one_clear_line(pair: Pair, tmp_path: Path) -> None:
-    listen = pair.producer.call("GET", "/status")[1]["listen"]
-    text = f'name = "x"\nnode_id = 9\nlisten = "{listen}"\n'
-    other = spawn(tmp_path / "x.toml", text, 0)
-    _, log = other.process.communicate(timeout=10)
-    assert other.process.returncode == 1
-    assert log == f"overlane relay: x: listen: cannot bind UDP {listen}: Address already in use\n"
+def start_that_fails(path: Path, *settings: str) -> str:
+    """What a node that exits with 1 says."""
+    path.write_text('name = "x"\nnode_id = 9\nlisten = "127.0.0.1:1"\n[limits]\nslab_mib = 8\n')
+    command = [sys.executable, "-m", "relay", "--config", str(path)]
+    for setting in settings:
+        command += ["--set", setting]
+    memory = (8 << 30, 8 << 30)
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, memory),
+    )
+    assert result.returncode == 1, result.stderr
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("overlane relay: x: ")
+
+
+def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    (free,) = free_ports(1)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+    ):
+        udp.bind(("127.0.0.1", 0))
+        busy, admin = udp.getsockname()[1], tcp.getsockname()[1]
+        assert start_that_fails(file, f"listen=127.0.0.1:{busy}") == (
+            f"listen: cannot bind UDP 127.0.0.1:{busy}: Address already in use; "
+            f"find who has it with: ss -ulnp 'sport = :{busy}', "
+            "and stop that or choose another port"
+        )
+        good = f"listen=127.0.0.1:{free}"
+        line = start_that_fails(file, good, f"viewers.listen=127.0.0.1:{busy}")
+        assert line.startswith(f"viewers.listen: cannot bind UDP 127.0.0.1:{busy}: Address already")
+        line = start_that_fails(file, good, f"admin.listen=127.0.0.1:{admin}")
+        assert line.startswith(f"admin.listen: cannot bind TCP 127.0.0.1:{admin}: Address already")
+        assert "ss -tlnp" in line
+
+
+def test_an_address_of_another_host_is_one_clear_line(tmp_path: Path) -> None:
+    line = start_that_fails(tmp_path / "x.toml", "listen=192.0.2.1:7000")
+    assert line.startswith("listen: cannot bind UDP 192.0.2.1:7000: Cannot assign requested")
+    assert "ip address" in line
+
+
+def test_sizes_beyond_the_memory_are_one_clear_line(tmp_path: Path) -> None:
+    line = start_that_fails(tmp_path / "x.toml", "limits.slab_mib=1048576")
+    assert line.startswith("limits: this host has no memory for them, make them smaller: ")
+    assert "slab_mib = 1048576" in line
+
+
+def start_until_stopped(path: Path, number: signal.Signals, delay_s: float) -> tuple[int, str]:
+    """A node that gets a signal so long after its start: exit code, and what it said."""
+    overlay, admin = free_ports(2)
+    node = spawn(path, f'name = "x"\nnode_id = 9\nlisten = "127.0.0.1:{overlay}"\n', admin)
+    time.sleep(delay_s)
+    node.process.send_signal(number)
+    _, said = node.process.communicate(timeout=20)
+    return node.process.returncode, said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_any_moment_of_the_start_ends_it_cleanly(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    for delay_s in (0.1, 0.3, 0.5):
+        code, said = start_until_stopped(tmp_path / "x.toml", number, delay_s)
+        assert code in (0, -number)  # before there was anything to close, the signal itself
+        assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("closing", ["<&- >&- 2>&-", "2>/dev/full", "2> >(exec true)"])
+def test_a_node_outlives_its_standard_streams(tmp_path: Path, closing: str) -> None:
+    overlay, admin = free_ports(2)
+    file = tmp_path / "x.toml"
+    file.write_text(f'name = "x"\nnode_id = 9\nlisten = "127.0.0.1:{overlay}"\n')
+    relay = f"exec {sys.executable} -m relay --config {file} --set admin.listen=127.0.0.1:{admin}"
+    with subprocess.Popen(["bash", "-c", f"{relay} {closing}"], cwd=ROOT) as process:
+        node = Process(process, admin)  # type: ignore[arg-type]  # its streams are not read
+        try:
+            deadline = time.monotonic() + START_LIMIT_S
+            metrics = ""
+            while not metrics and time.monotonic() < deadline:
+                with contextlib.suppress(OSError):
+                    metrics = node.call("GET", "/metrics")[1]
+                time.sleep(0.02)
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    if "<&-" not in closing[:4]:
+        assert "overlane_log_lines_lost_total" in metrics
+        assert "overlane_log_lines_lost_total 0.0" not in metrics
 
 
 def test_a_bad_configuration_stops_the_start(tmp_path: Path) -> None:
