@@ -1,22 +1,26 @@
 """The HTTP side of a node: health, metrics, status, and viewers.
 
-Errors are {"error": "one line"}: 400 bad input, 404 no such stream, path or viewer, 503 full,
-504 the node upstream did not answer.
+Errors are {"error": "one line", "code": "a_word", "field": "video"}, field only where one is at
+fault: 400 bad input, 404 no such stream, path or viewer, 413 too large, 503 full, 504 the node
+upstream did not answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
+import msgspec
 from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from relay.address import Address, format_address, ip_of, parse_address, split_host_port
+from relay.config import MAX_STREAM_NAME, is_stream_name
 from relay.edge.description import describe, describe_viewer
+from relay.edge.destinations import check_destination
 from relay.edge.plain_rtp import RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused
 from relay.metrics import new_registry
@@ -110,16 +114,16 @@ class _Api:
         return web.json_response(node_status(self._daemon.node, self._daemon.uptime_us))
 
     async def add_viewer(self, request: web.Request) -> web.Response:
+        name = _stream_name(request)
         body = await _json_object(request)
-        _refuse_unknown(body, {*_MEDIA, "rtcp", "expires_s"})
-        family = self._viewer_family()
+        _refuse_unknown(body, (*_MEDIA, "rtcp", "expires_s"))
         addresses = {
-            media: await _resolve(media, body[media], family) for media in _MEDIA if media in body
+            media: await self._resolve(media, body[media]) for media in _MEDIA if media in body
         }
         if not addresses:
             raise Refused(RefusalCode.BAD_REQUEST, "give an address for video, audio or both")
         viewer = await self._daemon.add_viewer(
-            request.match_info["name"],
+            name,
             addresses,
             rtcp=_rtcp_mode(body.get("rtcp", "next")),
             expiry_us=_expiry_us(body["expires_s"]) if "expires_s" in body else -1,
@@ -129,19 +133,17 @@ class _Api:
     async def describe(self, request: web.Request) -> web.Response:
         """The SDP for a player at ?address=IP, whose ports are ?video=PORT&audio=PORT."""
         query = request.query
-        _refuse_unknown(query, {*_MEDIA, "address", "rtcp"})
+        _refuse_unknown(query, (*_MEDIA, "address", "rtcp"))
         host = query.get("address", request.remote or "")
         addresses = {
-            media: await _resolve(
-                media, f"{_in_brackets(host)}:{query[media]}", self._viewer_family()
-            )
+            media: await self._resolve(media, f"{_in_brackets(host)}:{query[media]}")
             for media in _MEDIA
             if media in query
         }
         if not addresses:
             text = "say where the player listens, as in ?video=5004&audio=5006&address=192.0.2.1"
             raise Refused(RefusalCode.BAD_REQUEST, text)
-        name = request.match_info["name"]
+        name = _stream_name(request)
         tracks = await self._daemon.tracks_of(name)
         rtcp = _rtcp_mode(query.get("rtcp", "next"))
         return _sdp(describe(name, tracks, addresses, rtcp))
@@ -167,20 +169,33 @@ class _Api:
             raise Refused(RefusalCode.NO_SUCH_STREAM, "no such viewer: it left, or it expired")
         return viewer
 
-    def _viewer_family(self) -> socket.AddressFamily:
-        listen = parse_address(self._daemon.config.viewers.listen)
-        return socket.AF_INET if ip_of(listen).version == 4 else socket.AF_INET6
+    async def _resolve(self, media: str, text: object) -> Address:
+        """ "host:port" as an address that viewers may be served at. Raises Refused."""
+        config = self._daemon.config
+        version = ip_of(parse_address(config.viewers.listen)).version
+        try:
+            address = await _look_up(text, version)
+            check_destination(address, config)
+        except ValueError as error:
+            raise Refused(RefusalCode.BAD_REQUEST, f"{media}: {error}", media) from None
+        return address
 
 
 def _sdp(text: str) -> web.Response:
     return web.Response(text=text, content_type="application/sdp")
 
 
-def _refuse_unknown(given: Iterable[str], known: set[str]) -> None:
-    unknown = sorted(set(given) - known)
-    if unknown:
-        text = f"unknown: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-        raise Refused(RefusalCode.BAD_REQUEST, text)
+def _stream_name(request: web.Request) -> str:
+    name = request.match_info["name"]
+    if not is_stream_name(name):
+        text = f"no stream is called {name[:MAX_STREAM_NAME]!r}: at most {MAX_STREAM_NAME} of "
+        raise Refused(RefusalCode.NO_SUCH_STREAM, text + "A-Z a-z 0-9 . _ -")
+    return name
+
+
+def _refuse_unknown(given: Iterable[str], known: Sequence[str]) -> None:
+    for key in sorted(set(given) - set(known)):
+        raise Refused(RefusalCode.BAD_REQUEST, f"unknown key {key!r}; known: {', '.join(known)}", key)
 
 
 def _rtcp_mode(value: object) -> RtcpMode:
@@ -189,7 +204,7 @@ def _rtcp_mode(value: object) -> RtcpMode:
             found: RtcpMode = mode
             return found
     names = ", ".join(get_args(RtcpMode))
-    raise Refused(RefusalCode.BAD_REQUEST, f"rtcp is one of {names}")
+    raise Refused(RefusalCode.BAD_REQUEST, f"rtcp is one of {names}", "rtcp")
 
 
 def _expiry_us(value: object) -> int | None:
@@ -198,7 +213,7 @@ def _expiry_us(value: object) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 3600:
         text = "expires_s is 1 to 3600, or null: until it is deleted"
-        raise Refused(RefusalCode.BAD_REQUEST, text)
+        raise Refused(RefusalCode.BAD_REQUEST, text, "expires_s")
     return round(value * 1_000_000)
 
 
@@ -208,27 +223,28 @@ def _in_brackets(host: str) -> str:
 
 async def _json_object(request: web.Request) -> dict[str, Any]:
     try:
-        body = await request.json()
-    except ValueError:
-        raise Refused(RefusalCode.BAD_REQUEST, "the body is not JSON") from None
+        body = msgspec.json.decode(await request.read())
+    except (msgspec.DecodeError, RecursionError, web.RequestPayloadError) as error:
+        text = f"the body is not JSON: {' '.join(str(error).split())}"
+        raise Refused(RefusalCode.BAD_REQUEST, text) from None
     if not isinstance(body, dict):
         raise Refused(RefusalCode.BAD_REQUEST, "the body is not a JSON object")
     return body
 
 
-async def _resolve(media: str, text: object, family: socket.AddressFamily) -> Address:
-    """ "host:port" as an address of the family that viewers are served from."""
+async def _look_up(text: object, version: int) -> Address:
+    """ "host:port" as an address of an IP version. Raises ValueError."""
+    if not isinstance(text, str):
+        raise ValueError('an address is text, as in "192.0.2.1:5004"')
+    host, port = split_host_port(text)
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    loop = asyncio.get_running_loop()
     try:
-        if not isinstance(text, str):
-            raise ValueError('an address is text, as in "192.0.2.1:5004"')
-        host, port = split_host_port(text)
-        if port == 0:
-            raise ValueError("the port cannot be 0")
-        loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
-    except (ValueError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise Refused(RefusalCode.BAD_REQUEST, f"{media}: {reason}") from None
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else "is no name of a host"
+        text = f"{host!r}: {reason}; viewers.listen is IPv{version}, so give such an address"
+        raise ValueError(text) from None
     return str(found[0][4][0]), port
 
 
@@ -237,6 +253,10 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
     try:
         return await handler(request)
     except Refused as error:
-        return web.json_response({"error": str(error)}, status=_HTTP_STATUS[error.code])
+        field = {} if error.field is None else {"field": error.field}
+        detail = {"error": str(error), "code": error.code.value, **field}
+        return web.json_response(detail, status=_HTTP_STATUS[error.code])
     except web.HTTPException as error:
-        return web.json_response({"error": error.reason}, status=error.status)
+        detail = {"error": error.reason, "code": error.reason.lower().replace(" ", "_")}
+        allow = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        return web.json_response(detail, status=error.status, headers=allow)

@@ -84,6 +84,11 @@ NodeId = Annotated[int, Field(ge=1, le=65535)]
 RateBps = Annotated[int, Field(ge=100_000, le=100_000_000_000)]
 
 
+def is_stream_name(text: str) -> bool:
+    """Whether a stream can be called so."""
+    return len(text) <= MAX_STREAM_NAME and re.fullmatch(r"[A-Za-z0-9._-]+", text) is not None
+
+
 class Model(BaseModel):
     """Frozen, and strict about its keys."""
 
@@ -117,6 +122,8 @@ class Viewers(Model):
     expiry_s: float = Field(default=15.0, ge=1, le=3600)
     """A viewer not refreshed for so long is removed, unless its request says otherwise. Three
     refreshes of the test player."""
+    allow_multicast: bool = False
+    """Whether a viewer may be a multicast group. Off: one request would reach many hosts."""
 
 
 class Neighbour(Model):

@@ -53,8 +53,9 @@ class RefusalCode(StrEnum):
 
 
 class Refused(RelayError):  # noqa: N818  an expected answer to a viewer, not a failure of the node
-    """A viewer cannot be served."""
+    """A viewer cannot be served. field: the key of the request that is at fault, if one is."""
 
-    def __init__(self, code: RefusalCode, text: str) -> None:
+    def __init__(self, code: RefusalCode, text: str, field: str | None = None) -> None:
         self.code = code
+        self.field = field
         super().__init__(text)

@@ -10,9 +10,11 @@ import os
 import re
 import select
 import sys
-from typing import TypeAlias
+from typing import TextIO, TypeAlias, cast
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 from relay.config import Log
 from relay.events import (
@@ -78,13 +80,28 @@ def configure(config: Log) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelName(config.level.upper())
         ),
-        logger_factory=structlog.WriteLoggerFactory(file=standard_error),  # type: ignore[arg-type],
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, standard_error)),
     )
+    logging.basicConfig(handlers=[_LibraryEvents()], level=logging.WARNING, force=True)
+
+
+class _LibraryEvents(logging.Handler):
+    """What libraries say, as events of the same form. That a client does not speak HTTP is no fault
+    of this node and tells no traceback."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = structlog.get_logger(library=record.name)
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError | RequestPayloadError):
+            logger.warning("bad_http", reason=" ".join(str(error).split()))
+        else:
+            logger.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
 
 
 def get_logger(node: str) -> Logger:

@@ -91,7 +91,7 @@ class Pair:
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
     a, b, ingest, admin_a, admin_b = free_ports(5)
-    common = 'viewers.listen = "127.0.0.1:0"\nlimits.slab_mib = 8\n'
+    common = 'viewers.listen = "127.0.0.1:0"\nlimits.slab_mib = 8\nlimits.viewers = 16\n'
     producer = f"""
 name = "a"
 node_id = 1
@@ -204,26 +204,107 @@ def wait_for_state(node: Process, viewer: str, state: str) -> str:
     return seen
 
 
-BAD_REQUESTS = [
-    ("/streams/none/viewers", {"audio": "127.0.0.1:9"}, 404, "a has no stream called none"),
-    ("/streams/demo/viewers", {}, 400, "give an address for video, audio or both"),
-    ("/streams/demo/viewers", {"audio": 5}, 400, "audio: an address is text"),
-    ("/streams/demo/viewers", {"audio": "127.0.0.1"}, 400, "audio: '127.0.0.1' is not of the form"),
-    ("/streams/demo/viewers", {"audio": "127.0.0.1:0"}, 400, "audio: the port cannot be 0"),
-    ("/streams/demo/viewers", {"speech": "127.0.0.1:9"}, 400, "unknown: speech; known are audio"),
-    ("/streams/demo/viewers", {"video": "127.0.0.1:9"}, 400, "demo has no video"),
-    ("/streams/demo/viewers", {"audio": "127.0.0.1:9", "rtcp": 1}, 400, "rtcp is one of next, mux"),
-    ("/streams/demo/viewers", {"audio": "127.0.0.1:9", "expires_s": 0}, 400, "expires_s is 1 to"),
-    ("/streams/demo/viewers", {"audio": "127.0.0.1:9", "expires_s": "x"}, 400, "expires_s is 1"),
-    ("/streams/demo/viewers", [], 400, "the body is not a JSON object"),
-    ("/nowhere", {}, 404, "Not Found"),
+def audio(address: object) -> bytes:
+    return json.dumps({"audio": address}).encode()
+
+
+DEMO = "/streams/demo/viewers"
+JSON = {"Content-Type": "application/json"}
+BAD_VALUES: list[tuple[bytes, str, str | None]] = [
+    (b"{}", "give an address for video, audio or both", None),
+    (audio(5), "audio: an address is text", "audio"),
+    (audio(None), "audio: an address is text", "audio"),
+    (audio("127.0.0.1"), "audio: '127.0.0.1' is not of the form", "audio"),
+    (audio("127.0.0.1:65536"), "audio: '127.0.0.1:65536' is not of the form", "audio"),
+    (audio("127.0.0.1:0"), "audio: the port cannot be 0", "audio"),
+    (
+        audio("[::1]:9"),
+        "audio: '::1': Address family for hostname not supported; viewers.lis",
+        "audio",
+    ),
+    (audio("a..b:9"), "audio: 'a..b': is no name of a host", "audio"),
+    (audio("\ud800:9"), "the body is not JSON: ", None),
+    (audio("0.0.0.0:9"), "audio: 0.0.0.0 is no host; give the viewer's own address", "audio"),
+    (audio("255.255.255.255:9"), "audio: 255.255.255.255 is no host", "audio"),
+    (
+        audio("224.0.0.1:9"),
+        "audio: 224.0.0.1 is multicast; viewers.allow_multicast = true",
+        "audio",
+    ),
+    (b'{"speech": "127.0.0.1:9"}', "unknown key 'speech'; known: video, audio", "speech"),
+    (b'{"audio": "127.0.0.1:9", "rtcp": 1}', "rtcp is one of next, mux", "rtcp"),
+    (b'{"audio": "127.0.0.1:9", "expires_s": 0}', "expires_s is 1 to", "expires_s"),
+    (b'{"audio": "127.0.0.1:9", "expires_s": "x"}', "expires_s is 1", "expires_s"),
+    (b'{"video": "127.0.0.1:9"}', "demo has no video", None),
+    (b"[]", "the body is not a JSON object", None),
+    (b"{", "the body is not JSON: ", None),
+    (b"\xff", "the body is not JSON: ", None),
+    (b"[" * 100_000, "the body is not JSON: maximum recursion depth", None),
+    (b"1" * 100_000, "the body is not JSON: Integer value out of range", None),
+]
+BAD_REQUESTS: list[tuple[str, str, bytes, dict[str, str], int, str]] = [
+    ("POST", "/streams/none/viewers", audio("127.0.0.1:9"), JSON, 404, "no_such_stream"),
+    ("POST", "/streams/%ff%00/viewers", audio("127.0.0.1:9"), JSON, 404, "no_such_stream"),
+    ("POST", "/nowhere", b"", {}, 404, "not_found"),
+    ("DELETE", DEMO, b"", {}, 405, "method_not_allowed"),
+    ("PUT", "/status", b"", {}, 405, "method_not_allowed"),
+    ("PUT", "/viewers/none", b"", {}, 404, "no_such_stream"),
+    ("POST", DEMO, b" " * (2 << 20), JSON, 413, "request_entity_too_large"),
+    ("POST", DEMO, b"{}", {"Content-Type": "text/plain; charset=none"}, 400, "bad_request"),
+    ("POST", DEMO, b"{}", {"Content-Encoding": "gzip"}, 400, "bad_request"),
 ]
 
 
+def ask(
+    node: Process, method: str, path: str, body: bytes, headers: dict[str, str]
+) -> tuple[int, Any]:
+    url = f"http://127.0.0.1:{node.admin_port}{path}"
+    request = urllib.request.Request(url, data=body, headers=headers, method=method)
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(request, timeout=10)
+    return raised.value.code, json.loads(raised.value.read())
+
+
 def test_refusals_are_one_line_of_json(pair: Pair) -> None:
-    for path, body, code, text in BAD_REQUESTS:
-        answered, answer = pair.consumer.call("POST", path, body)
-        assert (answered, answer["error"][: len(text)]) == (code, text)
+    for body, text, field in BAD_VALUES:
+        code, answer = ask(pair.consumer, "POST", DEMO, body, JSON)
+        assert (code, answer["error"][: len(text)]) == (400, text)
+        assert answer["code"] == "bad_request"
+        assert answer.get("field") == field
+    for method, path, body, headers, code, word in BAD_REQUESTS:
+        answered, answer = ask(pair.consumer, method, path, body, headers)
+        assert (answered, answer["code"]) == (code, word)
+        assert "\n" not in answer["error"]
+    _, answer = ask(pair.producer, "POST", DEMO, audio(f"127.0.0.1:{pair.ingest[1]}"), JSON)
+    assert answer["error"].endswith("is a socket of this node itself")
+    code, log = pair.consumer.stop()
+    assert code == 0
+    assert {line["event"] for line in log} <= {
+        "node_started", "neighbour_keyed", "neighbour_up", "broadcast_changed", "node_stopped",
+        "viewer_turned_away", "neighbour_rekeyed", "receive_buffer_small", "send_buffer_small",
+        "bad_http",
+    }  # fmt: skip
+
+
+def test_more_viewers_than_fit_and_slow_clients_do_no_harm(pair: Pair) -> None:
+    slow = [socket.create_connection(("127.0.0.1", pair.producer.admin_port)) for _ in range(50)]
+    for client in slow:
+        client.sendall(
+            b"POST /streams/demo/viewers HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{"
+        )
+    slow[0].sendall(b"\0" * 99)
+    slow.append(socket.create_connection(("127.0.0.1", pair.producer.admin_port)))
+    slow[-1].sendall(b"BREW / HTTP/1.1\r\n\r\n")
+    codes = [pair.producer.call("POST", DEMO, {"audio": "127.0.0.1:9"})[0] for _ in range(20)]
+    assert codes == [201] * 16 + [503] * 4
+    began = time.monotonic()
+    code, log = pair.producer.stop()
+    assert code == 0
+    (line,) = [line for line in log if line["event"] == "bad_http"]
+    assert "Invalid method" in line["reason"]
+    assert time.monotonic() - began < 5
+    for client in slow:
+        client.close()
 
 
 def start_that_fails(path: Path, *settings: str) -> str:

@@ -1,0 +1,24 @@
+"""Where a viewer's media may not be sent, whoever asks for it."""
+
+from ipaddress import IPv4Address
+
+from relay.address import Address, format_address, ip_of
+from relay.config import NodeConfig
+
+_BROADCAST = IPv4Address("255.255.255.255")
+
+
+def check_destination(address: Address, config: NodeConfig) -> None:
+    """Raises ValueError with the reason. The broadcast address of a network cannot be told from a
+    host here; the kernel refuses it."""
+    ip, port = ip_of(address), address[1]
+    if port == 0:
+        raise ValueError("the port cannot be 0")
+    if ip.is_unspecified or ip == _BROADCAST:
+        raise ValueError(f"{ip} is no host; give the viewer's own address")
+    if ip.is_multicast and not config.viewers.allow_multicast:
+        raise ValueError(f"{ip} is multicast; viewers.allow_multicast = true would allow it")
+    tracks = [track for ingest in config.ingests for track in ingest.tracks]
+    own = [config.endpoint, *(track.endpoint for track in tracks)]
+    if address in own or address in (track.rtcp_endpoint for track in tracks):
+        raise ValueError(f"{format_address(address)} is a socket of this node itself")
