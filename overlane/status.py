@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
+import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from overlane.peer import printable, printable_line, read_answer
 
 TIMEOUT_S = 5.0
 
@@ -28,12 +31,21 @@ async def _fetch_one(session: aiohttp.ClientSession, url: str) -> dict[str, Any]
     try:
         async with session.get(f"{base.rstrip('/')}/status") as response:
             response.raise_for_status()
-            found: dict[str, Any] = await response.json()
-            return found
+            found: dict[str, Any] = printable(msgspec.json.decode(await read_answer(response)))
     except TimeoutError:
         raise StatusError(f"{url} did not answer within {TIMEOUT_S:.0f} s") from None
+    except aiohttp.InvalidURL:
+        raise StatusError(f"{url} is not an address of the form host:port") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise StatusError(f"{url} is no node: its answer is not JSON") from None
     except (aiohttp.ClientError, ValueError) as error:
-        raise StatusError(f"{url}: {error}") from None
+        raise StatusError(f"{url}: {printable_line(str(error))}") from None
+    try:
+        render(found)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        text = f"{url} is no node, or one of another version: its answer is not a node's status"
+        raise StatusError(text) from None
+    return found
 
 
 def render(status: dict[str, Any]) -> RenderableType:

@@ -7,6 +7,7 @@ import av
 from av.audio.codeccontext import AudioCodecContext
 from av.video.codeccontext import VideoCodecContext
 
+from overlane.files import write_whole
 from rtp.payload.h264_packets import canonical
 
 
@@ -63,11 +64,11 @@ class OpusDecoder:
 
 
 def write_png(frame: av.VideoFrame, path: Path) -> None:
-    """Raises OSError if the file cannot be written."""
+    """The whole picture or none. Raises OSError if the file cannot be written."""
     picture = frame.reformat(format="rgb24")
     picture.pts = 0
     context = av.CodecContext.create("png", "w")
     assert isinstance(context, VideoCodecContext)
     context.width, context.height, context.pix_fmt = picture.width, picture.height, "rgb24"
     context.time_base = Fraction(1, 1)
-    path.write_bytes(b"".join(bytes(packet) for packet in context.encode(picture)))
+    write_whole(path, b"".join(bytes(packet) for packet in context.encode(picture)))

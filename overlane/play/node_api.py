@@ -3,13 +3,14 @@
 import asyncio
 import time
 from types import TracebackType
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
 from yarl import URL
 
+from overlane.peer import printable_line, read_answer
 from overlane.play.errors import PlayError
 
 _RETRY_STATUS = frozenset({404, 503, 504})
@@ -19,15 +20,23 @@ _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _LEAVE_TIMEOUT = aiohttp.ClientTimeout(total=1)
 
 
+class TrackInfo(msgspec.Struct, frozen=True):
+    """How the packets of one track look."""
+
+    ssrc: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+    payload_type: Annotated[int, msgspec.Meta(ge=0, le=127)]
+
+
 class Viewer(msgspec.Struct, frozen=True):
     """What a node answers to POST, as far as it is used here. expires_s: how long the node keeps a
-    viewer that is silent."""
+    viewer that is silent. tracks: by "video" and "audio"."""
 
     viewer: str
     stream: str
-    expires_s: float
+    expires_s: Annotated[float, msgspec.Meta(ge=0.1)]
     state: str
     path: list[str]
+    tracks: dict[str, TrackInfo] = {}
 
 
 class ViewerState(msgspec.Struct, frozen=True):
@@ -35,6 +44,7 @@ class ViewerState(msgspec.Struct, frozen=True):
 
     state: str
     path: list[str] = []
+    tracks: dict[str, TrackInfo] = {}
 
 
 _AnswerT = TypeVar("_AnswerT", Viewer, ViewerState)
@@ -81,7 +91,7 @@ class NodeApi:
         """Keep the viewer alive; None if the node has forgotten it. Raises PlayError."""
         try:
             async with self._session.put(self._viewer_url(viewer)) as response:
-                body = await response.read()
+                body = await read_answer(response)
                 if response.status == 404:
                     return None
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -103,7 +113,7 @@ class NodeApi:
         try:
             url = URL(self._viewers, encoded=True)
             async with self._session.post(url, json={**addresses, "rtcp": "none"}) as response:
-                body = await response.read()
+                body = await read_answer(response)
         except aiohttp.InvalidURL as error:
             raise PlayError(f"not an HTTP address: {self._base}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -120,15 +130,16 @@ class NodeApi:
 
     def _refusal(self, status: int, body: bytes) -> str:
         try:
-            reason = msgspec.json.decode(body, type=dict[str, object]).get("error", "")
-        except msgspec.MsgspecError:
-            reason = ""
-        return f"{self._base} refuses {self._stream!r}: {reason or 'no reason given'} ({status})"
+            found = msgspec.json.decode(body, type=dict[str, object]).get("error", "")
+        except (msgspec.MsgspecError, RecursionError):
+            found = ""
+        reason = printable_line(str(found)) or "no reason given"
+        return f"{self._base} refuses {self._stream!r}: {reason} ({status})"
 
     def _decode(self, body: bytes, kind: type[_AnswerT]) -> _AnswerT:
         try:
             return msgspec.json.decode(body, type=kind)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise PlayError(f"{self._base} answers what is no viewer: {error}") from error
 
 

@@ -12,6 +12,7 @@ import struct
 import time
 from collections.abc import Callable
 
+from overlane.play.admission import Source
 from overlane.play.errors import PlayError
 
 # asm-generic's SO_TIMESTAMPNS, of x86 and Arm; Python has no name for it.
@@ -20,13 +21,18 @@ _TIMESPEC = struct.Struct("@ll")
 _RECEIVE_BUFFER_BYTES = 4 << 20  # a key frame's burst and a loop that is late
 _MAX_DATAGRAM_BYTES = 2048
 _BATCH = 256  # datagrams read before the loop gets its turn again
-_OLDEST_US = 10_000_000
+_OLDEST_US = 1_000_000  # ours: no datagram waits longer for a loop that works
 
 
 class Receiver:
-    """Calls `on_datagram(data, arrival_us)` in the loop; times of CLOCK_MONOTONIC."""
+    """Calls `on_datagram(data, arrival_us, source)` in the loop; times of CLOCK_MONOTONIC.
 
-    def __init__(self, local_address: str, on_datagram: Callable[[bytes, int], None]) -> None:
+    A datagram that is too long for RTP over the Internet comes as an empty one.
+    """
+
+    def __init__(
+        self, local_address: str, on_datagram: Callable[[bytes, int, Source], None]
+    ) -> None:
         self._on_datagram = on_datagram
         self._loop = asyncio.get_running_loop()
         self._socket = _open(local_address)
@@ -47,10 +53,12 @@ class Receiver:
     def _read(self) -> None:
         for _ in range(_BATCH):
             try:
-                data, ancillary, _, _ = self._socket.recvmsg(_MAX_DATAGRAM_BYTES, 64)
+                data, ancillary, flags, source = self._socket.recvmsg(_MAX_DATAGRAM_BYTES, 64)
             except BlockingIOError:
                 return
-            self._on_datagram(data, _arrival_us(ancillary))
+            if flags & socket.MSG_TRUNC:
+                data = b""
+            self._on_datagram(data, _arrival_us(ancillary), source[:2])
 
 
 def _open(local_address: str) -> socket.socket:
@@ -73,6 +81,13 @@ def _arrival_us(ancillary: list[tuple[int, int, bytes]]) -> int:
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS) and len(data) == _TIMESPEC.size:
             seconds, nanoseconds = _TIMESPEC.unpack(data)
-            age_us = (time.time_ns() - seconds * 1_000_000_000 - nanoseconds) // 1_000
-            return now_us - age_us if 0 <= age_us < _OLDEST_US else now_us
+            stamped_us = seconds * 1_000_000 + nanoseconds // 1_000
+            return arrival_us(now_us, time.time_ns() // 1_000, stamped_us)
     return now_us
+
+
+def arrival_us(now_us: int, realtime_us: int, stamped_us: int) -> int:
+    """The realtime stamp on the monotonic clock. After a jump of the realtime clock it would lie in
+    the future, or further back than a datagram waits: then, now."""
+    age_us = realtime_us - stamped_us
+    return now_us - age_us if 0 <= age_us < _OLDEST_US else now_us

@@ -7,6 +7,7 @@ and the same delay.
 
 import heapq
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from av.container import OutputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from overlane.files import part_of, put_in_place
 from overlane.play.errors import PlayError
 from overlane.play.reassembly import AccessUnit
 from overlane.play.tracks import AudioUnit
@@ -44,14 +46,20 @@ class _Held:
 
 
 class Recording:
-    """Write units in the order of sending, `close` once. Raises PlayError if it cannot open."""
+    """Write units in the order of sending, then `close`; or `abandon` it after an error.
+
+    It stands in `path` when it is closed, and beside it until then. The constructor raises
+    PlayError; `write` and `close` raise OSError or FFmpegError.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._part = part_of(path)
         try:
-            self._container: OutputContainer = av.open(str(path), "w", format="matroska")
+            self._file = self._part.open("wb")
+            self._container: OutputContainer = av.open(self._file, "w", format="matroska")
         except (OSError, av.FFmpegError) as error:
-            raise PlayError(f"cannot write {path}: {error}") from error
+            raise PlayError(f"cannot write {path}: {error.strerror}") from error
         self._unwrap = {AccessUnit: SequenceUnwrapper(32), AudioUnit: SequenceUnwrapper(32)}
         self._held: list[_Held] = []
         self._video: VideoStream | None = None
@@ -75,6 +83,28 @@ class Recording:
         if not self._begun and self._held:
             self._begin()
         self._container.close()
+        self._file.close()
+        if self.packets:
+            put_in_place(self._part, self._path)
+        else:
+            self._remove_part()
+
+    def abandon(self) -> str:
+        """After an error: what there is of it stays in the part. Returns where, to be said."""
+        with suppress(OSError, av.FFmpegError):
+            self._container.close()
+        with suppress(OSError):
+            self._file.close()
+        if self._part == self._path:
+            return ""
+        if not self.packets:
+            self._remove_part()
+            return ""
+        return f"; its first {self.packets} packets are in {self._part}"
+
+    def _remove_part(self) -> None:
+        if self._part != self._path:
+            self._part.unlink(missing_ok=True)
 
     def _begin(self) -> None:
         """Open the tracks that have come, and write what was held."""

@@ -56,7 +56,9 @@ class PlayReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Frames are judged by the manifest (see `verdict`); without one, expected, damaged and late are
     None and intact counts whole frames. `intact_ratio` is 0 if nothing was expected.
-    frames_complete: whole, whatever their hash and time. Packets are those of video.
+    frames_complete: whole, whatever their hash and time. Packets are those of video, but malformed
+    and foreign ones (not of the tracks that the node announced, see `admission`) those of both.
+    problems: what could not be read or written, a line each; the viewing went on without it.
     """
 
     stream: str
@@ -81,6 +83,7 @@ class PlayReport(msgspec.Struct, frozen=True, kw_only=True):
     packets_lost: int
     packets_duplicate: int
     packets_malformed: int
+    packets_foreign: int
     audio: AudioReport
     playout: PlayoutReport
     frames_decoded: int
@@ -89,6 +92,7 @@ class PlayReport(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: int
     saved: str | None
     picture: str | None
+    problems: list[str]
 
 
 class PlayProgress(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,10 +4,12 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from typing import Any
 
+from overlane.play.admission import Admission, Arrival, Source
 from overlane.play.errors import PlayError
-from overlane.play.node_api import NodeApi, Viewer
+from overlane.play.node_api import NodeApi, TrackInfo, Viewer
 from overlane.play.options import PlayOptions
 from overlane.play.reassembly import AccessUnit
 from overlane.play.receiver import Receiver
@@ -52,10 +54,9 @@ async def play(
     `on_progress` is called each second in the event loop. Raises PlayError.
     """
     stop = stop or asyncio.Event()
-    session = _Session(options, on_progress, stop)
     async with AsyncExitStack() as stack:
         stack.enter_context(stop_on_signals(stop, enabled=options.handle_signals))
-        return await session.run(stack)
+        return await _Session(options, on_progress, stop).run(stack)
 
 
 class _Session:
@@ -81,17 +82,20 @@ class _Session:
         self._frames_whole = 0
         self._first_key_us: int | None = None
         self._malformed = 0
+        medias = ("video", "audio") if options.audio else ("video",)
+        self._admission = {media: Admission() for media in medias}
+        self._problems: list[str] = []
 
     async def run(self, stack: AsyncExitStack) -> PlayReport:
         executor = stack.enter_context(ThreadPoolExecutor(1, "decoder"))
         stack.callback(self._sink.finish)  # before the executor waits for its thread
         decoding = asyncio.get_running_loop().run_in_executor(executor, self._sink.run)
         with ExitStack() as sockets:
-            receivers = {"video": Receiver(self._options.listen, self._on_video)}
-            sockets.callback(receivers["video"].close)
-            if self._options.audio:
-                receivers["audio"] = Receiver(self._options.listen, self._on_audio)
-                sockets.callback(receivers["audio"].close)
+            receivers = {}
+            for media in self._admission:
+                on_datagram = partial(self._on_datagram, media)
+                receivers[media] = Receiver(self._options.listen, on_datagram)
+                sockets.callback(receivers[media].close)
             addresses = {media: receiver.address for media, receiver in receivers.items()}
             ended = await self._watch(addresses, decoding)
         times = Times(self._started_us, self._stopped_us)
@@ -146,6 +150,11 @@ class _Session:
             self._subscribed_us = _now_us()
         self._viewer, self._state, self._path = granted.viewer, granted.state, granted.path
         self._subscriptions += 1
+        self._announce(granted.tracks)
+        if not granted.tracks:
+            for media, admission in self._admission.items():
+                for arrival in admission.open_to_all():
+                    self._take(media, arrival)
 
     async def _keep_alive(self, api: NodeApi, granted: Viewer) -> None:
         """Until the node has forgotten the viewer; a node that is silent is asked again."""
@@ -165,6 +174,7 @@ class _Session:
         if answer is None:
             return False
         self._state, self._path = answer.state, answer.path or self._path
+        self._announce(answer.tracks)
         return True
 
     async def _until_end(self) -> PlayEnd:
@@ -191,19 +201,35 @@ class _Session:
         last_us = max((time_us for time_us in arrivals if time_us is not None), default=now_us)
         return "idle" if now_us - last_us >= self._options.idle_seconds * 1_000_000 else None
 
-    def _on_video(self, data: bytes, arrival_us: int) -> None:
+    def _on_datagram(self, media: str, data: bytes, arrival_us: int, source: Source) -> None:
         packet = self._parse(data)
-        if packet is None:
-            return
+        if packet is not None:
+            arrival = Arrival(packet, arrival_us, source)
+            if self._admission[media].admit(arrival):
+                self._take(media, arrival)
+
+    def _announce(self, tracks: dict[str, TrackInfo]) -> None:
+        """What the node says of the tracks; what waited for it is taken now."""
+        for media, track in tracks.items():
+            if media in self._admission:
+                for arrival in self._admission[media].announce(track.ssrc, track.payload_type):
+                    self._take(media, arrival)
+
+    def _take(self, media: str, arrival: Arrival) -> None:
+        if media == "video":
+            self._on_video(arrival.packet, arrival.time_us)
+        else:
+            self._on_audio(arrival.packet, arrival.time_us)
+
+    def _on_video(self, packet: RtpPacket, arrival_us: int) -> None:
         for unit in self._video.receive(packet, arrival_us):
             self._frames_whole += 1
             if unit.key and self._first_key_us is None:
                 self._first_key_us = unit.completed_us
             self._frames.push(unit)
 
-    def _on_audio(self, data: bytes, arrival_us: int) -> None:
-        packet = self._parse(data)
-        unit = None if packet is None else self._audio.receive(packet, arrival_us)
+    def _on_audio(self, packet: RtpPacket, arrival_us: int) -> None:
+        unit = self._audio.receive(packet, arrival_us)
         if unit is not None:
             self._sounds.push(unit)
 
@@ -240,12 +266,14 @@ class _Session:
         )
 
     def _read_manifest(self) -> Manifest | None:
+        """None without one that can be read: the report is made all the same."""
         if self._options.manifest is None:
             return None
         try:
             return read_manifest(self._options.manifest)
         except ManifestError as error:
-            raise PlayError(str(error)) from error
+            self._problems.append(f"{error}; frames are not judged")
+            return None
 
     def _report(
         self, ended: PlayEnd, times: Times, decoded: SinkResult, manifest: Manifest | None
@@ -287,6 +315,7 @@ class _Session:
             packets_lost=video.packets_lost,
             packets_duplicate=video.packets_duplicate,
             packets_malformed=self._malformed + video.malformed,
+            packets_foreign=sum(each.foreign for each in self._admission.values()),
             audio=judge_audio(self._audio, manifest, times.stopped_us),
             playout=playout,
             frames_decoded=decoded.frames_decoded,
@@ -295,6 +324,7 @@ class _Session:
             subscriptions=self._subscriptions,
             saved=None if decoded.saved is None else str(decoded.saved),
             picture=None if decoded.picture is None else str(decoded.picture),
+            problems=[*decoded.problems, *self._problems],
         )
 
 
