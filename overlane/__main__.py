@@ -1,5 +1,16 @@
-"""The command line: it parses arguments and calls the rest."""
+"""The command line: it parses arguments and calls the rest.
 
+Exit codes: 0 done; 1 failed, or done but for what standard error names; 2 bad arguments or a bad
+configuration; 128 + N ended by signal N.
+"""
+
+# ruff: noqa: E402
+import signal
+
+# Until a command has its own handlers, an interrupt ends the process without a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import asyncio
 import sys
 import tempfile
 from collections.abc import Coroutine
@@ -14,6 +25,7 @@ from rich.console import Console
 from rich.live import Live
 
 from lab.errors import LabError
+from overlane import streams
 
 T = TypeVar("T")
 
@@ -30,6 +42,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 def _run(main: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(main)
+
+
+def _told(problems: list[str]) -> None:
+    """What went wrong beside the work itself, and the exit code for it."""
+    for problem in problems:
+        typer.echo(f"overlane: {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)
 
 
 def _fail(message: object, status: int = 1) -> typer.Exit:
@@ -117,7 +137,7 @@ def status(
     if as_json:
         _print_json(found)
         return
-    console = Console()
+    console = Console(markup=False, emoji=False)  # the texts are the nodes'
     for node in found:
         console.print(render(node))
 
@@ -162,12 +182,18 @@ def publish(
     except ValidationError as error:
         raise _fail(_first_problems(error), 2) from None
     try:
-        report = _run(run_publish(options, None if as_json else _publish_line))
+        report = _run(run_publish(options, None if as_json else _publish_progress))
     except PublishError as error:
         raise _fail(error) from None
     if as_json:
         _print_json(report)
     else:
+        _publish_line(report)
+    _told(report.problems)
+
+
+def _publish_progress(report: Any) -> None:
+    if streams.can_write_now():
         _publish_line(report)
 
 
@@ -205,17 +231,20 @@ def play(
     except ValidationError as error:
         raise _fail(_first_problems(error), 2) from None
     try:
-        report = _run(run_play(options, None if as_json else _play_line))
+        report = _run(run_play(options, None if as_json else _play_progress))
     except PlayError as error:
         raise _fail(error) from None
     if as_json:
         _print_json(report)
+    else:
+        for name, value in msgspec.to_builtins(report).items():
+            typer.echo(f"{name:26} {value}")
+    _told(report.problems)
+
+
+def _play_progress(progress: Any) -> None:
+    if not streams.can_write_now():
         return
-    for name, value in msgspec.to_builtins(report).items():
-        typer.echo(f"{name:26} {value}")
-
-
-def _play_line(progress: Any) -> None:
     typer.echo(
         f"{progress.seconds:.0f} s, {progress.state}: {progress.frames_whole} frames whole, "
         f"{progress.packets_received} video packets, {progress.packets_lost} missing"
@@ -257,9 +286,9 @@ def demo(
     try:
         if console.is_terminal:
             with Live(view, console=console, refresh_per_second=4, transient=True):
-                report = _run(run_demo(options, view.show))
+                report = _run(_until_signal(run_demo(options, view.show)))
         else:
-            report = _run(run_demo(options, view.show_line))
+            report = _run(_until_signal(run_demo(options, view.show_line)))
     except LabError as error:
         raise _fail(f"{error} (logs: {directory})") from None
     if as_json:
@@ -270,9 +299,32 @@ def demo(
         raise typer.Exit(1)
 
 
+async def _until_signal(main: Coroutine[Any, Any, T]) -> T:
+    """The result of `main`, which is cancelled, and cleans up, when a signal comes."""
+    from overlane.publish.signals import call_on_signals
+
+    task = asyncio.ensure_future(main)
+    received: list[int] = []
+
+    def stop(number: signal.Signals) -> None:
+        received.append(number)
+        task.cancel()
+
+    with call_on_signals(stop):
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise typer.Exit(128 + received[0]) from None
+
+
 def main() -> None:
     """Entry point of the `overlane` command."""
-    app()
+    streams.make_lenient()
+    try:
+        app()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        sys.exit(streams.finish(status))
 
 
 if __name__ == "__main__":

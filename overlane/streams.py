@@ -73,7 +73,7 @@ def finish(status: int) -> int:
 
 def _text(raw: _Lenient, replaced: "io.TextIOBase | object") -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        io.BufferedWriter(raw),  # type: ignore[type-var]  # typeshed wants more than is used
         encoding=getattr(replaced, "encoding", None) or "utf-8",
         errors="backslashreplace",
         line_buffering=True,

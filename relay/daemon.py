@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from relay.errors import RefusalCode, Refused, RelayError
 from relay.events import ViewerStarted, ViewerTurnedAway
 from relay.messages import Track
 from relay.node import Node, new_engine
+from relay.signals import stop_signals
 from relay.sockets import open_sockets
 
 EXIT_FAILED = 1
@@ -199,14 +199,6 @@ class Daemon:
 def now_us() -> int:
     """The clock of the whole node, the engine's own."""
     return time.monotonic_ns() // 1000
-
-
-def stop_signals() -> list[signal.Signals]:
-    """SIGHUP, which a terminal sends when it closes, is left alone under nohup."""
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    return numbers
 
 
 def run(config_path: Path | str, overrides: Mapping[str, object] | None = None) -> int:

@@ -78,6 +78,9 @@ class FileSource:
     def _open(self) -> InputContainer:
         try:
             container = av.open(str(self._path))
+        except av.InvalidDataError:
+            text = f"{self._path} is empty, cut short, or no media file that FFmpeg knows"
+            raise PublishError(text) from None
         except (OSError, av.FFmpegError) as error:
             raise PublishError(f"cannot read {self._path}: {error.strerror}") from error
         self._containers.append(container)

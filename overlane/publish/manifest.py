@@ -107,14 +107,27 @@ def audio_hash(payload: bytes) -> str:
 
 
 class ManifestWriter:
-    """Appends records; each is on disk (or in the page cache) when `write` returns."""
+    """Appends records; each is on disk (or in the page cache) when `write` returns.
+
+    After a write that fails nothing more is written, so what is there stays readable: whole lines,
+    perhaps a partial one behind them, and no last line.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file: IO[bytes] = path.open("wb")
+        self._path = path
+        self._file: IO[bytes] = path.open("wb", buffering=0)
+        self.problem: str | None = None
+        """Why the manifest is incomplete, in one line."""
 
     def write(self, record: Record) -> None:
-        self._file.write(msgspec.json.encode(record) + b"\n")
-        self._file.flush()
+        if self.problem is not None:
+            return
+        line = msgspec.json.encode(record) + b"\n"
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            self.problem = f"cannot write {self._path}: {error.strerror}; the manifest ends there"
 
     def __enter__(self) -> "ManifestWriter":
         return self
@@ -131,6 +144,8 @@ class ManifestWriter:
 def read_manifest(path: Path) -> Manifest:
     """Raises ManifestError. A last line without its newline is one still being written."""
     try:
+        if path.exists() and not path.is_file():
+            raise ManifestError(f"cannot read {path}: it is not a file")
         data = path.read_bytes()
     except OSError as error:
         raise ManifestError(f"cannot read {path}: {error.strerror}") from error
@@ -155,4 +170,6 @@ def _decode(path: Path, number: int, line: bytes) -> Record:
                 return msgspec.json.decode(line, type=kind)
     except msgspec.MsgspecError as error:
         raise ManifestError(f"line {number} of {path}: {error}") from error
+    except RecursionError:
+        raise ManifestError(f"line {number} of {path} is nested too deeply") from None
     raise ManifestError(f"line {number} of {path} is none of a manifest's records")

@@ -15,6 +15,7 @@ class PublishReport(msgspec.Struct, frozen=True, kw_only=True):
     packets_refused: sends the peer's host answered with "port unreachable": nobody listens there.
     behind_ms_max: how late a picture was taken at worst; above a frame interval, this machine is
     too slow to encode in real time.
+    problems: what could not be written, a line each; the broadcast went on without it.
     """
 
     stream: str
@@ -34,6 +35,7 @@ class PublishReport(msgspec.Struct, frozen=True, kw_only=True):
     video_bps: int
     behind_ms_max: float
     manifest: str | None
+    problems: list[str]
 
 
 ProgressCallback: TypeAlias = Callable[[PublishReport], None]

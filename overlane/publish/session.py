@@ -35,7 +35,8 @@ async def publish(
 ) -> PublishReport:
     """Publish until the time or the file is over, `stop` is set, or a signal or cancel comes.
 
-    The manifest is complete (last line written) in all these cases. `on_progress` is called each
+    The manifest is complete (last line written) in all these cases, unless it could not be written:
+    the report says so then. `on_progress` is called each
     second in the event loop. Raises PublishError.
     """
     stop = stop or asyncio.Event()
@@ -114,6 +115,7 @@ class _Session:
         self._options = options
         self._source = source
         self._sockets = sockets
+        self._manifest = manifest
         self._loop = asyncio.get_running_loop()
         self._video: asyncio.Queue[VideoUnit | None] = asyncio.Queue()
         self._audio: asyncio.Queue[AudioUnit | None] = asyncio.Queue()
@@ -255,4 +257,5 @@ class _Session:
             video_bps=video.payload_bytes * 8 * 1_000_000 // elapsed_us,
             behind_ms_max=self._camera.behind_us_max / 1_000,
             manifest=None if manifest is None else str(manifest),
+            problems=[self._manifest.problem] if self._manifest and self._manifest.problem else [],
         )

@@ -1,25 +1,34 @@
-"""SIGINT and SIGTERM as a request to stop, for the time a client runs."""
+"""SIGINT, SIGTERM and SIGHUP as a request to stop, for the time a client runs."""
 
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from relay.signals import stop_signals
 
 
 @contextmanager
 def stop_on_signals(stop: asyncio.Event, *, enabled: bool = True) -> Iterator[None]:
-    """Sets `stop` on either signal; restores the earlier handlers. Nothing outside the main thread,
+    """Sets `stop` on any of them; restores the earlier handlers. Nothing outside the main thread,
     where Python delivers no signals."""
+    with call_on_signals(lambda _: stop.set(), enabled=enabled):
+        yield
+
+
+@contextmanager
+def call_on_signals(
+    callback: Callable[[signal.Signals], object], *, enabled: bool = True
+) -> Iterator[None]:
+    """The same with a function, called in the running loop."""
     if not enabled or threading.current_thread() is not threading.main_thread():
         yield
         return
     loop = asyncio.get_running_loop()
-    earlier = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop.set)
+    earlier = {number: signal.getsignal(number) for number in stop_signals()}
+    for number in earlier:
+        loop.add_signal_handler(number, callback, number)
     try:
         yield
     finally:

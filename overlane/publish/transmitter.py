@@ -58,6 +58,9 @@ class Transmitter:
         self.video = RtpTrack(VIDEO_PAYLOAD_TYPE, VIDEO_CLOCK_RATE, Numbers.draw(rng))
         self.audio = RtpTrack(AUDIO_PAYLOAD_TYPE, AUDIO_CLOCK_RATE, Numbers.draw(rng))
         self.counters = Counters()
+        # Wall time as it was at the start, carried on: receivers align tracks by it, and a clock
+        # that is set meanwhile would tear them apart.
+        self._unix_start_us = time.time_ns() // 1_000 - monotonic_us()
 
     def write_header(self, stream: str, size: tuple[int, int], fps: float, audio: bool) -> None:
         video_track = VideoTrack(
@@ -142,7 +145,7 @@ class Transmitter:
 
     async def send_reports(self, media_us: int) -> None:
         """A sender report for each track that has begun. media_us: what is captured now."""
-        unix_us = time.time_ns() // 1_000
+        unix_us = self._unix_start_us + monotonic_us()
         for track, via in ((self.video, self._video_socket), (self.audio, self._audio_socket)):
             if track.packets:
                 await self._send(via, track.sender_report(unix_us, media_us, self._cname))
