@@ -11,6 +11,8 @@ PlayEnd: TypeAlias = Literal["seconds", "ended", "idle", "stopped"]
 class DelayReport(msgspec.Struct, frozen=True, kw_only=True):
     """From the time a frame was sent to the time it was whole here, in milliseconds.
 
+    Unknown (None) if the manifest was written on another machine, or before this one was restarted.
+
     min is over all frames; the others over frames sent after the first packet came, as frames from
     a cache are older by their time in it.
     """
@@ -36,7 +38,7 @@ class PlayoutReport(msgspec.Struct, frozen=True, kw_only=True):
     """The model of a viewer's buffer. start_ms: from the start of play to the first picture shown.
 
     fast_ms: time spent playing faster to reach the target. latency_ms: from sending to showing of
-    the last frame shown, None without a manifest.
+    the last frame shown, None without a manifest of this machine.
     """
 
     start_ms: float | None

@@ -289,7 +289,13 @@ class _Session:
         )
         verdict = None
         if manifest is not None:
-            verdict = judge(manifest.frames, records, video.first_arrival_us, times.stopped_us)
+            verdict = judge(
+                manifest.frames,
+                records,
+                video.first_arrival_us,
+                times.stopped_us,
+                shares_clock=manifest.shares_clock,
+            )
         return PlayReport(
             stream=self._options.stream,
             viewer=self._viewer,

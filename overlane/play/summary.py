@@ -94,7 +94,13 @@ def play_out(
 def judge_audio(track: AudioTrack, manifest: Manifest | None, stopped_us: int) -> AudioReport:
     verdict: Verdict | None = None
     if manifest is not None:
-        verdict = judge(manifest.audio, track.records(), track.first_arrival_us, stopped_us)
+        verdict = judge(
+            manifest.audio,
+            track.records(),
+            track.first_arrival_us,
+            stopped_us,
+            shares_clock=manifest.shares_clock,
+        )
     return AudioReport(
         packets_expected=verdict.expected if verdict else None,
         packets_received=track.packets_received,
@@ -135,7 +141,7 @@ def _interval_us(intact: Sequence[FrameRecord], manifest: Manifest | None) -> in
 def _latency_ms(
     result: PlayoutResult, manifest: Manifest | None, clock: MediaClock
 ) -> float | None:
-    if manifest is None or result.last_shown_us is None:
+    if manifest is None or result.last_shown_us is None or not manifest.shares_clock:
         return None
     for frame in reversed(manifest.frames):
         if clock.us(frame.rtp_time) == result.last_shown_media_us:

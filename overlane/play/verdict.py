@@ -31,7 +31,8 @@ class SentUnit(Protocol):
 class Verdict:
     """expected = intact + incomplete + damaged + late. damaged: whole, with another hash.
 
-    late_in_catch_up is a part of intact. delays_us: of live units, in the order of sending.
+    late_in_catch_up is a part of intact. delays_us: of live units, in the order of sending; none,
+    and no smallest one, if sender and receiver have no common clock.
     """
 
     expected: int
@@ -49,9 +50,18 @@ def judge(
     records: Mapping[int, FrameRecord],
     first_arrival_us: int | None,
     stopped_us: int,
+    *,
+    shares_clock: bool = True,
 ) -> Verdict:
-    """records: by RTP time. first_arrival_us: of the track; None if nothing came."""
+    """records: by RTP time. first_arrival_us: of the track; None if nothing came.
+
+    shares_clock: whether `sent` has times of the receiver's clock. If not, the smallest difference
+    holds the offset of the clocks too, and deadlines hold all the same.
+    """
     smallest_us = _smallest_delay_us(sent, records)
+    shares_clock = shares_clock and (smallest_us is None or smallest_us >= 0)
+    if not shares_clock and first_arrival_us is not None:
+        first_arrival_us -= smallest_us or 0
     expected = _expected(sent, records, stopped_us - (smallest_us or 0) - DEADLINE_US)
     counts = dict.fromkeys(("intact", "incomplete", "damaged", "late", "late_in_catch_up"), 0)
     live: list[int] = []
@@ -73,7 +83,10 @@ def judge(
             counts["intact" if in_time or catching_up else "late"] += 1
             counts["late_in_catch_up"] += catching_up and not in_time
     return Verdict(
-        expected=len(expected), smallest_delay_us=smallest_us, delays_us=live or cached, **counts
+        expected=len(expected),
+        smallest_delay_us=smallest_us if shares_clock else None,
+        delays_us=(live or cached) if shares_clock else [],
+        **counts,
     )
 
 

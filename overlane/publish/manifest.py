@@ -1,9 +1,10 @@
 """The manifest: what was sent and when, one JSON object a line, flushed line by line.
 
 A header, then one line for each access unit and each audio packet in the order of sending, then a
-last line. Times are microseconds of CLOCK_MONOTONIC, which all processes of one Linux machine
-share. `sent_us` is read just before the last packet of the unit goes to the kernel: the smoothing
-of a key frame over some milliseconds then counts as the encoder's time, not as the network's.
+last line. Times are microseconds of CLOCK_MONOTONIC, which nobody can set, and which all processes
+of one Linux machine share from one start of it to the next. `sent_us` is read just before the last
+packet of the unit goes to the kernel: the smoothing of a key frame over some milliseconds then
+counts as the encoder's time, not as the network's.
 """
 
 from hashlib import blake2b
@@ -45,6 +46,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     clock: str
     video: VideoTrack
     audio: AudioTrack | None
+    boot_id: str = ""
+    """Of the machine's run in which `clock` counts; empty if the writer could not tell."""
 
 
 class SentFrame(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,9 +99,23 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     audio: list[SentAudio]
     end: End | None
 
+    @property
+    def shares_clock(self) -> bool:
+        """Whether its times can be compared with this process's clock: not those of another
+        machine, nor from before a restart of this one."""
+        return self.header.clock == CLOCK_NAME and self.header.boot_id == boot_id()
+
 
 class ManifestError(Exception):
     """Not a manifest: no file, no header, or a line that is none of the four kinds."""
+
+
+def boot_id() -> str:
+    """random(4)'s id of this run of the machine; empty if there is none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def audio_hash(payload: bytes) -> str:

@@ -19,6 +19,7 @@ from overlane.publish.manifest import (
     SentFrame,
     VideoTrack,
     audio_hash,
+    boot_id,
 )
 from overlane.publish.media import AUDIO_CLOCK_RATE, VIDEO_CLOCK_RATE, AudioUnit, VideoUnit
 from overlane.publish.pacer import plan_bursts
@@ -84,6 +85,7 @@ class Transmitter:
                     clock=CLOCK_NAME,
                     video=video_track,
                     audio=audio_track if audio else None,
+                    boot_id=boot_id(),
                 )
             )
 

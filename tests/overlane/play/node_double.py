@@ -37,6 +37,8 @@ class NodeDouble(asyncio.DatagramProtocol):
         self.expires_s = 15.0
         self.state = "live"
         self.url = ""
+        self.tracks: dict[str, dict[str, int]] = {}
+        """Unless empty: what it tells of the tracks, as the encoder's packets have it."""
         self.rtp_port = 0
         self.dropped = 0
         self._transport: asyncio.DatagramTransport | None = None
@@ -48,6 +50,9 @@ class NodeDouble(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
         del addr
         media = "audio" if data[1] & 0x7F == AUDIO else "video"
+        if self.tracks:
+            ssrc = int.from_bytes(data[8:12], "big")
+            self.tracks[media] = {"ssrc": ssrc, "payload_type": data[1] & 0x7F}
         for addresses in self.viewers.values():
             if media in addresses:
                 self._relay(data, addresses[media])
@@ -62,14 +67,14 @@ class NodeDouble(asyncio.DatagramProtocol):
             media: _address(text) for media, text in body.items() if media != "rtcp"
         }
         stream = request.match_info["name"]
-        answer = {"viewer": viewer, "stream": stream, "tracks": {}, **self._status()}
+        answer = {"viewer": viewer, "stream": stream, "tracks": self.tracks, **self._status()}
         return web.json_response(answer, status=201)
 
     async def put(self, request: web.Request) -> web.Response:
         self.calls.append("PUT")
         if request.match_info["id"] not in self.viewers:
             return web.json_response({"error": "no such viewer"}, status=404)
-        return web.json_response(self._status())
+        return web.json_response({"tracks": self.tracks, **self._status()})
 
     async def delete(self, request: web.Request) -> web.Response:
         self.calls.append("DELETE")

@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import random
 import signal
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -20,11 +23,13 @@ from overlane.publish.options import PublishOptions
 from overlane.publish.report import PublishReport
 from overlane.publish.sample_video import make_test_video
 from overlane.publish.session import publish
-from tests.overlane.play.node_double import Harm, NodeDouble, node_double
+from tests.overlane.play.node_double import VIDEO, Harm, NodeDouble, node_double
+from tests.support.disk import file_size_limit
 
 pytestmark = pytest.mark.integration
 
 SENT = "sent.jsonl"
+B = (16, 32, 32)  # bits of sequence number, timestamp and SSRC
 
 
 def _publishing(node: NodeDouble, directory: Path, **changes: Any) -> PublishOptions:
@@ -344,5 +349,63 @@ def test_progress_is_told(tmp_path: Path) -> None:
         assert len(sending) >= 2
         assert viewing[-1].frames_whole > viewing[0].frames_whole
         assert viewing[-1].path == ["london", "tokyo"]
+
+    _with_node(run)
+
+
+def test_a_full_disk_ends_neither_broadcast_nor_viewing(tmp_path: Path) -> None:
+    saved, picture = tmp_path / "saved.mkv", tmp_path / "last.png"
+    with file_size_limit(9_000):
+        sent, seen = _run(tmp_path, viewing={"save": saved, "picture": picture})
+    assert (sent.ended, sent.frames, seen.frames_decoded) == ("finished", 90, 90)
+    assert sent.problems == [
+        f"cannot write {tmp_path / SENT}: File too large; the manifest ends there"
+    ]
+    kept, last = sorted(seen.problems)
+    assert kept.startswith(f"cannot write {picture}: File too large")
+    assert last.startswith(f"cannot write {saved}: File too large; its first ")
+    assert last.endswith(f" packets are in {saved}.part")
+    assert (seen.saved, seen.picture) == (None, None)
+    assert {path.name for path in tmp_path.iterdir()} == {SENT, "saved.mkv.part"}
+    assert 0 < len(read_manifest(tmp_path / SENT).frames) < 90
+
+
+def test_without_its_manifest_a_viewing_is_reported_unjudged(tmp_path: Path) -> None:
+    changes = {"manifest": tmp_path / "none", "save": Path("/dev/full"), "picture": tmp_path}
+    _, seen = _run(tmp_path, sending={"seconds": 0.5}, viewing=changes)
+    assert (seen.frames_expected, seen.frames_complete) == (None, 15)
+    assert sorted(problem.split(":")[0] for problem in seen.problems) == [
+        f"cannot read {tmp_path / 'none'}", "cannot write /dev/full", f"cannot write {tmp_path}",
+    ]  # fmt: skip
+
+
+def test_forged_packets_are_counted_and_not_played(tmp_path: Path) -> None:
+    """The node tells of its tracks only after they began; a stranger sends all the while."""
+
+    async def forge(node: NodeDouble) -> None:
+        rng = random.Random(2)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            while True:
+                for address in [to for viewer in node.viewers.values() for to in viewer.values()]:
+                    rtp = struct.pack(">BBHLL", 128, VIDEO | 128, *(rng.getrandbits(b) for b in B))
+                    stranger.sendto(rtp + rng.randbytes(100), address)
+                    stranger.sendto(rng.randbytes(rng.randrange(1500)), address)
+                await asyncio.sleep(0.01)
+
+    async def run(node: NodeDouble) -> None:
+        node.expires_s = 0.6
+        node.tracks = {"video": {"ssrc": 0, "payload_type": VIDEO}}
+        forging = asyncio.create_task(forge(node))
+        watching = asyncio.create_task(play(_playing(node, tmp_path, seconds=3)))
+        while not node.viewers:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        sent = await publish(_publishing(node, tmp_path, seconds=1.5))
+        seen = await watching
+        forging.cancel()
+        assert (seen.frames_intact, seen.frames_complete) == (sent.frames, sent.frames)
+        assert (seen.packets_received, seen.packets_lost) == (sent.video_packets, 0)
+        assert (seen.frames_decoded, seen.decode_errors) == (sent.frames, 0)
+        assert seen.packets_foreign > 50
+        assert seen.packets_malformed > 50
 
     _with_node(run)

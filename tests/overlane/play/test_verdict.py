@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import pytest
+
 from overlane.play.reassembly import FrameRecord
 from overlane.play.report import delay_report
 from overlane.play.verdict import Verdict, judge
@@ -108,3 +110,20 @@ def test_percentiles_are_values_that_occurred() -> None:
     assert report is not None
     assert (report.p50, report.p99, report.min) == (50.0, 99.0, 0.5)
     assert delay_report([], None) is None
+
+
+@pytest.mark.parametrize("offset_us", [-5 * 3600 * SECOND, 5 * 3600 * SECOND])
+def test_with_another_machines_clock_frames_are_judged_and_delays_unknown(offset_us: int) -> None:
+    sent = [_Sent(each.sent_us + offset_us, each.rtp_time, each.hash) for each in SENT]
+    records = _records(f1=2 * SECOND, f8=DELAY_US + 300_001)
+    first_us = min(record.first_arrival_us for record in records.values())
+    verdict = judge(sent, records, first_us, 20 * SECOND, shares_clock=False)
+    assert (verdict.expected, verdict.intact, verdict.late) == (10, 9, 1)
+    assert verdict.late_in_catch_up == 1
+    assert (verdict.smallest_delay_us, verdict.delays_us) == (None, [])
+
+
+def test_a_frame_that_came_before_it_was_sent_tells_that_the_clocks_differ() -> None:
+    verdict = _judge(_records(f4=-1))
+    assert verdict.intact == 10
+    assert (verdict.smallest_delay_us, verdict.delays_us) == (None, [])

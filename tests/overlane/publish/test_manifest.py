@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from overlane.publish.manifest import (
@@ -14,8 +15,10 @@ from overlane.publish.manifest import (
     SentAudio,
     SentFrame,
     VideoTrack,
+    boot_id,
     read_manifest,
 )
+from tests.support.disk import file_size_limit
 
 HEADER = Header(
     version=1,
@@ -53,13 +56,48 @@ def test_each_line_is_readable_at_once_and_a_partial_one_is_left_out(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}\n", "[1]\n", "no json\n", '{"frame":0}\n', '{"end":true}\n', '{"version":1}\n']
+    "text",
+    [
+        "",
+        "{}\n",
+        "[1]\n",
+        "no json\n",
+        "[" * 9999 + "\n",
+        '{"frame":0}\n',
+        '{"end":true}\n',
+        '{"version":1}\n',
+    ],
 )
 def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "manifest.jsonl"
     path.write_text(text)
     with pytest.raises(ManifestError):
         read_manifest(path)
+
+
+def test_after_a_failed_write_the_whole_lines_stay_readable(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    limit = len(msgspec.json.encode(HEADER)) + len(msgspec.json.encode(FRAME)) + 20
+    with ManifestWriter(path) as writer, file_size_limit(limit):
+        for record in (HEADER, FRAME, FRAME, END):
+            writer.write(record)
+    assert writer.problem == f"cannot write {path}: File too large; the manifest ends there"
+    assert path.stat().st_size == limit
+    manifest = read_manifest(path)
+    assert (manifest.frames, manifest.end) == ([FRAME], None)
+
+
+def test_clocks_are_common_on_one_machine_until_it_restarts(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    for boot, shares in ((boot_id(), True), ("another", False)):
+        with ManifestWriter(path) as writer:
+            writer.write(msgspec.structs.replace(HEADER, boot_id=boot))
+        assert read_manifest(path).shares_clock is shares
+
+
+def test_a_device_is_refused() -> None:
+    with pytest.raises(ManifestError, match="cannot read /dev/zero: it is not a file"):
+        read_manifest(Path("/dev/zero"))
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
