@@ -103,6 +103,9 @@ async def run_demo(options: DemoOptions, show: ShowProgress) -> DemoReport:
             show(Progress("starting four nodes", 0.0, options.seconds, [], {}))
             await overlay.start()
             return await _Broadcast(options, overlay, processes, show).run()
+        except OSError as error:
+            what = error.filename or "the demo"
+            raise DemoError(f"{what}: {error.strerror or error}") from None
         finally:
             overlay.close()
 

@@ -7,6 +7,7 @@ if the lab itself is killed (prctl PR_SET_PDEATHSIG), so nothing outlives a run.
 import asyncio
 import ctypes
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Self
 from lab.errors import LabError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LITTLE_BYTES = 1 << 16  # less than what one run writes
 _STOP_S = 5.0  # chosen: a node's clean end takes well under a second
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -44,7 +46,11 @@ class Child:
 
     def last_words(self) -> str:
         lines = self.err.read_text(errors="replace").strip().splitlines()
-        return " | ".join(lines[-3:]) or "it said nothing"
+        if lines:
+            return " | ".join(lines[-3:])
+        directory = self.err.parent
+        is_full = shutil.disk_usage(directory).free < _LITTLE_BYTES
+        return "it said nothing" + (f"; no space is left in {directory}" if is_full else "")
 
     async def finished(self, timeout_s: float) -> int:
         """Its exit status. Raises ProcessError if it takes longer."""

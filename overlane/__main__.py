@@ -11,6 +11,7 @@ import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import asyncio
+import json
 import sys
 import tempfile
 from collections.abc import Coroutine
@@ -58,12 +59,14 @@ def _fail(message: object, status: int = 1) -> typer.Exit:
 
 
 def _print_json(value: object) -> None:
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    # A file's name need not be UTF-8; the standard library writes such as escapes.
+    sys.stdout.write(json.dumps(msgspec.to_builtins(value), indent=2) + "\n")
 
 
 def _first_problems(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'options'}: {problem['msg']}"
+        f"{'.'.join(map(str, problem['loc'])) or 'options'}: "
+        f"{problem['msg'].removeprefix('Value error, ')}"
         for problem in error.errors()
     )
 
@@ -271,7 +274,10 @@ def demo(
     from lab.demo_report import render
     from overlane.demo_view import DemoView
 
-    directory = out or Path(tempfile.mkdtemp(prefix="overlane-demo-"))
+    try:
+        directory = out or Path(tempfile.mkdtemp(prefix="overlane-demo-"))
+    except OSError as error:
+        raise _fail(f"no directory for temporary files ({error}); give one with --out") from None
     options = DemoOptions(
         directory=directory,
         seconds=seconds,

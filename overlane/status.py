@@ -39,7 +39,9 @@ async def _fetch_one(session: aiohttp.ClientSession, url: str) -> dict[str, Any]
     except (msgspec.DecodeError, RecursionError):
         raise StatusError(f"{url} is no node: its answer is not JSON") from None
     except (aiohttp.ClientError, ValueError) as error:
-        raise StatusError(f"{url}: {printable_line(str(error))}") from None
+        raise StatusError(
+            f"{url}: {printable_line(str(error))}; is this the admin address?"
+        ) from None
     try:
         render(found)
     except (LookupError, TypeError, ValueError, AttributeError):

@@ -116,7 +116,7 @@ class NodeApi:
                 body = await read_answer(response)
         except aiohttp.InvalidURL as error:
             raise PlayError(f"not an HTTP address: {self._base}") from error
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, UnicodeError) as error:
             return f"no answer from {self._base}: {_reason(error)}"
         if response.status == 201:
             return self._decode(body, Viewer)
@@ -144,4 +144,6 @@ class NodeApi:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        return f"nothing within {_TIMEOUT.total:g} s"
+    return printable_line(str(error)) or type(error).__name__

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from yarl import URL
 
 PLAYOUT_TARGET_MS = 300  # LiveNet 7.1
 
@@ -15,7 +16,7 @@ class PlayOptions(BaseModel):
     node: str
     """The consumer node's HTTP API: "http://host:port", or "host:port"."""
     stream: str = Field(min_length=1)
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """How long to play from the subscription on; None: until the stream ends."""
     manifest: Path | None = None
     """The publisher's manifest on this machine. Without it frames can only be called complete."""
@@ -39,4 +40,12 @@ class PlayOptions(BaseModel):
     @field_validator("node")
     @classmethod
     def _with_scheme(cls, node: str) -> str:
-        return (node if "://" in node else f"http://{node}").rstrip("/")
+        base = (node if "://" in node else f"http://{node}").rstrip("/")
+        try:
+            url = URL(base)
+            is_good = url.scheme in ("http", "https") and bool(url.host) and url.port != 0
+        except ValueError:
+            is_good = False
+        if not is_good:
+            raise ValueError(f"{node!r} is not of the form host:port or http://host:port")
+        return base

@@ -43,7 +43,7 @@ class PublishOptions(BaseModel):
     """A media file; None: a moving pattern with a frame counter, and a tone."""
     copy_video: bool = False
     """Send the file's H.264 as it is (B frames and all), at the pace of its decoding times."""
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """How long to publish; None: to the end of the file, or until stopped."""
     audio: bool = True
     width: int | None = Field(default=None, ge=64, le=7680, multiple_of=2)
@@ -52,9 +52,9 @@ class PublishOptions(BaseModel):
     """Default: the file's, or 360 for the pattern."""
     fps: int | None = Field(default=None, ge=1, le=240)
     """Frames a second of the pattern (default 30). A file keeps its own times."""
-    bitrate_bps: int = Field(default=1_500_000, ge=10_000)
+    bitrate_bps: int = Field(default=1_500_000, ge=10_000, le=1_000_000_000)
     audio_bitrate_bps: int = Field(default=64_000, ge=6_000, le=510_000)
-    gop_s: float = Field(default=2.0, gt=0)
+    gop_s: float = Field(default=2.0, gt=0, le=3600)
     """Time between key frames when encoding."""
     b_frames: int = Field(default=0, ge=0, le=16)
     preset: str = "veryfast"

@@ -83,6 +83,8 @@ async def _connect(address: str) -> socket.socket:
         connected = socket.socket(family, kind, protocol)
     except OSError as error:
         raise PublishError(f"cannot reach {address}: {error.strerror}") from error
+    except UnicodeError:
+        raise PublishError(f"cannot reach {address}: {host!r} is no name of a host") from None
     connected.setblocking(False)
     try:
         connected.connect(target)

@@ -1,11 +1,15 @@
 """The command line's own behaviour: help, exit codes, one-line errors."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+EXAMPLES = sorted(str(path) for path in Path("configs").rglob("*.toml"))
 
 
 def overlane(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -73,3 +77,98 @@ def test_the_demo_says_where_it_cannot_write(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "cannot write to" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def in_shell(script: str) -> subprocess.CompletedProcess[str]:
+    """With `overlane` standing for the command."""
+    function = f'overlane() {{ {sys.executable} -m overlane "$@"; }}\n'
+    return subprocess.run(
+        ["bash", "-c", function + script], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+OUTPUTS = [
+    (">/dev/full", "overlane: cannot write to standard output: No space left on device\n"),
+    (">&-", "overlane: cannot write to standard output: Bad file descriptor\n"),
+    ("| true; exit ${PIPESTATUS[0]}", ""),
+    (">&- 2>&- <&-", ""),
+    (">/dev/full 2>/dev/full", ""),
+]
+
+
+@pytest.mark.parametrize(("where", "said"), OUTPUTS)
+def test_an_answer_that_cannot_be_written_fails_in_one_line(where: str, said: str) -> None:
+    result = in_shell(f"overlane check-config --json {' '.join(EXAMPLES)} {where}")
+
+    assert (result.returncode, result.stderr) == (1, said)
+
+
+def test_a_broadcast_outlives_its_progress_lines(tmp_path: Path) -> None:
+    report = tmp_path / "sent.jsonl"
+    result = in_shell(
+        f"overlane publish s --to 127.0.0.1:9 --seconds 0.5 --manifest {report} >/dev/full"
+    )
+
+    assert result.returncode == 1
+    assert result.stderr.endswith("standard output: No space left on device\n")
+    assert '"end":true,"frames":15' in report.read_text().splitlines()[-1]
+
+
+def test_a_manifest_that_cannot_be_written_is_told_at_the_end() -> None:
+    result = overlane(
+        "publish", "s", "--to", "127.0.0.1:9", "--seconds", "0.5", "--manifest", "/dev/full"
+    )
+
+    assert result.returncode == 1
+    assert "15 frames" in result.stdout
+    assert result.stderr == (
+        "overlane: cannot write /dev/full: No space left on device; the manifest ends there\n"
+    )
+
+
+BAD_ARGUMENTS = [
+    (["publish", "s", "--to", "\udcff:9"], 1, "is no name of a host"),
+    (["publish", "s", "--to", "127.0.0.1:9", "--gop-s", "1e300"], 2, "gop_s: "),
+    (
+        ["publish", "s", "--to", "127.0.0.1:9", "--source", "/dev/null"],
+        1,
+        "/dev/null is empty, cut",
+    ),
+    (["play", "s", "--node", ":::"], 2, "node: ':::' is not of the form host:port"),
+    (["check-config", "\udcff", "--json"], 1, ""),
+    (["relay", "--config", "x", "--set", "=1"], 2, "give KEY=VALUE"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "said"), BAD_ARGUMENTS)
+def test_bad_arguments_are_one_line(arguments: list[str], code: int, said: str) -> None:
+    result = overlane(*arguments)
+
+    assert result.returncode == code
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) <= 1
+
+
+COMMANDS = [
+    ["publish", "s", "--to", "127.0.0.1:9"],
+    ["play", "s", "--node", "127.0.0.1:9", "--wait-seconds", "60"],
+    ["demo"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_signal_at_any_moment_ends_a_command_cleanly(tmp_path: Path, command: list[str]) -> None:
+    moments = ((0.2, signal.SIGINT), (0.6, signal.SIGTERM), (1.0, signal.SIGHUP))
+    for delay_s, number in moments:
+        out = ["--out", str(tmp_path)] if command[0] == "demo" else []
+        process = subprocess.Popen(
+            [sys.executable, "-m", "overlane", *command, *out],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(delay_s)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+        assert process.returncode in (0, 1, 128 + number, -number)
+        assert "__main__.py" not in said  # no traceback, but for one of the interpreter's own start

@@ -86,9 +86,36 @@ def test_other_audio_is_resampled_into_20_ms(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_published_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PublishError, match="cannot read"):
-        FileSource(tmp_path / "none.mkv", copy_video=False, audio=True)
-    text = tmp_path / "text.mkv"
-    text.write_text("no video")
-    with pytest.raises(PublishError, match="cannot read"):
-        FileSource(text, copy_video=False, audio=True)
+
+
+NO_MEDIA = [
+    (b"", "is empty, cut short, or no media file"),
+    (b"hello\n" * 1000, "is empty, cut short, or no media file"),
+    (bytes(range(256)) * 400, "is empty, cut short, or no media file"),
+    (None, "No such file or directory"),
+]
+
+
+@pytest.mark.parametrize(("content", "said"), NO_MEDIA)
+def test_what_is_no_media_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "film.mkv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(PublishError, match=said):
+        FileSource(path, copy_video=False, audio=True)
+
+
+@pytest.mark.parametrize("copy_video", [True, False])
+def test_a_file_cut_short_gives_what_it_holds(
+    tmp_path: Path, video: Path, copy_video: bool
+) -> None:
+    path = tmp_path / video.name
+    path.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    if video.suffix == ".mp4":  # its index stands at the end
+        with pytest.raises(PublishError, match="cut short"):
+            FileSource(path, copy_video=copy_video, audio=True)
+        return
+    source = FileSource(path, copy_video=copy_video, audio=True)
+    pictures = [item for item in source.items() if isinstance(item, RawVideo | CodedVideo)]
+    source.close()
+    assert 5 < len(pictures) < 60

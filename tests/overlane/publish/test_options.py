@@ -1,5 +1,8 @@
 """What options are refused."""
 
+from math import inf, nan
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -23,3 +26,12 @@ def test_what_is_no_address(text: str) -> None:
 def test_copying_needs_a_file() -> None:
     with pytest.raises(ValidationError, match="copy_video needs a source file"):
         PublishOptions(stream="s", to="h:1", copy_video=True)
+
+
+BEYOND = [{"seconds": inf}, {"seconds": nan}, {"bitrate_bps": 10**20}, {"gop_s": 1e300}]
+
+
+@pytest.mark.parametrize("changes", BEYOND)
+def test_numbers_that_no_encoder_takes(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PublishOptions(stream="s", to="h:1", **changes)
