@@ -86,6 +86,12 @@ def test_other_audio_is_resampled_into_20_ms(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_published_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PublishError, match="cannot read"):
+        FileSource(tmp_path / "none.mkv", copy_video=False, audio=True)
+    text = tmp_path / "text.mkv"
+    text.write_text("no video")
+    with pytest.raises(PublishError, match="no media file"):
+        FileSource(text, copy_video=False, audio=True)
 
 
 NO_MEDIA = [
