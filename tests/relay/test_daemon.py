@@ -294,14 +294,14 @@ def test_more_viewers_than_fit_and_slow_clients_do_no_harm(pair: Pair) -> None:
         )
     slow[0].sendall(b"\0" * 99)
     slow.append(socket.create_connection(("127.0.0.1", pair.producer.admin_port)))
-    slow[-1].sendall(b"BREW / HTTP/1.1\r\n\r\n")
+    slow[-1].sendall(b"GET / HTTP/1.1\r\n\r\n")
     assert slow[-1].recv(100).startswith(b"HTTP/1.0 400")
     codes = [pair.producer.call("POST", DEMO, {"audio": "127.0.0.1:9"})[0] for _ in range(20)]
     assert codes == [201] * 16 + [503] * 4
     code, log = pair.producer.stop()  # fails if it takes 10 s
     assert code == 0
     (line,) = [line for line in log if line["event"] == "bad_http"]
-    assert "Invalid method" in line["reason"]
+    assert "Missing 'Host' header" in line["reason"]
     for client in slow:
         client.close()
 
