@@ -292,7 +292,7 @@ def test_more_viewers_than_fit_and_slow_clients_do_no_harm(pair: Pair) -> None:
         client.sendall(
             b"POST /streams/demo/viewers HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{"
         )
-    slow[0].sendall(b"\0" * 99)
+    slow[0].sendall(b"\0" * 98)
     slow.append(socket.create_connection(("127.0.0.1", pair.producer.admin_port)))
     slow[-1].sendall(b"GET / HTTP/1.1\r\n\r\n")
     assert slow[-1].recv(100).startswith(b"HTTP/1.0 400")
