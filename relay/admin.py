@@ -195,7 +195,9 @@ def _stream_name(request: web.Request) -> str:
 
 def _refuse_unknown(given: Iterable[str], known: Sequence[str]) -> None:
     for key in sorted(set(given) - set(known)):
-        raise Refused(RefusalCode.BAD_REQUEST, f"unknown key {key!r}; known: {', '.join(known)}", key)
+        raise Refused(
+            RefusalCode.BAD_REQUEST, f"unknown key {key!r}; known: {', '.join(known)}", key
+        )
 
 
 def _rtcp_mode(value: object) -> RtcpMode:
