@@ -20,7 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from relay.address import Address, format_address, ip_of, parse_address, split_host_port
 from relay.config import MAX_STREAM_NAME, is_stream_name
 from relay.edge.description import describe, describe_viewer
-from relay.edge.destinations import check_destination
+from relay.edge.destinations import check_destination, check_report_ports
 from relay.edge.plain_rtp import RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused
 from relay.metrics import new_registry
@@ -143,9 +143,11 @@ class _Api:
         if not addresses:
             text = "say where the player listens, as in ?video=5004&audio=5006&address=192.0.2.1"
             raise Refused(RefusalCode.BAD_REQUEST, text)
+        rtcp = _rtcp_mode(query.get("rtcp", "next"))
+        if rtcp == "next":
+            check_report_ports(addresses)
         name = _stream_name(request)
         tracks = await self._daemon.tracks_of(name)
-        rtcp = _rtcp_mode(query.get("rtcp", "next"))
         return _sdp(describe(name, tracks, addresses, rtcp))
 
     async def describe_viewer(self, request: web.Request) -> web.Response:

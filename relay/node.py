@@ -16,6 +16,7 @@ from fastpath import events as engine_events
 from relay import events
 from relay.address import Address, format_address, ip_of, parse_address
 from relay.config import Ingest, NodeConfig
+from relay.edge.destinations import check_report_ports
 from relay.edge.plain_rtp import PlainRtpEdge, RtcpMode, Viewer
 from relay.errors import MessageError, RefusalCode, Refused
 from relay.messages import Message, Track, decode, encode
@@ -26,7 +27,6 @@ from relay.slowpath.subscription import SubscriptionTable
 from relay.stream import CODECS, StreamRegistry
 from relay.subscriber import NodeCursors
 
-MAX_PORT = 65_535
 FIRST_STREAM_SEQ_LIMIT = 1 << 16  # chosen: far from 2^32, so that short tests stay readable
 
 
@@ -117,7 +117,7 @@ class Node:
                 text = f"{media}: this node sends to IPv{version} addresses with a port only"
                 raise Refused(RefusalCode.BAD_REQUEST, text)
         if rtcp == "next":
-            self._check_report_ports(addresses)
+            check_report_ports(addresses)
         if len(self.edge.viewers) >= self.config.limits.viewers:
             self._events.append(events.TableFull("viewers"))
             text = f"{self.config.name} serves {self.config.limits.viewers} viewers already"
@@ -127,14 +127,6 @@ class Node:
         self.subscriptions.join_viewer(viewer.number, stream, path, now_us)
         self._carry_out(now_us)
         return viewer
-
-    def _check_report_ports(self, addresses: Mapping[str, Address]) -> None:
-        taken = {address: media for media, address in addresses.items()}
-        for media, (host, port) in addresses.items():
-            if port == MAX_PORT or (host, port + 1) in taken:
-                other = taken.get((host, port + 1), "nothing")
-                text = f'{media}: the port after {port}, for RTCP, is {other}\'s: use rtcp "mux"'
-                raise Refused(RefusalCode.BAD_REQUEST, text)
 
     def find_viewer(self, viewer_id: str) -> Viewer | None:
         """By the id that the API gave."""

@@ -1,9 +1,11 @@
 """Where a viewer's media may not be sent, whoever asks for it."""
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 
 from relay.address import Address, format_address, ip_of
-from relay.config import NodeConfig
+from relay.config import MAX_PORT, NodeConfig
+from relay.errors import RefusalCode, Refused
 
 _BROADCAST = IPv4Address("255.255.255.255")
 
@@ -22,3 +24,15 @@ def check_destination(address: Address, config: NodeConfig) -> None:
     own = [config.endpoint, *(track.endpoint for track in tracks)]
     if address in own or address in (track.rtcp_endpoint for track in tracks):
         raise ValueError(f"{format_address(address)} is a socket of this node itself")
+
+
+def check_report_ports(addresses: Mapping[str, Address]) -> None:
+    """Of a viewer whose reports go to the port after each. Raises Refused."""
+    media_at = {address: media for media, address in addresses.items()}
+    for media, (host, port) in addresses.items():
+        if port == MAX_PORT:
+            text = f'there is no port after {port} for RTCP: use another, or rtcp "mux"'
+            raise Refused(RefusalCode.BAD_REQUEST, f"{media}: {text}", field=media)
+        if other := media_at.get((host, port + 1)):
+            text = f'the port after {port}, for RTCP, is that of {other}: use rtcp "mux"'
+            raise Refused(RefusalCode.BAD_REQUEST, f"{media}: {text}", field=media)
