@@ -8,8 +8,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset
 from fastpath.address cimport address_to_sockaddr
 from fastpath.cursor cimport CURSOR_FREE, CURSOR_PAUSED, NOBODY, cursor_begin, cursor_t
-from fastpath.insert cimport claim_early
-from fastpath.link cimport CNAME_BYTES, link_close, link_open, link_t
+from fastpath.insert cimport claim_early, forget_early
+from fastpath.link cimport CNAME_BYTES, link_close, link_number_anew, link_open, link_t
 from fastpath.mailbox cimport (
     ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CURSOR_STARTED, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR,
     REMOVE_LINK, REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
@@ -162,6 +162,7 @@ cdef void remove_link(worker_t* worker, int64_t handle) noexcept nogil:
     for at in range(worker.stream_count):
         if worker.streams[at].upstream == index_of(handle):
             worker.streams[at].upstream = NOBODY  # whoever gets this index next is not it
+    forget_early(worker, index_of(handle))
     wheel_cancel(&worker.wheel, index_of(handle))
     link_close(link)
     if not was_viewer:
@@ -182,7 +183,7 @@ cdef void offer_keys(worker_t* worker, const message_t* command) noexcept nogil:
     if memcmp(&link.offered.send, command.key_b, 16) != 0:
         memcpy(&link.offered.send, command.key_b, 16)
         if not link.keys.is_set:
-            link.hop_seq = 0  # another sending key: numbers start at 1
+            link_number_anew(link)
             link.sends_offered = False
     link.offered.is_set = True
     if command.flag and not link.keys.is_set:

@@ -17,5 +17,6 @@ ctypedef struct media_t:         # one packet of a stream, borrowed for the call
 cdef int insert_media(worker_t* worker, int32_t stream, const media_t* media, int64_t now_us) noexcept nogil
 cdef int hold_early(worker_t* worker, uint32_t stream_id, const media_t* media, int64_t now_us) noexcept nogil
 cdef void expire_early(worker_t* worker, int64_t now_us) noexcept nogil
+cdef void forget_early(worker_t* worker, int32_t link) noexcept nogil
 cdef void claim_early(worker_t* worker, int32_t stream, int64_t now_us) noexcept nogil
 cdef void wake_cursors(worker_t* worker) noexcept nogil

@@ -132,21 +132,36 @@ cdef void wake_cursors(worker_t* worker) noexcept nogil:
     worker.dirty_count = 0
 
 
-cdef void drop_oldest_early(worker_t* worker) noexcept nogil:
-    cdef early_t* early = &worker.early[worker.early_read & (EARLY_PACKETS - 1)]
+cdef void drop_early(worker_t* worker, early_t* early) noexcept nogil:
+    """Nobody claimed it. A place that was claimed is left as it is."""
     if early.block != NO_BLOCK:
         slab_give(&worker.slab, early.block)
         early.block = NO_BLOCK
         worker.early_held -= 1
         count(worker, UNKNOWN_STREAM)
+
+
+cdef void drop_oldest_early(worker_t* worker) noexcept nogil:
+    drop_early(worker, &worker.early[worker.early_read & (EARLY_PACKETS - 1)])
     worker.early_read += 1
 
 
 cdef void expire_early(worker_t* worker, int64_t now_us) noexcept nogil:
+    cdef const early_t* oldest
     while worker.early_read != worker.early_written:
-        if now_us - worker.early[worker.early_read & (EARLY_PACKETS - 1)].arrival_us < EARLY_AGE_US:
+        oldest = &worker.early[worker.early_read & (EARLY_PACKETS - 1)]
+        if oldest.block != NO_BLOCK and now_us - oldest.arrival_us < EARLY_AGE_US:
             return
         drop_oldest_early(worker)
+
+
+cdef void forget_early(worker_t* worker, int32_t link) noexcept nogil:
+    """The link is removed: what came from it is not for whoever gets its index next."""
+    cdef uint32_t at = worker.early_read
+    while at != worker.early_written:
+        if worker.early[at & (EARLY_PACKETS - 1)].link == link:
+            drop_early(worker, &worker.early[at & (EARLY_PACKETS - 1)])
+        at += 1
 
 
 cdef int hold_early(worker_t* worker, uint32_t stream_id, const media_t* media, int64_t now_us) noexcept nogil:

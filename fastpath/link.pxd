@@ -133,6 +133,7 @@ cdef uint64_t link_unwrap(const link_t* link, uint32_t hop_seq) noexcept nogil
 cdef bint link_before_window(const link_t* link, uint64_t hop_seq) noexcept nogil
 cdef bint link_was_seen(const link_t* link, uint64_t hop_seq) noexcept nogil
 cdef void link_accept(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us) noexcept nogil
+cdef void link_number_anew(link_t* link) noexcept nogil
 cdef void link_take_offered(link_t* link) noexcept nogil
 cdef const siphash_key_t* link_send_key(const link_t* link) noexcept nogil
 cdef uint64_t link_next_hop_seq(link_t* link) noexcept nogil

@@ -6,7 +6,7 @@ The replay window follows RFC 6479: a bitmap that `highest` slides over. A numbe
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memmove, memset
+from libc.string cimport memcmp, memmove, memset
 
 
 cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
@@ -128,14 +128,32 @@ cdef void link_accept(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t fi
     link.window[(hop_seq & (REPLAY_WINDOW - 1)) >> 6] |= <uint64_t>1 << (hop_seq & 63)
 
 
+cdef void link_number_anew(link_t* link) noexcept nogil:
+    """Another sending key: its numbers start at 1, and what the old ones carried is forgotten."""
+    link.hop_seq = 0
+    memset(link.history, 0, HISTORY_ENTRIES * sizeof(history_t))
+
+
+cdef void drop_answers(late_queue_t* queue) noexcept nogil:
+    """Answers name numbers of the old keys; what a cursor owes is still owed."""
+    cdef uint32_t at = queue.read
+    cdef uint32_t kept = queue.read
+    while at != queue.written:
+        if queue.entries[at & queue.mask].answers == 0:
+            queue.entries[kept & queue.mask] = queue.entries[at & queue.mask]
+            kept += 1
+        at += 1
+    queue.written = kept
+
+
 cdef void link_take_offered(link_t* link) noexcept nogil:
     """A packet verified under the offered keys: they are the link's now, and numbers start anew.
 
     Sending under them may have begun already; only a change of the sending key restarts hop_seq."""
+    cdef const siphash_key_t* sending = link_send_key(link)
     cdef int i
-    if not link.sends_offered:
-        link.hop_seq = 0
-        memset(link.history, 0, HISTORY_ENTRIES * sizeof(history_t))
+    if sending == NULL or memcmp(sending, &link.offered.send, sizeof(siphash_key_t)) != 0:
+        link_number_anew(link)
     link.keys = link.offered
     link.offered.is_set = False
     link.sends_offered = False
@@ -144,9 +162,8 @@ cdef void link_take_offered(link_t* link) noexcept nogil:
     link.hole_count = 0
     link.next_repair_us = -1
     link.peer_probe_us = 0
-    # Answers that wait name numbers of the old keys.
     for i in range(LATE_CLASSES):
-        link.late[i].read = link.late[i].written
+        drop_answers(&link.late[i])
 
 
 cdef const siphash_key_t* link_send_key(const link_t* link) noexcept nogil:

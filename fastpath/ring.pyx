@@ -146,11 +146,18 @@ cdef int ring_classify(ring_t* ring, uint32_t seq) noexcept nogil:
 
 
 cdef bint worth_growing(const ring_t* ring, uint32_t new_tail, int64_t now_us) noexcept nogil:
-    """Would moving the tail lose a young packet or the newest GoP's start?"""
-    cdef const slot_t* slot = &ring.slots[(new_tail - 1) & ring.mask]
+    """Would moving the tail lose a young packet or the newest GoP's start? Newest first: the usual
+    answer is found at once, and a long search is followed by a move as long."""
+    cdef const slot_t* slot
+    cdef uint32_t at = new_tail
     if ring.has_gop and <int32_t>(ring.gop_start - new_tail) < 0:
         return True
-    return slot.state == SLOT_HELD and now_us - slot.arrival_us < RETENTION_US
+    while at != ring.tail:
+        at -= 1
+        slot = &ring.slots[at & ring.mask]
+        if slot.state == SLOT_HELD and now_us - slot.arrival_us < RETENTION_US:
+            return True
+    return False
 
 
 cdef slot_t* ring_place(
@@ -217,14 +224,18 @@ cdef slot_t* ring_held(const ring_t* ring, uint32_t seq) noexcept nogil:
 cdef uint32_t ring_mark_gone(ring_t* ring, uint32_t first, uint32_t count) noexcept nogil:
     """Note that upstream no longer has these; returns how many of them were holes here."""
     cdef uint32_t marked = 0
-    cdef uint32_t i
+    cdef uint32_t seq = ring.tail
     cdef slot_t* slot
-    for i in range(count if count <= ring.mask + 1 else ring.mask + 1):
-        if <int32_t>(first + i - ring.tail) >= 0 and <int32_t>(first + i - ring.head) < 0:
-            slot = &ring.slots[(first + i) & ring.mask]
-            if slot.state == SLOT_EMPTY:
-                slot.state = SLOT_GONE
-                marked += 1
+    if <int32_t>(first - seq) > 0:
+        if <int32_t>(first - ring.head) >= 0:
+            return 0
+        seq = first
+    while seq != ring.head and <uint32_t>(seq - first) < count:
+        slot = &ring.slots[seq & ring.mask]
+        if slot.state == SLOT_EMPTY:
+            slot.state = SLOT_GONE
+            marked += 1
+        seq += 1
     return marked
 
 

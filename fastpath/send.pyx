@@ -9,7 +9,7 @@ sent at a time; a viewer's 12-byte RTP header stands in the batch, before the sh
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastpath.address cimport address_to_sockaddr, sockaddr_storage, socklen_t
-from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_WAITS_FOR_KEY, NOBODY, cursor_peek, cursor_t
+from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_WAITS_FOR_KEY, NOBODY, cursor_owes, cursor_peek, cursor_t
 from fastpath.link cimport (
     LATE_AUDIO, LATE_CLASSES, LATE_VIDEO, SENT_MEDIA, SENT_OTHER, SENT_REPAIR,
     history_t, late_t, link_charge, link_may_send, link_next_hop_seq, link_remember, link_send_key, link_t,
@@ -244,7 +244,11 @@ cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, in
         send_to_node(worker, link_index, late.stream, slot, late.answers, now_us)
         return
     cursor = &worker.cursors[late.cursor]
-    if cursor.generation == late.cursor_generation and cursor.state == CURSOR_ACTIVE:
+    # It may have moved or jumped since: then this number is no longer its own to send.
+    if (
+        cursor.generation == late.cursor_generation and cursor.stream == late.stream
+        and cursor_owes(cursor, late.stream_seq)
+    ):
         if late.answers != 0:
             cursor.resent += 1
         else:

@@ -1,5 +1,6 @@
 """Deadlines of links, in slots of 1 ms. A deadline further away than the wheel turns is put into
-its last slot and set again by its owner when it fires early.
+its last slot and set again by its owner when it fires early. `tick` is the newest wheel_pop's: each
+turn pops before it sets.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -47,8 +48,6 @@ cdef void wheel_set(wheel_t* wheel, int32_t entry, int64_t due_us) noexcept nogi
     if e.due_us == due_us and e.due_us >= 0:
         return
     wheel_cancel(wheel, entry)
-    if wheel.count == 0 and wheel.tick < tick - WHEEL_SLOTS + 1:
-        wheel.tick = tick - WHEEL_SLOTS + 1
     if tick < wheel.tick:
         tick = wheel.tick
     if tick > wheel.tick + WHEEL_SLOTS - 1:
