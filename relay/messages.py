@@ -19,7 +19,8 @@ MAX_MESSAGE_BYTES = 1400  # what the engine carries in one control packet
 MAX_ANCESTORS = 7  # a path of eight nodes: the hop limit of Stream-FIB legs
 MAX_TRACKS = 8  # chosen: video, audio, and room for more of either
 
-Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+# \Z, as $ would let a line feed stand at the end.
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+\Z")]
 Names: TypeAlias = Annotated[tuple[Name, ...], Meta(max_length=MAX_ANCESTORS)]
 U32: TypeAlias = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 StreamId: TypeAlias = Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
@@ -104,6 +105,15 @@ Message: TypeAlias = Subscribe | Ok | Error | Unsubscribe | UpstreamLost | End
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def is_name(text: str) -> bool:
+    """Whether messages can name a broadcast so."""
+    try:
+        msgspec.convert(text, Name)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def encode(message: Message) -> bytes:

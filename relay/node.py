@@ -19,7 +19,7 @@ from relay.config import Ingest, NodeConfig
 from relay.edge.destinations import check_report_ports
 from relay.edge.plain_rtp import PlainRtpEdge, RtcpMode, Viewer
 from relay.errors import MessageError, RefusalCode, Refused
-from relay.messages import Message, Track, decode, encode
+from relay.messages import Message, Track, decode, encode, is_name
 from relay.neighbour import Neighbour
 from relay.ports import VIRTUAL, Ports, open_ports
 from relay.slowpath import subscription_events as wanted
@@ -111,6 +111,9 @@ class Node:
         expiry_us: how long it lives unrefreshed, None: until it is removed, -1: as configured.
         Raises Refused.
         """
+        if not is_name(stream):
+            text = "a stream's name has 1 to 64 letters, digits, dots, dashes or underscores"
+            raise Refused(RefusalCode.BAD_REQUEST, text)
         version = ip_of(parse_address(self.config.viewers.listen)).version
         for media, address in addresses.items():
             if ip_of(address).version != version or address[1] == 0:

@@ -68,6 +68,7 @@ MALFORMED = [
     msgspec.msgpack.encode({"type": "end", "stream_ids": list(range(1, 10))}),
     msgspec.msgpack.encode({"type": "unsubscribe", "transaction": 1 << 32, "broadcast": "x"}),
     msgspec.msgpack.encode({"type": "unsubscribe", "transaction": 1, "broadcast": "../x"}),
+    msgspec.msgpack.encode({"type": "unsubscribe", "transaction": 1, "broadcast": "x\n"}),
     msgspec.msgpack.encode({"type": "unsubscribe", "transaction": "1", "broadcast": "x"}),
     msgspec.msgpack.encode({"type": "error", "transaction": 1, "broadcast": "x", "code": "?"}),
     b"\x91" * 2000,

@@ -468,6 +468,16 @@ def test_bad_requests() -> None:
     assert c.node.find_viewer("not hex") is None
 
 
+@pytest.mark.parametrize("name", ["", "two words", "../x", "x" * 65, "x\n", "\N{SNOWMAN}"])
+def test_a_name_that_no_message_can_carry_is_refused_at_once(name: str) -> None:
+    overlay = Overlay()
+    _, _, c = line(overlay)
+    with pytest.raises(Refused, match="1 to 64 letters") as raised:
+        c.node.add_viewer(name, {"video": VIEWER}, overlay.now_us)
+    assert raised.value.code is RefusalCode.BAD_REQUEST
+    assert not c.node.edge.viewers
+
+
 def test_status_and_metrics_of_a_serving_node() -> None:
     overlay = Overlay()
     _, _, c = line(overlay)
