@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUBS := fastpath.engine fastpath.siphash fastpath.wire rtp.payload.fragment rtp.payload.h264 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.rtcp.walk
 NATIVE := $(shell find rtp fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+BENCHES := $(filter-out bench/__init__.py,$(wildcard bench/*.py))
 
 .PHONY: demo test lint bench build clean check-host
 
@@ -20,7 +21,7 @@ lint: build
 	$(BIN)/python -m mypy.stubtest $(STUBS) --allowlist stubtest-allowlist.txt --mypy-config-file pyproject.toml
 
 bench: build
-	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in $(BENCHES); do echo "== $$script" >&2; $(BIN)/python $$script; done
 
 build: $(VENV)/.built
 

@@ -1,279 +1,251 @@
-"""What one packet out costs a worker: CPU time of its thread, by fan-out, with and without GSO.
+"""What does forwarding cost beside the bare system calls?
 
-One engine on a core of its own (where there are two) takes RTP on an ingest port and serves plain
-receivers over loopback. The generator sends bursts of 16 packets of 1,200 bytes at a fixed rate;
-receivers count all that arrives. The cost includes the kernel's sending path and, as everywhere on
-loopback, the delivery to the receiver's socket. Prints JSON; takes about half a minute.
+One node takes one stream of RTP and sends it to 1, 10 and 100 viewers over loopback. Beside it, in
+turns on the same core, a C loop does the same system calls and nothing else. For both: the highest
+rate at which less than 0.1 % is lost, and CPU time per packet that a receiver got, at that rate
+and at half of the lower of the two. The table goes to stderr, JSON to a file or stdout.
+
+The generator sends bursts of 16 packets, one system call each. That fixes what GRO can join on the
+way in, and with it the figures to GRO receivers: on loopback such a buffer passes the kernel whole,
+which no network card does. They are a ceiling.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import selectors
-import socket
-import struct
-import subprocess
 import sys
-import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
+from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fastpath import Codec, Engine, Media, PortKind
+from bench.support.environment import environment
+from bench.support.measure import (
+    COMMON_SHARE,
+    DISTURBED_SHARE,
+    MAX_BEHIND_S,
+    MAX_LOSS,
+    Case,
+    Found,
+    Plan,
+    Rig,
+    Trial,
+    measure,
+    measure_at,
+)
+from bench.support.native import BenchError
+from bench.support.network import enter_private_network, receive_buffer_bytes, udp_socket
+from bench.support.search import RESOLUTION
+from bench.support.threads import Cores
+from bench.support.traffic import BURST_PACKETS, BURSTS_PER_GOP
 
-QUESTION = "How much CPU time does one packet out cost, and what does UDP_SEGMENT save?"
-FAN_OUTS = (1, 10, 100)
-PACKET_BYTES = 1_200
-BURST_PACKETS = 16
-PACKETS_OUT_PER_S = 40_000
-WARM_S = 0.5
-MEASURE_S = 3.0
-DRAIN_S = 0.5
-UDP_SEGMENT, UDP_GRO = 103, 104  # linux/udp.h
-SOCKET_BYTES = 4 << 20
-Address = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Case:
-    fan_out: int
-    use_gso: bool
-    cpu_us_per_packet_out: float
-    packets_in: int
-    packets_out: int
-    packets_received: int
-    loss: float
-    packets_per_batch: float
-    worker_cpu_share: float
-    seconds: float
-    fallbacks: list[str]
+QUESTION = "What does a packet out of the engine cost, beside a C loop of the same system calls?"
+FANOUTS = [1, 10, 100]
+PAYLOADS_BYTES = [1_200, 200]
+START_PPS = {"gro": 400_000.0, "plain": 200_000.0}
+FULL = Plan(searches=3, trial_s=0.7, patience_s=8)
+QUICK = Plan(searches=1, trial_s=0.35, patience_s=2)
 
 
-def udp_socket() -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
-    made.bind(("127.0.0.1", 0))
-    return made
-
-
-class Generator:
-    """An H.264 encoder as far as the engine can see; a key frame each 512 packets."""
-
-    def __init__(self, target: Address) -> None:
-        self._socket = udp_socket()
-        self._target = target
-        self._number = 0
-        self._data = bytearray(BURST_PACKETS * PACKET_BYTES)
-
-    def send_burst(self) -> None:
-        for place in range(BURST_PACKETS):
-            number = self._number = (self._number + 1) & 0xFFFF
-            nal = b"\x65\x88" if number % 512 == 1 else b"\x41\x9a"
-            struct.pack_into(
-                ">BBHII2s",
-                self._data,
-                place * PACKET_BYTES,
-                *(0x80, 0x80 | 96, number, number * 300, 0x1234, nal),
-            )
-        control = [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("=H", PACKET_BYTES))]
-        self._socket.sendmsg([self._data], control, 0, self._target)
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-class Receivers:
-    """Sockets drained by one thread, which counts packets (GRO may join several)."""
-
-    def __init__(self, count: int) -> None:
-        self.packets = 0
-        self._sockets = [udp_socket() for _ in range(count)]
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._drain)
-        self._selector = selectors.DefaultSelector()
-        for one in self._sockets:
-            one.setblocking(False)
-            one.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
-            self._selector.register(one, selectors.EVENT_READ, one)
-        self._thread.start()
-
-    def addresses(self) -> list[Address]:
-        return [one.getsockname() for one in self._sockets]
-
-    def close(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-        self._selector.close()
-        for one in self._sockets:
-            one.close()
-
-    def _drain(self) -> None:
-        buffer = bytearray(65_536)
-        while not self._stopping.is_set():
-            for found, _ in self._selector.select(0.1):
-                one: socket.socket = found.data
-                try:
-                    while True:
-                        self.packets += -(-one.recv_into(buffer) // PACKET_BYTES)
-                except BlockingIOError:
-                    continue
-
-
-class Worker:
-    """The engine under test, in a thread whose CPU time the kernel counts."""
-
-    def __init__(self, viewers: list[Address], *, use_gso: bool, cores: list[int]) -> None:
-        self.engine = Engine(
-            streams=1,
-            cursors=128,
-            node_links=1,
-            viewer_links=128,
-            ports=2,
-            slab_bytes=64 << 20,
-            use_gso=use_gso,
-        )
-        stream = self.engine.add_stream(
-            stream_id=1, media=Media.VIDEO, first_stream_seq=1, upstream=None
-        )
-        ingest = udp_socket()
-        self.ingest: Address = ingest.getsockname()
-        port = self.engine.open_port(PortKind.INGEST, ingest.detach())
-        self.engine.set_ingest(port, stream=stream, codec=Codec.H264, payload_type=96)
-        out = self.engine.open_port(PortKind.VIEWER, udp_socket().detach())
-        for number, address in enumerate(viewers):
-            self.engine.add_viewer_cursor(
-                stream=stream,
-                link=self.engine.add_viewer_link(rate_bps=10_000_000_000),
-                port=out,
-                address=address,
-                ssrc=number + 1,
-                payload_type=96,
-                first_sequence_number=0,
-            )
-        self._cores = cores
-        self._native_id = 0
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        self._ready.wait()
-
-    def cpu_us(self) -> float:
-        """Time on a CPU so far, of the worker's thread alone."""
-        text = Path(f"/proc/self/task/{self._native_id}/schedstat").read_text()
-        return int(text.split()[0]) / 1_000
-
-    def close(self) -> None:
-        self.engine.stop()
-        self._thread.join()
-
-    def _run(self) -> None:
-        self._native_id = threading.get_native_id()
-        if len(self._cores) > 1:
-            os.sched_setaffinity(0, self._cores[-1:])
-        self._ready.set()
-        self.engine.run()
-
-
-def generate(generator: Generator, fan_out: int, duration_s: float) -> int:
-    """Bursts at even distances; how many packets."""
-    interval_s = BURST_PACKETS * fan_out / PACKETS_OUT_PER_S
-    start = time.perf_counter()
-    bursts = int(duration_s / interval_s)
-    for number in range(bursts):
-        wait_s = start + number * interval_s - time.perf_counter()
-        if wait_s > 0:
-            time.sleep(wait_s)
-        generator.send_burst()
-    return bursts * BURST_PACKETS
-
-
-def measure(fan_out: int, *, use_gso: bool, cores: list[int]) -> Case:
-    receivers = Receivers(fan_out)
-    worker = Worker(receivers.addresses(), use_gso=use_gso, cores=cores)
-    generator = Generator(worker.ingest)
-    try:
-        generate(generator, fan_out, WARM_S)
-        time.sleep(DRAIN_S)
-        before, received = worker.engine.verdicts(), receivers.packets
-        cpu_us, start = worker.cpu_us(), time.perf_counter()
-        packets_in = generate(generator, fan_out, MEASURE_S)
-        seconds = time.perf_counter() - start
-        time.sleep(DRAIN_S)
-        cpu_us = worker.cpu_us() - cpu_us
-        after, received = worker.engine.verdicts(), receivers.packets - received
-    finally:
-        generator.close()
-        worker.close()
-        receivers.close()
-    sent = after["sent_packets"] - before["sent_packets"]
-    failed = sum(after[n] - before[n] for n in ("send_would_block", "send_refused"))
-    return Case(
-        fan_out=fan_out,
-        use_gso=use_gso,
-        cpu_us_per_packet_out=round(cpu_us / max(sent - failed, 1), 3),
-        packets_in=packets_in,
-        packets_out=sent - failed,
-        packets_received=received,
-        loss=round(1 - received / (packets_in * fan_out), 6),
-        packets_per_batch=round(sent / max(after["sent_batches"] - before["sent_batches"], 1), 2),
-        worker_cpu_share=round(cpu_us / 1e6 / seconds, 4),
-        seconds=round(seconds, 2),
-        fallbacks=worker.engine.fallbacks(),
-    )
-
-
-def cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or "unknown"
-
-
-def main() -> None:
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) > 1:
-        os.sched_setaffinity(0, cores[:-1])
-    cases = [
-        measure(fan_out, use_gso=use_gso, cores=cores)
-        for fan_out in FAN_OUTS
-        for use_gso in (True, False)
-    ]
-    cost = {(case.fan_out, case.use_gso): case.cpu_us_per_packet_out for case in cases}
-    report = {
-        "question": QUESTION,
-        "commit": commit(),
-        "kernel": platform.release(),
-        "cpu": cpu_name(),
-        "cores": len(cores),
-        "worker_has_own_core": len(cores) > 1,
-        "python": platform.python_version(),
-        "packet_bytes": PACKET_BYTES,
-        "burst_packets": BURST_PACKETS,
-        "offered_packets_out_per_s": PACKETS_OUT_PER_S,
-        "cases": [asdict(case) for case in cases],
-        "ratio_gso_off_to_on": {
-            str(fan_out): round(cost[fan_out, False] / cost[fan_out, True], 2)
-            for fan_out in FAN_OUTS
-        },
+def figures(trial: Trial) -> dict[str, float]:
+    return {
+        "packets_out": trial.packets_out,
+        "pps_out": round(trial.pps_out),
+        "cpu_us_per_packet_out": round(trial.cpu_us_per_packet_out, 4),
+        "loss": round(trial.loss, 6),
+        "batches_mean_packets": round(trial.batches_mean_packets, 2),
+        "cpu_share": round(trial.cpu_share, 3),
     }
-    sys.stdout.write(json.dumps(report, indent=2) + "\n")
+
+
+def relay_report(found: Found) -> dict[str, object]:
+    """At the highest rate, if it was searched; `at_common_rate` is the same rate for both."""
+    report: dict[str, object] = {"at_common_rate": figures(found.common)}
+    if found.highest is not None:
+        report = {**figures(found.highest), "limited_by": found.limited_by, **report}
+    return report
+
+
+def ratio(engine: Trial | None, loop: Trial | None) -> float | None:
+    if engine is None or loop is None:
+        return None
+    return round(engine.cpu_us_per_packet_out / max(loop.cpu_us_per_packet_out, 1e-9), 2)
+
+
+def case_report(case: Case, found: dict[str, Found], repeated: int) -> dict[str, object]:
+    engine, loop = found["engine"], found["loop"]
+    return {
+        **asdict(case),
+        "streams": 1,
+        "engine": relay_report(engine),
+        "loop": relay_report(loop),
+        "ratio_to_loop": ratio(engine.highest, loop.highest),
+        "ratio_to_loop_at_common_rate": ratio(engine.common, loop.common),
+        "repeated_trials": repeated,
+        # Then the rate found is not the relay's limit; the CPU figures hold.
+        "is_generator_bound": "generator" in engine.limited_by + loop.limited_by,
+    }
+
+
+class Receiver(StrEnum):
+    """GRO: receivers take joined packets in one buffer. PLAIN: each packet by itself."""
+
+    GRO = "gro"
+    PLAIN = "plain"
+
+
+class Progress:
+    """The table so far, with what runs now below it; drawn between trials only."""
+
+    def __init__(self) -> None:
+        self._table = Table(
+            title="engine / loop: packets out at < 0.1 % loss, CPU time of each", box=box.SIMPLE
+        )
+        for heading in ("case", "k/s", "us", "ratio", "at half", "limit"):
+            self._table.add_column(heading, justify="right", no_wrap=True)
+        self._live = Live(self._table, console=Console(stderr=True), auto_refresh=False)
+
+    def __enter__(self) -> Progress:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._table.caption = None
+        self._live.refresh()
+        self._live.stop()
+
+    def tell(self, text: str) -> None:
+        self._table.caption = text
+        self._live.refresh()
+
+    def add(self, case: Case, found: dict[str, Found]) -> None:
+        engine, loop = found["engine"], found["loop"]
+        shown = [one.highest or one.common for one in (engine, loop)]
+        row = [
+            f"{case.fanout} x {case.payload_bytes} {case.receiver}",
+            "/".join(f"{trial.pps_out / 1000:,.0f}" for trial in shown),
+            "/".join(f"{trial.cpu_us_per_packet_out:.3f}" for trial in shown),
+            f"{ratio(*shown)}",
+            f"{ratio(engine.common, loop.common)}",
+            " ".join(sorted({*engine.limited_by, *loop.limited_by})),
+        ]
+        self._table.add_row(*row)
+        if self._live.console.is_terminal:
+            self._live.refresh()
+        else:
+            self._live.console.print("  ".join(row), soft_wrap=True)
+
+
+def run(cases: list[Case], plan: Plan, rate_pps: float | None) -> dict[str, object]:
+    """The whole report. rate_pps: measure at that rate (packets/s out) only, without a search."""
+    described = environment()
+    described["network"] = "private namespace" if enter_private_network() else "host loopback"
+    cores = Cores.allowed()
+    with udp_socket() as one:
+        described["socket_buffer_bytes"] = receive_buffer_bytes(one)
+    described["relay_has_own_core"] = cores.relay is not None
+    reports = []
+    start = time.monotonic()
+    with Progress() as progress:
+        for case in cases:
+            name = f"{case.fanout} x {case.payload_bytes} {case.receiver}"
+            rig = Rig(case, cores, plan)
+            try:
+                described["counts_softirq_thread"] = rig.counts_softirq_thread
+
+                def tell(text: str, name: str = name) -> None:
+                    progress.tell(f"{name}: {text}")
+
+                if rate_pps is None:
+                    found = measure(rig, START_PPS[case.receiver], plan, tell)
+                else:
+                    common = measure_at(rig, rate_pps, plan, tell)
+                    found = {name: Found(None, [], trial) for name, trial in common.items()}
+            finally:
+                rig.close()
+            reports.append(case_report(case, found, rig.repeated))
+            progress.add(case, found)
+    return {
+        "question": QUESTION,
+        "environment": described,
+        "method": {
+            "burst_packets": BURST_PACKETS,
+            "bursts_per_gop": BURSTS_PER_GOP,
+            "max_loss": MAX_LOSS,
+            "max_behind_s": MAX_BEHIND_S,
+            "rate_resolution": RESOLUTION,
+            "searches": plan.searches,
+            "trial_s": plan.trial_s,
+            "fixed_rate_pps": rate_pps,
+            "common_rate_share": COMMON_SHARE,
+            "repeats_when_disturbed": {
+                "waited_share": DISTURBED_SHARE,
+                "patience_s": plan.patience_s,
+            },
+            "cpu": "relay's thread and its core's ksoftirqd (schedstat), per packet received",
+            "seconds": round(time.monotonic() - start, 1),
+        },
+        "cases": reports,
+    }
+
+
+def main(
+    json_file: Annotated[
+        str, typer.Option("--json", metavar="FILE|-", help="Where the report goes; -: stdout.")
+    ] = "-",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One search of short trials: within two minutes.")
+    ] = False,
+    fanout: Annotated[
+        list[int] | None, typer.Option(min=1, max=1000, help="Only this one; repeatable.")
+    ] = None,
+    payload_bytes: Annotated[
+        list[int] | None, typer.Option(min=32, max=1436, help="Size of an RTP packet; repeatable.")
+    ] = None,
+    receiver: Annotated[
+        list[Receiver] | None, typer.Option(help="Only this one; repeatable.")
+    ] = None,
+    rate_pps: Annotated[
+        float | None,
+        typer.Option(min=1, help="Packets/s out of both: measure there, search nothing."),
+    ] = None,
+    trial_s: Annotated[float | None, typer.Option(min=0.01, help="Length of a trial.")] = None,
+    patience_s: Annotated[
+        float | None,
+        typer.Option(min=0, help="Time a case may spend on repeating what others disturbed."),
+    ] = None,
+) -> None:
+    """Compare the engine's forwarding with a C loop of the same system calls."""
+    plan = QUICK if quick else FULL
+    plan = replace(plan, trial_s=trial_s or plan.trial_s)
+    if patience_s is not None:
+        plan = replace(plan, patience_s=patience_s)
+    cases = [
+        Case(count, size, kind.value)
+        for size in payload_bytes or PAYLOADS_BYTES
+        for count in fanout or FANOUTS
+        for kind in receiver or Receiver
+    ]
+    try:
+        report = run(cases, plan, rate_pps)
+    except BenchError as error:
+        typer.echo(f"forwarding: {error}", err=True)
+        raise typer.Exit(1) from None
+    text = json.dumps(report, indent=2) + "\n"
+    if json_file == "-":
+        sys.stdout.write(text)
+    else:
+        Path(json_file).write_text(text)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

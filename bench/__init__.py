@@ -1,0 +1,1 @@
+"""Measured claims: one script each, which prints JSON. `support/` and `native/` serve them."""

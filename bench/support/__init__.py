@@ -1,0 +1,1 @@
+"""What the measurements share: traffic, relays, CPU accounting, the search for a rate."""
