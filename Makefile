@@ -1,12 +1,13 @@
 # `make demo` and `make test` are each the only command a fresh checkout needs.
 PYTHON ?= python3.11
 VENV := .venv
+SECONDS := 600
 BIN := $(VENV)/bin
 STUBS := fastpath.engine fastpath.siphash fastpath.wire rtp.payload.fragment rtp.payload.h264 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.rtcp.walk
 NATIVE := $(shell find rtp fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 BENCHES := $(filter-out bench/__init__.py,$(wildcard bench/*.py))
 
-.PHONY: demo test lint bench build clean check-host
+.PHONY: demo test lint bench differential build clean check-host
 
 demo: build
 	$(BIN)/overlane demo
@@ -22,6 +23,10 @@ lint: build
 
 bench: build
 	@set -e; for script in $(BENCHES); do echo "== $$script" >&2; $(BIN)/python $$script; done
+
+# The native engine against its plain-Python twin on new random traffic, on all cores.
+differential: build
+	$(BIN)/python -m tests.fastpath.differential --seconds $(SECONDS)
 
 build: $(VENV)/.built
 

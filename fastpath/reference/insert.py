@@ -1,0 +1,125 @@
+"""Insertion: the one way a packet enters a ring, from a link or from the early store.
+
+A packet at the head wakes the stream's cursors once per turn. One that fills a hole is sent at once
+for every cursor that has passed its place. Media that comes before its stream is known is held for
+up to 1 s in a bounded store, oldest out first.
+"""
+
+from fastpath.events import KeyFrameWanted, StreamStarted
+from fastpath.reference.link import Late, Link
+from fastpath.reference.ring import Insertion, Packet, Ring
+from fastpath.reference.send import class_of, queue_cursor
+from fastpath.reference.worker import Early, Stream, Worker
+
+EARLY_PACKETS = 1024
+EARLY_AGE_US = 1_000_000
+DELAY_UNIT_US = 250
+
+
+def insert_media(
+    worker: Worker, stream: Stream, stream_seq: int, packet: Packet, link: Link, now_us: int
+) -> str:
+    """The packet's verdict; one that is refused changes nothing but counters."""
+    ring = stream.ring
+    number = ring.extended(stream_seq)
+    insertion = ring.classify(number)
+    if insertion is Insertion.JUMP:
+        # Its number was accepted on the link, so nobody sends it again: keep it until believed.
+        hold_early(worker, Early(stream.stream_id, stream_seq, link, packet))
+        return "jump_unconfirmed"
+    if insertion is Insertion.DUPLICATE:
+        stream.duplicates += 1
+        return "duplicate_packet"
+    if insertion is Insertion.TOO_OLD:
+        stream.too_old += 1
+        return "too_old_for_ring"
+    _put_in(worker, stream, number, packet, insertion, now_us)
+    if insertion is Insertion.RESTART:
+        stream.restarts += 1
+        claim_early(worker, stream, now_us)
+    if not stream.has_started:
+        stream.has_started = True
+        worker.post(StreamStarted(stream.handle))
+    worker.mark_dirty(stream)
+    if insertion is Insertion.LATE:
+        stream.late += 1
+        _wake_late(worker, stream, number)
+        return "accepted_late"
+    # A recovered packet's header does not tell the path's delay; a fresh one's does.
+    step_us = packet.delay * DELAY_UNIT_US - stream.delay_us
+    if stream.delay_us == 0:
+        stream.delay_us = step_us
+    else:
+        stream.delay_us += step_us // 16 if step_us >= 0 else -(-step_us // 16)
+    return "accepted"
+
+
+def _put_in(
+    worker: Worker, stream: Stream, number: int, packet: Packet, insertion: Insertion, now_us: int
+) -> None:
+    ring: Ring = stream.ring
+    grown, refused = ring.grown, ring.growth_refused
+    if ring.insert(number, packet, insertion, now_us):
+        worker.post(KeyFrameWanted(stream.handle))
+        worker.want_key_frame(stream)
+    worker.count("ring_grown", ring.grown - grown)
+    worker.count("ring_growth_refused", ring.growth_refused - refused)
+    stream.packets += 1
+    stream.bytes += len(packet.payload)
+    stream.last_packet_us = packet.arrival_us
+
+
+def _wake_late(worker: Worker, stream: Stream, number: int) -> None:
+    for cursor in stream.cursors:
+        if cursor.owes(number):
+            if cursor.link.push_late(class_of(stream), Late(stream, number, cursor)):
+                worker.mark_ready(cursor.link)
+            else:
+                worker.count("late_queue_full")
+
+
+def wake_cursors(worker: Worker) -> None:
+    """Once per turn: the cursors of each stream that got packets stand in their links' turns."""
+    for stream in worker.dirty:
+        for cursor in stream.cursors:
+            queue_cursor(cursor)
+            worker.mark_ready(cursor.link)
+    worker.dirty.clear()
+
+
+def hold_early(worker: Worker, early: Early) -> str:
+    if len(worker.early) == EARLY_PACKETS:
+        worker.count("early_evicted")
+        _drop_oldest(worker)
+    worker.early.append(early)
+    return "held_early"
+
+
+def _drop_oldest(worker: Worker) -> None:
+    worker.early.pop(0)
+    worker.count("unknown_stream")
+
+
+def expire_early(worker: Worker, now_us: int) -> None:
+    while worker.early and now_us - worker.early[0].packet.arrival_us >= EARLY_AGE_US:
+        _drop_oldest(worker)
+
+
+def forget_early(worker: Worker, link: Link) -> None:
+    """The link is removed: what came from it belongs to nobody."""
+    kept = [early for early in worker.early if early.link is not link]
+    worker.count("unknown_stream", len(worker.early) - len(kept))
+    worker.early = kept
+
+
+def claim_early(worker: Worker, stream: Stream, now_us: int) -> None:
+    """A stream has become known: what was held for it goes in, in the order it came."""
+    expire_early(worker, now_us)
+    held = [e for e in worker.early if (e.stream_id, e.link) == (stream.stream_id, stream.upstream)]
+    for early in held:
+        if early in worker.early:  # else taken by one before it, which restarted the ring
+            worker.early.remove(early)
+            verdict = insert_media(
+                worker, stream, early.stream_seq, early.packet, early.link, now_us
+            )
+            worker.count(verdict)

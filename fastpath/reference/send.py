@@ -1,0 +1,231 @@
+"""Sending: what leaves a link, in the order of its classes, within its budget.
+
+Order: control and feedback (at once), audio repairs and audio, video repairs, video. Within a class
+the cursors take turns by deficit round robin.
+"""
+
+from fastpath.events import KeyFrameWanted
+from fastpath.reference.cursor import Cursor, State
+from fastpath.reference.link import AUDIO, CLASSES, VIDEO, Late, Link, Sent, SentKind
+from fastpath.reference.media_clock import CLOCK, FIRST_CLOCKS, FIRST_INTERVAL_US, INTERVAL_US
+from fastpath.reference.ring import Packet
+from fastpath.reference.wire import LOW_32, Flag, Header, PacketType, TrafficClass, tag
+from fastpath.reference.worker import Stream, Worker
+
+QUANTUM_BYTES = 16_384
+TAIL_PROBE_US = 20_000  # a probe this long after media exposes a lost tail
+MAX_DELAY = 0xFFFF
+
+
+def class_of(stream: Stream) -> int:
+    return VIDEO if stream.is_video else AUDIO
+
+
+def send_datagram(
+    worker: Worker, link: Link, header: Header, payload: bytes, key: bytes, hop_seq: int
+) -> bytes:
+    head = header.pack()
+    datagram = head + tag(head, payload, key, hop_seq, worker.digest) + payload
+    worker.transmit(link.port, link.peer, datagram)
+    link.charge(len(datagram))
+    return datagram
+
+
+def send_message(worker: Worker, link: Link, kind: PacketType, payload: bytes, now_us: int) -> bool:
+    """Send a packet that belongs to no stream, at once and ahead of media. False without keys.
+
+    A HELLO has its own key and no number, names this node, and goes also to where the neighbour may
+    have moved.
+    """
+    key = link.hello_key if kind is PacketType.HELLO else link.send_key
+    if key is None:
+        return False
+    is_hello = kind is PacketType.HELLO
+    hop_seq = 0
+    if not is_hello:
+        hop_seq = link.remember(Sent(SentKind.OTHER, now_us))
+    header = Header(
+        kind,
+        traffic_class=TrafficClass.PROBE if kind is PacketType.PROBE else TrafficClass.CONTROL,
+        stream_id=worker.node_id if is_hello else 0,
+        hop_seq=hop_seq & LOW_32,
+        send_ts=now_us & LOW_32,
+    )
+    datagram = send_datagram(worker, link, header, payload, key, hop_seq)
+    if is_hello and link.candidate is not None and link.candidate_until_us > now_us:
+        worker.transmit(link.port, link.candidate, datagram)
+    return True
+
+
+def send_to_node(
+    worker: Worker,
+    link: Link,
+    stream: Stream,
+    number: int,
+    packet: Packet,
+    answers: int,
+    now_us: int,
+) -> None:
+    """A packet of a ring under a fresh number. answers: the number it repairs, or 0."""
+    if packet.hop_limit <= 1:
+        worker.count("hop_limit_reached")  # the receiver would refuse it
+        return
+    key = link.send_key
+    assert key is not None
+    kind = SentKind.REPAIR if answers else SentKind.MEDIA
+    hop_seq = link.remember(
+        Sent(kind, now_us, answers, stream=stream, number=number, which=class_of(stream))
+    )
+    # LiveNet 6.1: the delay it had, our processing, and half the next hop's round trip.
+    here = (now_us - packet.arrival_us + link.rtt_us // 2) // 250
+    header = Header(
+        PacketType.MEDIA,
+        flags=packet.flags & Flag.SEALED | (Flag.REPAIR if answers else 0),
+        hop_limit=packet.hop_limit - 1,
+        traffic_class=TrafficClass.VIDEO if stream.is_video else TrafficClass.AUDIO,
+        marks=packet.marks,
+        delay=min(packet.delay + here, MAX_DELAY),
+        stream_id=stream.stream_id,
+        stream_seq=number & LOW_32,
+        hop_seq=hop_seq & LOW_32,
+        send_ts=now_us & LOW_32,
+        repairs_hop_seq=answers & LOW_32,
+    )
+    send_datagram(worker, link, header, packet.payload, key, hop_seq)
+    link.next_probe_us = min(link.next_probe_us, now_us + TAIL_PROBE_US)
+
+
+def send_report(worker: Worker, cursor: Cursor, now_us: int) -> None:
+    """The stream's clock, just before a packet of the cursor. Viewers get theirs as RTCP."""
+    stream, clock = cursor.stream, cursor.stream.clock
+    assert clock is not None
+    if cursor.viewer is None:
+        message = bytes([CLOCK]) + clock.pack(stream.stream_id, stream.clock_rate, now_us)
+        send_message(worker, cursor.link, PacketType.FEEDBACK, message, now_us)
+    is_early = cursor.viewer is None and cursor.reports < FIRST_CLOCKS
+    cursor.next_report_us = now_us + (FIRST_INTERVAL_US if is_early else INTERVAL_US)
+    cursor.reports += 1
+
+
+def viewer_timestamp(cursor: Cursor, timestamp: int, now_us: int) -> int:
+    """A viewer that has moved sees its RTP time go on by what went by here meanwhile."""
+    if cursor.has_moved and cursor.last_sent_us:
+        passed = (now_us - cursor.last_sent_us) * cursor.stream.clock_rate // 1_000_000
+        cursor.timestamp_offset = cursor.last_timestamp + passed - timestamp
+    cursor.has_moved = False
+    cursor.last_timestamp = (timestamp + cursor.timestamp_offset) & LOW_32
+    cursor.last_sent_us = now_us
+    return cursor.last_timestamp
+
+
+def send_to_viewer(
+    worker: Worker, cursor: Cursor, number: int, packet: Packet, now_us: int
+) -> None:
+    """Plain RTP: own payload type, sequence number, timestamp and SSRC; the encoder's marker."""
+    viewer, payload = cursor.viewer, packet.payload
+    assert viewer is not None
+    datagram = (
+        payload[:1]
+        + bytes([payload[1] & 0x80 | cursor.payload_type])
+        + ((number + cursor.sequence_offset) & 0xFFFF).to_bytes(2)
+        + viewer_timestamp(cursor, int.from_bytes(payload[4:8]), now_us).to_bytes(4)
+        + viewer.ssrc.to_bytes(4)
+        + payload[12:]
+    )
+    worker.transmit(viewer.port, viewer.address, datagram)
+    cursor.link.charge(len(datagram))
+
+
+def send_for_cursor(
+    worker: Worker, cursor: Cursor, number: int, packet: Packet, now_us: int
+) -> None:
+    if cursor.stream.clock is not None and now_us >= cursor.next_report_us:
+        send_report(worker, cursor, now_us)
+    if cursor.viewer is None:
+        send_to_node(worker, cursor.link, cursor.stream, number, packet, 0, now_us)
+    else:
+        send_to_viewer(worker, cursor, number, packet, now_us)
+    cursor.packets += 1
+    cursor.bytes += len(packet.payload)
+
+
+def send_late(worker: Worker, link: Link, late: Late, now_us: int) -> None:
+    """A packet out of order, if the ring still holds it and its cursor still owes it."""
+    packet = late.stream.ring.packets.get(late.number) if late.stream.is_open else None
+    if packet is None:
+        return
+    if late.cursor is None:
+        link.resent += 1
+        send_to_node(worker, link, late.stream, late.number, packet, late.answers, now_us)
+    elif late.cursor.stream is late.stream and late.cursor.owes(late.number):
+        late.cursor.late_packets += 1
+        send_for_cursor(worker, late.cursor, late.number, packet, now_us)
+
+
+def queue_cursor(cursor: Cursor) -> None:
+    """Put the cursor at the end of its class's turn on its link, if it does not stand in it."""
+    queue = cursor.link.queues[class_of(cursor.stream)]
+    if cursor not in queue:
+        queue.append(cursor)
+
+
+def drain_cursor(worker: Worker, queue: list[Cursor], now_us: int) -> bool:
+    """The turn of the first cursor; False if the link's budget ended it."""
+    cursor = queue[0]
+    was_active = cursor.state is State.ACTIVE
+    while True:
+        packet = cursor.peek()
+        if packet is None:
+            if was_active and cursor.state is State.WAITS_FOR_KEY:
+                worker.post(KeyFrameWanted(cursor.stream.handle))
+                worker.want_key_frame(cursor.stream)
+            queue.pop(0)
+            cursor.deficit_bytes = 0
+            return True
+        if cursor.deficit_bytes < len(packet.payload):
+            cursor.deficit_bytes += QUANTUM_BYTES
+            queue.append(queue.pop(0))
+            return True
+        if not cursor.link.may_send(now_us):
+            return False
+        cursor.deficit_bytes -= len(packet.payload)
+        number = cursor.next
+        cursor.next += 1
+        send_for_cursor(worker, cursor, number, packet, now_us)
+
+
+def drain_class(worker: Worker, link: Link, which: int, now_us: int) -> bool:
+    while link.late[which]:
+        if not link.may_send(now_us):
+            return False
+        send_late(worker, link, link.late[which].popleft(), now_us)
+    while link.queues[which]:
+        if not drain_cursor(worker, link.queues[which], now_us):
+            return False
+    return True
+
+
+def drain_link(worker: Worker, link: Link, now_us: int) -> None:
+    """Send what the budget allows, highest class first, and set the link's timer."""
+    if not link.is_open:
+        return
+    if link.is_viewer or link.send_key is not None:
+        for which in CLASSES:
+            if not drain_class(worker, link, which, now_us):
+                break
+    arm_link(worker, link, now_us)
+
+
+def arm_link(worker: Worker, link: Link, now_us: int) -> None:
+    """The earliest of: budget for the backlog, next probe, next request. Idle viewers: none."""
+    deadlines = []
+    if link.send_key is not None:
+        deadlines.append(link.next_probe_us)
+        if link.next_repair_us is not None:
+            deadlines.append(link.next_repair_us)
+    if (link.is_viewer or deadlines) and link.backlog():
+        deadlines.append(max(link.free_at_ns // 1000, now_us + 1))
+    if deadlines:
+        worker.timers.set(link, min(deadlines))
+    else:
+        worker.timers.cancel(link)

@@ -1,0 +1,117 @@
+"""What the parts of an engine share: its tables, its counters, its lists of work."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fastpath.reference.siphash import siphash24
+from fastpath.reference.timers import Timers
+
+if TYPE_CHECKING:
+    from fastpath.events import Event
+    from fastpath.reference.cursor import Cursor
+    from fastpath.reference.link import Address, Link
+    from fastpath.reference.media_clock import MediaClock
+    from fastpath.reference.ring import Packet, Ring
+    from fastpath.reference.wire import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    repair: bool = True
+    repair_scan_us: int = 50_000
+    repair_early: bool = True
+    reorder_us: int = 10_000
+    repair_give_up_us: int = 1_000_000
+    probe_interval_us: int = 50_000
+
+
+@dataclass(eq=False, slots=True)
+class Stream:
+    """One track: its ring, where it comes from, who follows it."""
+
+    handle: int
+    stream_id: int
+    is_video: bool
+    ring: Ring
+    upstream: Link | None
+    cursors: list[Cursor] = field(default_factory=list)  # newest first
+    is_open: bool = True
+    has_started: bool = False
+    clock_rate: int = 90_000  # of its RTP time, Hz
+    clock: MediaClock | None = None
+    wants_key: bool = False  # a key frame is to be asked for at the end of the turn
+    key_asked_us: int | None = None
+    packets: int = 0
+    bytes: int = 0
+    duplicates: int = 0
+    late: int = 0
+    too_old: int = 0
+    gone: int = 0
+    restarts: int = 0
+    delay_us: int = 0  # smoothed
+    last_packet_us: int = -1
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Early:
+    """Media held until its stream is known, or until the jump it announces is believed."""
+
+    stream_id: int
+    stream_seq: int
+    link: Link
+    packet: Packet
+
+
+@dataclass(slots=True)
+class Worker:
+    settings: Settings
+    digest: Digest = siphash24
+    node_id: int = 0
+    links: list[Link] = field(default_factory=list)  # with nodes, by index
+    stranger_tokens_us: int = 0  # HELLOs from unknown addresses that are looked at
+    streams: list[Stream] = field(default_factory=list)
+    early: list[Early] = field(default_factory=list)
+    timers: Timers = field(default_factory=Timers)
+    # work of this turn, each thing once, in order
+    dirty: dict[Stream, None] = field(default_factory=dict)
+    ready: dict[Link, None] = field(default_factory=dict)
+    # what comes out
+    sent: list[tuple[int, Address, bytes]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    counters: Counter[str] = field(default_factory=Counter)
+
+    def count(self, verdict: str, number: int = 1) -> None:
+        self.counters[verdict] += number
+
+    def post(self, event: Event) -> None:
+        self.events.append(event)
+
+    def mark_ready(self, link: Link) -> None:
+        """The link is drained at the end of this turn, and its timer set."""
+        self.ready[link] = None
+
+    def mark_dirty(self, stream: Stream) -> None:
+        """The stream got packets: its cursors are woken at the end of this turn."""
+        self.dirty[stream] = None
+
+    def find_stream(self, stream_id: int) -> Stream | None:
+        """The Stream FIB; the newest of several with one id."""
+        matches = (stream for stream in self.streams if stream.stream_id == stream_id)
+        return next(matches, None)
+
+    def want_key_frame(self, stream: Stream) -> None:
+        """Have one asked for at the end of this turn, or of the next if that has begun."""
+        stream.wants_key = True
+        self.mark_dirty(stream)
+
+    def find_peer(self, port: int, source: Address) -> Link | None:
+        """The link whose neighbour sends from this address, or may have moved there."""
+        links = (k for k in self.links if k.port == port and source in (k.peer, k.candidate))
+        return next(links, None)
+
+    def transmit(self, port: int, address: Address, datagram: bytes) -> None:
+        self.sent.append((port, address, datagram))
+        self.count("sent_packets")

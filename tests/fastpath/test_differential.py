@@ -1,0 +1,141 @@
+"""The native engine against its twin in plain Python, on random traffic (about 40 s in all).
+
+Numbered scenarios are the same in every run; a further block is new each time. A failure names its
+seed; `python -m tests.fastpath.differential SEED` replays it and shrinks it.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import sys
+from collections import Counter
+
+import pytest
+
+from fastpath import Media, PortKind
+from fastpath.reference.wire import Header, PacketType, tag
+from fastpath.siphash import digest
+from tests.fastpath.differential import run_seed
+from tests.support.random_traffic import Traffic
+from tests.support.twins import Datagram, MismatchError, Twins, shrink
+
+BLOCKS, BLOCK_SEEDS = 15, 60
+FRESH_BLOCKS = 5
+FRESH_SEED = random.SystemRandom().getrandbits(40)
+PEER = ("10.0.0.2", 7000)
+KEY = b"key of the peer."
+STREAM_ID = 0xC0FFEE
+TOO_RARE = {"events_lost", "command_stale", "early_evicted", "no_block_left", "evicted_for_space"}
+NOT_FROM_LINKS = ("ingest", "send_would", "send_refused", "receive_", "viewer_")
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_numbered_scenarios(block: int) -> None:
+    for seed in range(block * BLOCK_SEEDS, (block + 1) * BLOCK_SEEDS):
+        run_seed(seed)
+
+
+@pytest.mark.parametrize("block", range(FRESH_BLOCKS))
+def test_new_scenarios(block: int) -> None:
+    sys.stdout.write(f"seeds from {FRESH_SEED}\n")
+    for seed in range(block * BLOCK_SEEDS, (block + 1) * BLOCK_SEEDS):
+        run_seed(FRESH_SEED + seed)
+
+
+def test_the_scenarios_reach_every_verdict_of_a_link() -> None:
+    reached: Counter[str] = Counter()
+    for seed in range(150):
+        traffic = Traffic(seed, digest)
+        traffic.run(40)
+        reached.update({name for name, n in traffic.twins.native.verdicts().items() if n})
+    names = traffic.twins.native.verdicts().keys()
+    expected = {n for n in names if not n.startswith(NOT_FROM_LINKS)} - TOO_RARE
+    assert expected - reached.keys() == set()
+
+
+def test_a_difference_is_found_and_shrunk() -> None:
+    traffic = Traffic(1, lambda data, key: digest(data, key) ^ 1)  # native and twin now disagree
+    with pytest.raises(MismatchError, match=r"native .*, twin"):
+        traffic.run(40)
+    settings, steps = traffic.twins.settings, traffic.twins.steps
+    fewest = shrink(settings, steps, traffic.digest)
+    assert len(fewest) <= 6 < len(steps)
+
+
+class Bench:
+    """One neighbour and one stream, for what is too long to come up at random."""
+
+    def __init__(self) -> None:
+        self.twins = Twins({"probe_interval_us": 50_000}, digest)
+        self.now_us = 1_000_000
+        self.port = self.twins.call("open_port", kind=PortKind.OVERLAY)
+        self.link = self.twins.call(
+            "add_link", port=self.port, address=PEER, peer_node=1, hello_key=KEY, rate_bps=10**9
+        )
+        self.twins.call("offer_keys", link=self.link, receive_key=KEY, send_key=KEY, send_now=True)
+        self.hop_seq = 0
+
+    def datagram(self, kind: PacketType, payload: bytes, **fields: int) -> Datagram:
+        self.hop_seq += 1
+        head = Header(kind, hop_limit=8, hop_seq=self.hop_seq, **fields).pack()
+        data = head + tag(head, payload, KEY, self.hop_seq, digest) + payload
+        return self.port, PEER, data
+
+    def media(self, seq: int) -> Datagram:
+        return self.datagram(
+            PacketType.MEDIA, bytes([0x80]) * 20, stream_id=STREAM_ID, stream_seq=seq & 0xFFFFFFFF
+        )
+
+    def add_stream(self, first_seq: int) -> int:
+        return self.twins.call(
+            "add_stream",
+            stream_id=STREAM_ID,
+            media=Media.VIDEO,
+            first_stream_seq=first_seq,
+            upstream=self.link,
+        )
+
+
+def test_more_early_packets_than_are_held() -> None:
+    bench = Bench()
+    first = (1 << 32) - 600
+    for batch in range(11):
+        bench.twins.turn(bench.now_us, [bench.media(first + 100 * batch + i) for i in range(100)])
+        bench.now_us += 10_000
+    assert bench.twins.native.verdicts()["early_evicted"] == 1100 - 1024
+    stream = bench.add_stream(first)
+    bench.twins.turn(bench.now_us, [])
+    assert bench.twins.native.stream_stats(stream).packets == 1024
+
+
+def test_more_holes_than_one_request_names() -> None:
+    bench = Bench()
+    bench.hop_seq = 1
+    for _ in range(140):  # each hole is an item of its own: 33 numbers lie between it and the next
+        arrived = [bench.datagram(PacketType.PADDING, b"") for _ in range(33)]
+        bench.hop_seq += 1
+        bench.twins.turn(bench.now_us, arrived)
+    assert bench.twins.native.link_stats(bench.link).holes_open == 139 + 1
+    for _ in range(5):
+        bench.now_us += 10_000
+        bench.twins.turn(bench.now_us, [])
+    assert bench.twins.native.link_stats(bench.link).requests_sent > 1
+
+
+def test_more_sent_than_the_history_holds() -> None:
+    bench = Bench()
+    stream = bench.add_stream(0xFFFFFFFF)
+    bench.twins.call("add_cursor", stream=stream, link=bench.link)
+    bench.twins.turn(bench.now_us, [bench.media(0xFFFFFFFF + i) for i in range(40)])
+    # Without a measured round trip nothing is suppressed: each request is answered in full.
+    bases = (1, 1, 1, 1, 1, 1)
+    request = b"\x01" + b"".join(struct.pack(">II", base, 0xFFFFFFFF) for base in bases)
+    for _ in range(48):
+        bench.now_us += 1_000
+        bench.twins.turn(bench.now_us, [bench.datagram(PacketType.FEEDBACK, request)])
+    stats = bench.twins.native.link_stats(bench.link)
+    assert stats.history_evicted > 0
+    bench.now_us += 2_000_000
+    bench.twins.turn(bench.now_us, [bench.datagram(PacketType.FEEDBACK, request)])
+    assert bench.twins.native.link_stats(bench.link).resent == stats.resent
