@@ -12,6 +12,13 @@ cdef enum CursorState:
 cdef enum:
     NOBODY = -1
 
+cdef enum:
+    TOLD_REPORTS = 4             # a second each: longer than any path's round trip
+
+ctypedef struct told_t:          # a sender report that left
+    uint32_t middle              # of its NTP time: what a receiver gives back (RFC 3550 6.4.1)
+    int64_t at_us                # 0: none
+
 ctypedef struct cursor_t:
     uint32_t generation
     uint8_t state
@@ -30,6 +37,7 @@ ctypedef struct cursor_t:
     int32_t previous_queued
     int64_t next_report_us       # sender report to a viewer, clock to a node
     uint32_t reports
+    told_t told[TOLD_REPORTS]    # newest, of a viewer
     # plain RTP viewer
     int32_t port
     socklen_t address_bytes

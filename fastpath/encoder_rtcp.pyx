@@ -49,9 +49,14 @@ cdef void follow_clock(worker_t* worker, ingest_t* ingest) noexcept nogil:
     stream.clock.is_set = True
 
 
-cdef bint is_member(const worker_t* worker, const port_t* port, int32_t track, uint32_t group) noexcept nogil:
-    cdef const ingest_t* ingest = &port.tracks[track]
-    return ingest.stream != NOBODY and ingest.is_locked and worker.streams[ingest.stream].group == group
+cdef bint is_member(const worker_t* worker, const ingest_t* ingest, const ingest_t* reported) noexcept nogil:
+    """Is this a track of the reported one's broadcast that sends? Group 0 has one track."""
+    cdef uint32_t group = worker.streams[reported.stream].group
+    if ingest == reported:
+        return True
+    return (
+        group != 0 and ingest.stream != NOBODY and ingest.is_locked and worker.streams[ingest.stream].group == group
+    )
 
 
 cdef bint agrees(const worker_t* worker, const ingest_t* ingest, uint64_t shift) noexcept nogil:
@@ -64,7 +69,6 @@ cdef bint agrees(const worker_t* worker, const ingest_t* ingest, uint64_t shift)
 
 cdef void use_reports(worker_t* worker, ingest_t* reported) noexcept nogil:
     """Let the tracks of this one's broadcast follow the encoder's clock, once all have reports."""
-    cdef uint32_t group = worker.streams[reported.stream].group
     cdef uint64_t shift = arrival_ntp(worker, reported, reported.report_timestamp) - reported.report_ntp
     cdef bint are_all = True
     cdef int32_t port, track
@@ -74,7 +78,7 @@ cdef void use_reports(worker_t* worker, ingest_t* reported) noexcept nogil:
             continue
         for track in range(worker.ports[port].track_count):
             ingest = &worker.ports[port].tracks[track]
-            if not is_member(worker, &worker.ports[port], track, group):
+            if not is_member(worker, ingest, reported):
                 continue
             if ingest.uses_report and agrees(worker, reported, ingest.ntp_shift):
                 reported.ntp_shift = ingest.ntp_shift
@@ -90,7 +94,7 @@ cdef void use_reports(worker_t* worker, ingest_t* reported) noexcept nogil:
             continue
         for track in range(worker.ports[port].track_count):
             ingest = &worker.ports[port].tracks[track]
-            if is_member(worker, &worker.ports[port], track, group) and agrees(worker, ingest, shift):
+            if is_member(worker, ingest, reported) and agrees(worker, ingest, shift):
                 ingest.ntp_shift = shift
                 ingest.uses_report = True
                 follow_clock(worker, ingest)
@@ -105,9 +109,10 @@ cdef void take_report(worker_t* worker, ingest_t* ingest, const early_report_t* 
     ingest.report_ntp = report.ntp
     ingest.report_timestamp = report.timestamp
     ingest.report_at_us = report.arrival_us
-    if ingest.uses_report:
-        follow_clock(worker, ingest)
-    else:
+    if ingest.uses_report and not agrees(worker, ingest, ingest.ntp_shift):
+        ingest.uses_report = False  # somebody set the encoder's clock
+    follow_clock(worker, ingest)
+    if not ingest.uses_report:
         use_reports(worker, ingest)
 
 
@@ -138,11 +143,13 @@ cdef bint on_sender_report(
 cdef void claim_report(worker_t* worker, int32_t rtp_port, ingest_t* ingest) noexcept nogil:
     """A track has just locked on to its SSRC: ffmpeg's first report comes before its first packet."""
     cdef port_t* port = &worker.ports[rtp_port]
+    cdef early_report_t* report
     cdef int i
-    for i in range(TRACKS_OF_PORT):
-        if port.early_reports[i].ssrc == ingest.ssrc and port.early_reports[i].source.port != 0:
-            take_report(worker, ingest, &port.early_reports[i])
-            port.early_reports[i].source.port = 0
+    for i in range(TRACKS_OF_PORT):  # oldest first
+        report = &port.early_reports[(port.early_report_count + <uint32_t>i) & (TRACKS_OF_PORT - 1)]
+        if report.ssrc == ingest.ssrc and report.source.port != 0:
+            take_report(worker, ingest, report)
+            report.source.port = 0
 
 
 cdef int receive_encoder_rtcp(
@@ -214,7 +221,9 @@ cdef void send_reception_report(worker_t* worker, int32_t port, ingest_t* ingest
     ingest.expected_before = ingest.expected
     ingest.received_before = ingest.received
     block.ssrc = ingest.ssrc
-    block.fraction_lost = <uint8_t>(lost_now * 255 // expected_now) if lost_now > 0 and expected_now > 0 else 0
+    block.fraction_lost = 0
+    if lost_now > 0 and expected_now > 0:
+        block.fraction_lost = <uint8_t>(lost_now * 256 // expected_now) if lost_now < expected_now else 255
     block.cumulative_lost = <int32_t>(ingest.expected - ingest.received)
     block.extended_highest = <uint32_t>(ingest.numbering.highest - 65536)
     block.jitter = <uint32_t>(ingest.jitter_us * worker.streams[ingest.stream].clock_rate // 1000000)

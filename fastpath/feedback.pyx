@@ -6,9 +6,11 @@
 All are idempotent; what is lost is said again.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from fastpath.cursor cimport NOBODY
+from fastpath.media_clock cimport clock_read
 from fastpath.repair cimport on_gone, on_request, on_void
+from fastpath.report cimport report_soon
 from fastpath.verdict cimport FEEDBACK_TAKEN, MALFORMED
 from fastpath.wire cimport load_be32, load_be64
 from fastpath.worker cimport find_stream, stream_t, want_key_frame, worker_t
@@ -16,23 +18,24 @@ from fastpath.worker cimport find_stream, stream_t, want_key_frame, worker_t
 cdef enum:
     ITEMS_BYTES = 9              # a REQUEST or VOID with one item
     GONE_BYTES = 17
+    JUMP_US = 500000             # chosen: no path's delay changes so much; the encoder began anew
 
 
 cdef void on_clock(worker_t* worker, int32_t link_index, const uint8_t* payload, int64_t now_us) noexcept nogil:
     cdef stream_t* stream = find_stream(worker, load_be32(payload + 1))
-    cdef bint is_first
-    cdef int32_t cursor
+    cdef uint32_t timestamp
+    cdef uint64_t ntp
+    cdef int64_t apart
     if stream == NULL or stream.upstream != link_index:
         return
-    is_first = not stream.clock.is_set
+    clock_read(&stream.clock, stream.clock_rate, now_us, &ntp, &timestamp)
+    apart = <int32_t>(load_be32(payload + 5) - timestamp)
+    if not stream.clock.is_set or not -JUMP_US < apart * 1000000 // stream.clock_rate < JUMP_US:
+        report_soon(worker, stream)
     stream.clock.is_set = True
     stream.clock.timestamp = load_be32(payload + 5)
     stream.clock.ntp = load_be64(payload + 9)
     stream.clock.at_us = now_us
-    cursor = stream.first_cursor if is_first else NOBODY
-    while cursor >= 0:
-        worker.cursors[cursor].next_report_us = 0  # they have waited for it
-        cursor = worker.cursors[cursor].next_of_stream
 
 
 cdef void on_key_wanted(worker_t* worker, int32_t link_index, const uint8_t* payload) noexcept nogil:

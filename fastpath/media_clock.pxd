@@ -9,8 +9,9 @@ ctypedef struct media_clock_t:   # at local time `at_us` the media's clocks stoo
 
 cdef uint64_t ntp_of_us(int64_t us) noexcept nogil
 cdef int64_t us_of_ntp(uint64_t ntp) noexcept nogil
-cdef uint64_t clock_ntp(const media_clock_t* clock, int64_t now_us) noexcept nogil
-cdef uint32_t clock_timestamp(const media_clock_t* clock, uint32_t clock_rate, int64_t now_us) noexcept nogil
+cdef void clock_read(
+    const media_clock_t* clock, uint32_t clock_rate, int64_t now_us, uint64_t* ntp, uint32_t* timestamp
+) noexcept nogil
 cdef bint clock_on_arrival(
     media_clock_t* clock, uint32_t clock_rate, uint32_t timestamp, int64_t arrival_us
 ) noexcept nogil

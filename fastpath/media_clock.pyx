@@ -27,12 +27,19 @@ cdef int64_t us_of_ntp(uint64_t ntp) noexcept nogil:
     return <int64_t><int32_t>(ntp >> 32) * 1000000 + <int64_t>(rest >> 32)
 
 
-cdef uint64_t clock_ntp(const media_clock_t* clock, int64_t now_us) noexcept nogil:
-    return clock.ntp + ntp_of_us(now_us - clock.at_us)
-
-
-cdef uint32_t clock_timestamp(const media_clock_t* clock, uint32_t clock_rate, int64_t now_us) noexcept nogil:
-    return clock.timestamp + <uint32_t>((now_us - clock.at_us) * <int64_t>clock_rate // 1000000)
+cdef void clock_read(
+    const media_clock_t* clock, uint32_t clock_rate, int64_t now_us, uint64_t* ntp, uint32_t* timestamp
+) noexcept nogil:
+    """RTP time now, in whole ticks, and the NTP time of just that tick: a pair as exact as the map,
+    however often it is handed on."""
+    cdef int64_t ticks = (now_us - clock.at_us) * <int64_t>clock_rate // 1000000
+    cdef int64_t seconds = ticks // clock_rate
+    cdef int64_t rest = ticks % clock_rate
+    if rest < 0:
+        seconds -= 1
+        rest += clock_rate
+    timestamp[0] = clock.timestamp + <uint32_t>ticks
+    ntp[0] = clock.ntp + (<uint64_t>seconds << 32) + (<uint64_t>rest << 32) // clock_rate
 
 
 cdef int64_t clock_expected_us(const media_clock_t* clock, uint32_t clock_rate, uint32_t timestamp) noexcept nogil:

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from fastpath.cursor cimport cursor_t
 from fastpath.link cimport link_t
-from fastpath.worker cimport stream_t
+from fastpath.worker cimport stream_t, worker_t
 
 cdef enum:
     VIEWER_REPORT_BYTES = 72     # SR, and SDES with a CNAME of 32
@@ -13,3 +13,4 @@ cdef uint32_t write_viewer_report(
 ) noexcept nogil
 cdef uint32_t write_clock(uint8_t* out, const stream_t* stream, int64_t now_us) noexcept nogil
 cdef int64_t next_report_us(const cursor_t* cursor, int64_t now_us) noexcept nogil
+cdef void report_soon(worker_t* worker, const stream_t* stream) noexcept nogil

@@ -9,7 +9,7 @@ sent at a time; a viewer's 12-byte RTP header stands in the batch, before the sh
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastpath.address cimport address_to_sockaddr, sockaddr_storage, socklen_t
-from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_WAITS_FOR_KEY, NOBODY, cursor_owes, cursor_peek, cursor_t
+from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_WAITS_FOR_KEY, NOBODY, TOLD_REPORTS, cursor_owes, cursor_peek, cursor_t
 from fastpath.link cimport (
     LATE_AUDIO, LATE_CLASSES, LATE_VIDEO, SENT_MEDIA, SENT_OTHER, SENT_REPAIR,
     history_t, late_t, link_charge, link_may_send, link_next_hop_seq, link_remember, link_send_key, link_t,
@@ -34,6 +34,7 @@ from fastpath.worker cimport (
 cdef enum:
     TAIL_PROBE_US = 20000        # a probe this long after media exposes a lost tail
     RTP_FIXED_BYTES = 12
+    SR_NTP_MIDDLE = 10           # where the middle 32 bits stand in a sender report
 
 
 cdef void flush_batch(worker_t* worker) noexcept nogil:
@@ -175,25 +176,36 @@ cdef void send_report(worker_t* worker, cursor_t* cursor, int64_t now_us) noexce
     cdef uint32_t size
     if not cursor.is_viewer:
         send_message(worker, cursor.link, TYPE_FEEDBACK, write_clock(out, stream, now_us), now_us)
-    elif cursor.rtcp_address_bytes > 0:
+    else:
         size = write_viewer_report(out, cursor, stream, link, now_us)
         send_alone(worker, cursor.port, &cursor.rtcp_address, cursor.rtcp_address_bytes, out, size)
         link_charge(link, size)
+        cursor.told[cursor.reports & (TOLD_REPORTS - 1)].middle = load_be32(out + SR_NTP_MIDDLE)
+        cursor.told[cursor.reports & (TOLD_REPORTS - 1)].at_us = now_us
     cursor.next_report_us = next_report_us(cursor, now_us)
     cursor.reports += 1
 
 
-cdef uint32_t viewer_timestamp(cursor_t* cursor, uint32_t timestamp, uint32_t clock_rate, int64_t now_us) noexcept nogil:
+cdef bint hears_reports(const cursor_t* cursor) noexcept nogil:
+    return not cursor.is_viewer or cursor.rtcp_address_bytes > 0
+
+
+cdef void join_timestamps(cursor_t* cursor, uint32_t timestamp, uint32_t clock_rate, int64_t now_us) noexcept nogil:
     """A viewer that has moved sees its RTP time go on by what went by here meanwhile."""
-    if cursor.has_moved and cursor.last_sent_us > 0:
+    if cursor.last_sent_us > 0:
         cursor.timestamp_offset = (
             cursor.last_timestamp + <uint32_t>((now_us - cursor.last_sent_us) * <int64_t>clock_rate // 1000000)
             - timestamp
         )
     cursor.has_moved = False
+
+
+cdef uint32_t viewer_timestamp(cursor_t* cursor, uint32_t timestamp, int64_t now_us) noexcept nogil:
     timestamp += cursor.timestamp_offset
-    cursor.last_timestamp = timestamp
-    cursor.last_sent_us = now_us
+    # What is sent again or late, and B frames, are not the newest.
+    if cursor.last_sent_us == 0 or <int32_t>(timestamp - cursor.last_timestamp) >= 0:
+        cursor.last_timestamp = timestamp
+        cursor.last_sent_us = now_us
     return timestamp
 
 
@@ -206,10 +218,7 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64
     memcpy(header, payload, RTP_FIXED_BYTES)
     header[1] = (header[1] & 0x80) | cursor.payload_type
     store_be16(header + 2, <uint16_t>(slot.stream_seq + cursor.sequence_offset))
-    store_be32(
-        header + 4,
-        viewer_timestamp(cursor, load_be32(payload + 4), worker.streams[cursor.stream].clock_rate, now_us),
-    )
+    store_be32(header + 4, viewer_timestamp(cursor, load_be32(payload + 4), now_us))
     store_be32(header + 8, cursor.ssrc)
     add_part(batch, header, RTP_FIXED_BYTES)
     if slot.size > RTP_FIXED_BYTES:
@@ -219,7 +228,10 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64
 
 
 cdef void send_for_cursor(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
-    if now_us >= cursor.next_report_us and worker.streams[cursor.stream].clock.is_set:
+    cdef stream_t* stream = &worker.streams[cursor.stream]
+    if cursor.has_moved:  # before a report tells of it
+        join_timestamps(cursor, load_be32(slab_payload(&worker.slab, slot.block) + 4), stream.clock_rate, now_us)
+    if now_us >= cursor.next_report_us and stream.clock.is_set and hears_reports(cursor):
         send_report(worker, cursor, now_us)
     if cursor.is_viewer:
         send_to_viewer(worker, cursor, slot, now_us)

@@ -8,9 +8,8 @@ packet's own number, at most once per round trip (RFC 4585 6.2.1).
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 from libc.string cimport memcmp
 from fastpath.address cimport address_t
-from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_PAUSED, NOBODY, cursor_t
+from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_PAUSED, NOBODY, TOLD_REPORTS, cursor_t
 from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, RESENT_ENTRIES, late_push, late_t, link_t, resent_t
-from fastpath.media_clock cimport clock_ntp
 from fastpath.pause cimport end_pause
 from fastpath.ring cimport ring_held
 from fastpath.verdict cimport (
@@ -29,6 +28,7 @@ from rtp.rtcp.walk cimport (
 cdef enum:
     SHORTEST_RTT_US = 20000      # chosen: before a report has told the round trip, and as its least
     LONGEST_RTT_US = 10000000    # beyond any path
+    ROUNDING_US = 16             # a unit of 1/65,536 s
 
 
 cdef int32_t find_viewer(worker_t* worker, uint32_t ssrc, const address_t* source) noexcept nogil:
@@ -36,27 +36,32 @@ cdef int32_t find_viewer(worker_t* worker, uint32_t ssrc, const address_t* sourc
     cdef cursor_t* cursor
     while at >= 0:
         cursor = &worker.cursors[at]
-        if cursor.ssrc == ssrc and memcmp(cursor.peer.ip, source.ip, 16) == 0:
+        if cursor.ssrc == ssrc and cursor.peer.is_v6 == source.is_v6 and memcmp(cursor.peer.ip, source.ip, 16) == 0:
             return at
         at = cursor.next_in_ssrc_bucket
     return NOBODY
 
 
-cdef void on_report_block(worker_t* worker, int32_t index, const report_block_t* block, int64_t now_us) noexcept nogil:
-    """RFC 3550 6.4.1: round trip = now - last SR - delay since, in 1/65,536 s."""
-    cdef cursor_t* cursor = &worker.cursors[index]
-    cdef stream_t* stream = &worker.streams[cursor.stream]
-    cdef uint32_t middle
+cdef void on_round_trip(cursor_t* cursor, const report_block_t* block, int64_t now_us) noexcept nogil:
+    """RFC 3550 6.4.1: now - last SR - delay since, by this clock; the stream's NTP time may be another
+    node's. Only a report that was sent tells."""
     cdef int64_t rtt_us
+    cdef int i
+    for i in range(TOLD_REPORTS):
+        if cursor.told[i].at_us != 0 and cursor.told[i].middle == block.last_sr:
+            rtt_us = now_us - cursor.told[i].at_us - <int64_t>block.delay_since_last_sr * 1000000 // 65536
+            if -ROUNDING_US <= rtt_us <= LONGEST_RTT_US:
+                cursor.rtt_us = rtt_us if rtt_us > 0 else 1
+
+
+cdef void on_report_block(worker_t* worker, int32_t index, const report_block_t* block, int64_t now_us) noexcept nogil:
+    cdef cursor_t* cursor = &worker.cursors[index]
     cursor.reports_received += 1
     cursor.fraction_lost = block.fraction_lost
     cursor.cumulative_lost = block.cumulative_lost
     cursor.jitter = block.jitter
-    if block.last_sr != 0 and stream.clock.is_set:
-        middle = <uint32_t>(clock_ntp(&stream.clock, now_us) >> 16)
-        rtt_us = <int64_t><int32_t>(middle - block.last_sr - block.delay_since_last_sr) * 1000000 // 65536
-        if 0 <= rtt_us <= LONGEST_RTT_US:
-            cursor.rtt_us = rtt_us if rtt_us > 0 else 1
+    if block.last_sr != 0:
+        on_round_trip(cursor, block, now_us)
     if cursor.state == CURSOR_PAUSED:
         end_pause(worker, index)  # somebody is there
 

@@ -50,6 +50,7 @@ ctypedef struct ingest_t:        # one track on an ingest port, told apart by it
     numbering_t numbering
     uint32_t last_timestamp
     uint32_t key_timestamp       # of the newest access unit with key content
+    uint64_t key_number          # its packet that came first
     bint has_key
     uint16_t parameter_set_bytes # 0: none configured
     uint8_t parameter_sets[PARAMETER_SET_BYTES]
@@ -102,13 +103,14 @@ ctypedef struct stream_t:
     uint8_t media
     bint has_started
     uint32_t stream_id
-    uint32_t group               # tracks of one broadcast share it
+    uint32_t group               # tracks of one broadcast share it; 0: alone
     uint32_t clock_rate          # of its RTP timestamps, Hz
     int32_t upstream             # link, or NOBODY for an ingest
     int32_t ingest_port          # and its track, for an ingest; else NOBODY
     int32_t ingest_track
     media_clock_t clock
-    bint wants_key               # a key frame is to be asked for at the end of the turn
+    bint wants_key               # a key frame is to be asked for at the end of the turn, until one comes
+    uint64_t key_frames_before   # that it had when this began
     int64_t key_asked_us
     uint64_t keys_asked
     ring_t ring
