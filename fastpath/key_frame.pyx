@@ -9,19 +9,15 @@ from fastpath.cursor cimport NOBODY
 from fastpath.encoder_rtcp cimport send_picture_loss
 from fastpath.feedback cimport KEY_WANTED_BYTES, MESSAGE_KEY_WANTED
 from fastpath.send cimport message_payload, send_message
-from fastpath.verdict cimport KEY_REQUESTS_MERGED
 from fastpath.wire cimport TYPE_FEEDBACK, store_be32
-from fastpath.worker cimport MEDIA_VIDEO, count, stream_t, worker_t
+from fastpath.worker cimport MEDIA_VIDEO, stream_t, worker_t
 
 cdef enum:
     SHORTEST_INTERVAL_US = 500000  # chosen: longer than a key frame takes to come over eight hops
 
 
 cdef void ask(worker_t* worker, stream_t* stream, int64_t now_us) noexcept nogil:
-    if stream.media != MEDIA_VIDEO:
-        return
     if stream.keys_asked > 0 and now_us - stream.key_asked_us < SHORTEST_INTERVAL_US:
-        count(worker, KEY_REQUESTS_MERGED)
         return
     stream.key_asked_us = now_us
     stream.keys_asked += 1
@@ -39,6 +35,7 @@ cdef void ask_for_key_frames(worker_t* worker, int64_t now_us) noexcept nogil:
     cdef stream_t* stream
     for i in range(worker.dirty_count):
         stream = &worker.streams[worker.dirty_streams[i]]
-        if stream.is_used and stream.wants_key:
+        if not stream.is_used or stream.media != MEDIA_VIDEO or stream.ring.key_frames != stream.key_frames_before:
+            stream.wants_key = False
+        elif stream.wants_key:
             ask(worker, stream, now_us)
-        stream.wants_key = False

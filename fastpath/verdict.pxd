@@ -51,7 +51,7 @@ cpdef enum Verdict:
     VIEWER_NACK_TOO_OLD      # asks for what was sent before a restart of its numbers, or not held
     VIEWER_RESEND_SUPPRESSED # asked for again within a round trip
     VIEWER_PAUSED            # ICMP: its host or port refuses
-    KEY_REQUESTS_MERGED      # one was asked for within the last half second
+    KEY_REQUESTS_MERGED      # one is wanted already, and has not come yet
     PEER_MOVED               # a neighbour came back with another address
     STRANGER_RATE_LIMITED    # HELLOs from unknown addresses beyond the few that are looked at
     SENT_PACKETS

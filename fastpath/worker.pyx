@@ -8,7 +8,7 @@ from fastpath.mailbox cimport (
 )
 from fastpath.ring cimport SLOT_HELD, ring_evict_oldest, slot_t
 from fastpath.slab cimport LARGE_BLOCK_BIT, NO_BLOCK, SMALL_PAYLOAD_BYTES, slab_take
-from fastpath.verdict cimport EVENTS_LOST, EVICTED_FOR_SPACE
+from fastpath.verdict cimport EVENTS_LOST, EVICTED_FOR_SPACE, KEY_REQUESTS_MERGED
 
 
 cdef enum:
@@ -204,8 +204,12 @@ cdef int32_t oldest_stream(const worker_t* worker, bint wants_large) noexcept no
 
 
 cdef void want_key_frame(worker_t* worker, int32_t stream) noexcept nogil:
-    """Have one asked for at the end of this turn, or of the next if that has begun."""
-    worker.streams[stream].wants_key = True
+    """Have one asked for at the end of this turn (or of the next if that has begun), until one comes."""
+    if worker.streams[stream].wants_key:
+        count(worker, KEY_REQUESTS_MERGED)
+    else:
+        worker.streams[stream].wants_key = True
+        worker.streams[stream].key_frames_before = worker.streams[stream].ring.key_frames
     mark_dirty(worker, stream)
 
 
