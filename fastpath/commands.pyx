@@ -69,6 +69,21 @@ cdef void open_port(worker_t* worker, const message_t* command) noexcept nogil:
         socket_io_add_port(worker, index_of(command.handle))
 
 
+cdef void forget_port(worker_t* worker, int32_t index) noexcept nogil:
+    """Whoever gets this index next is another: no stream comes in here, no RTCP belongs here."""
+    cdef int32_t i, track
+    for track in range(worker.ports[index].track_count):
+        if worker.ports[index].tracks[track].stream != NOBODY:
+            worker.streams[worker.ports[index].tracks[track].stream].ingest_port = NOBODY
+    worker.ports[index].track_count = 0
+    for i in range(worker.port_count):
+        if worker.ports[i].partner == index:
+            worker.ports[i].partner = NOBODY
+        for track in range(worker.ports[i].track_count):
+            if worker.ports[i].tracks[track].rtcp_port == index:
+                worker.ports[i].tracks[track].rtcp_port = NOBODY
+
+
 cdef void close_port(worker_t* worker, const message_t* command) noexcept nogil:
     cdef port_t* port = &worker.ports[index_of(command.handle)]
     if port.state != PORT_OPEN or port.generation != generation_of(command.handle):
@@ -76,6 +91,7 @@ cdef void close_port(worker_t* worker, const message_t* command) noexcept nogil:
         return
     socket_io_remove_port(worker, index_of(command.handle))
     port.state = PORT_CLOSED
+    forget_port(worker, index_of(command.handle))
 
 
 cdef void add_link(worker_t* worker, const message_t* command) noexcept nogil:

@@ -16,10 +16,11 @@ from fastpath.media_clock cimport clock_on_arrival
 from fastpath.numbering cimport (
     numbering_added, numbering_extend, numbering_seq, numbering_shift, numbering_start,
 )
+from fastpath.report cimport report_soon
 from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, INGESTED, INGEST_DUPLICATE, INGEST_LATE_SPLIT, INGEST_MALFORMED,
     INGEST_OTHER_SSRC, INGEST_OVERSIZED, INGEST_PADDING, INGEST_PARAMETER_SETS, INGEST_PAYLOAD_TYPE, INGEST_SPLIT,
-    INGEST_UNASSIGNED, JUMP_UNCONFIRMED,
+    INGEST_UNASSIGNED, JUMP_UNCONFIRMED, TOO_OLD_FOR_RING,
 )
 from fastpath.wire cimport FIB_HOP_LIMIT, MAX_RTP_BYTES
 from fastpath.worker cimport (
@@ -83,6 +84,7 @@ cdef void lock_on(
     ingest.expected_before = 0
     ingest.jitter_us = 0
     ingest.transit_us = 0
+    ingest.has_key = False
     ingest.last_timestamp = rtp.timestamp - 1
     numbering_start(&ingest.numbering, rtp.sequence_number, worker.streams[ingest.stream].ring.head)
     announce(worker, ingest, restarted)
@@ -91,6 +93,7 @@ cdef void lock_on(
     )
     follow_clock(worker, ingest)
     claim_report(worker, datagram.port, ingest)
+    report_soon(worker, &worker.streams[ingest.stream])
 
 
 cdef bint belongs(
@@ -137,21 +140,32 @@ cdef int codec_marks(const ingest_t* ingest, const uint8_t* data, const rtp_head
 
 
 cdef int marks_of(
-    ingest_t* ingest, const uint8_t* data, const rtp_header_t* rtp, uint64_t number
+    ingest_t* ingest, const uint8_t* data, const rtp_header_t* rtp, uint64_t number, bint follows
 ) noexcept nogil:
-    """The codec's marks; frame starts by timestamp where the preceding packet is known."""
-    cdef int begins = -1
-    cdef int marks = 0
-    if number == ingest.numbering.highest + 1:
-        begins = rtp.timestamp != ingest.last_timestamp
-    marks = codec_marks(ingest, data, rtp, begins)
-    # An access unit may begin with a delimiter or SEI of its own packet: its GoP then starts at the
-    # first packet with key content, which is enough for a decoder.
-    if marks > 0 and marks & MARK_KEY and ingest.codec != CODEC_OPUS:
-        if not ingest.has_key or ingest.key_timestamp != rtp.timestamp:
-            marks |= MARK_GOP_START
+    """The codec's marks; frame starts by timestamp where the packet follows a known one.
+
+    An access unit may begin with a delimiter or SEI of its own packet: its GoP then starts at the
+    first packet with key content, which is enough for a decoder. Where what came before is not
+    known, the codec alone tells: the rest of a key frame whose first packet is lost is no start.
+    """
+    cdef bint is_newest = number > ingest.numbering.highest
+    cdef bint is_same
+    cdef int marks
+    if follows:
+        marks = codec_marks(ingest, data, rtp, rtp.timestamp != ingest.last_timestamp)
+    else:
+        marks = codec_marks(ingest, data, rtp, -1)
+    if marks < 0 or not marks & MARK_KEY or ingest.codec == CODEC_OPUS:
+        return marks
+    is_same = ingest.has_key and ingest.key_timestamp == rtp.timestamp
+    if is_same and number > ingest.key_number:
+        marks &= ~(MARK_GOP_START | MARK_FRAME_START)  # each parameter set alone looks like a start
+    elif not is_same and follows:
+        marks |= MARK_GOP_START
+    if is_newest and not is_same:
         ingest.has_key = True
         ingest.key_timestamp = rtp.timestamp
+        ingest.key_number = number
     return marks
 
 
@@ -252,6 +266,8 @@ cdef int receive_rtp(worker_t* worker, const datagram_t* datagram, int64_t now_u
     cdef ingest_t* ingest
     cdef rtp_header_t rtp
     cdef int64_t number
+    cdef uint64_t highest
+    cdef bint follows
     cdef int marks = 0
     cdef int verdict = INGEST_PADDING
     if is_unassigned(&worker.ports[datagram.port]):
@@ -265,13 +281,18 @@ cdef int receive_rtp(worker_t* worker, const datagram_t* datagram, int64_t now_u
         return INGEST_PAYLOAD_TYPE
     if not belongs(worker, ingest, &rtp, datagram, now_us):
         return INGEST_OTHER_SSRC
+    highest = ingest.numbering.highest
     number = numbering_extend(
         &ingest.numbering, rtp.sequence_number, worker.streams[ingest.stream].ring.head
     )
     if number < 0:
         return JUMP_UNCONFIRMED
+    if <uint64_t>number < ingest.numbering.first:
+        return TOO_OLD_FOR_RING  # its place is another packet's, from before the restart
     if rtp.payload_bytes > 0:
-        marks = marks_of(ingest, datagram.data, &rtp, <uint64_t>number)
+        # Not the first one, nor the first after a jump.
+        follows = ingest.received > 0 and ingest.numbering.highest == highest and <uint64_t>number == highest + 1
+        marks = marks_of(ingest, datagram.data, &rtp, <uint64_t>number, follows)
         if marks < 0:
             return INGEST_MALFORMED
     ingest.last_us = now_us

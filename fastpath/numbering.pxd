@@ -10,6 +10,7 @@ ctypedef struct shift_t:         # a packet that became none, or several
 
 ctypedef struct numbering_t:
     uint64_t highest             # extended RTP sequence number, starting at 2^16
+    uint64_t first               # since the last start; what is older belongs to nobody's numbers
     uint64_t offset              # stream_seq = extended number + offset, with all shifts so far
     shift_t shifts[SHIFTS]
     uint32_t shift_count

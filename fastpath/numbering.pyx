@@ -16,6 +16,7 @@ cdef enum:
 cdef void numbering_start(numbering_t* numbering, uint16_t sequence_number, uint32_t next_seq) noexcept nogil:
     """Let this packet follow the newest one of the stream, whatever its sequence number is."""
     numbering.highest = <uint64_t>SEQUENCE_BASE + sequence_number - 1
+    numbering.first = numbering.highest + 1
     numbering.offset = <uint64_t>next_seq - numbering.highest - 1
     numbering.shift_count = 0
     numbering.has_jump = False

@@ -8,6 +8,7 @@ packet that fails.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastpath.address cimport address_equal, address_t, address_to_sockaddr
+from fastpath.cursor cimport NOBODY
 from fastpath.encoder_rtcp cimport receive_encoder_rtcp
 from fastpath.feedback cimport receive_feedback
 from fastpath.ingest cimport receive_rtp
@@ -22,7 +23,7 @@ from fastpath.repair cimport first_request_us, on_repair_received, receive_probe
 from fastpath.siphash cimport siphash_key_t
 from fastpath.verdict cimport (
     ACCEPTED, BAD_TAG, BEFORE_WINDOW, CONTROL_TAKEN, HELLO_RATE_LIMITED, HELLO_TAKEN, HOP_LIMIT_REACHED,
-    MALFORMED, NO_KEYS, OVERSIZED, PADDING_TAKEN, PEER_MOVED, REPLAYED, SOURCE_ROUTE_REFUSED,
+    INGEST_UNASSIGNED, MALFORMED, NO_KEYS, OVERSIZED, PADDING_TAKEN, PEER_MOVED, REPLAYED, SOURCE_ROUTE_REFUSED,
     STRANGER_RATE_LIMITED, UNKNOWN_PEER, UNKNOWN_TYPE, WRONG_EPOCH, WRONG_UPSTREAM,
 )
 from fastpath.viewer_rtcp cimport receive_viewer_rtcp
@@ -114,23 +115,35 @@ cdef int receive_strange_hello(
     return verdict
 
 
-cdef void settle_candidate(worker_t* worker, int32_t link_index, const address_t* source, int64_t now_us) noexcept nogil:
+cdef void settle_candidate(worker_t* worker, int32_t link_index, const address_t* source) noexcept nogil:
     """An authentic packet, no replay: where it came from is where the neighbour is."""
     cdef link_t* link = &worker.links[link_index]
     cdef message_t* event
-    if address_equal(source, &link.candidate):
-        link.peer = link.candidate
-        link.address_bytes = address_to_sockaddr(&link.peer, &link.address)
-        count(worker, PEER_MOVED)
-        event = new_event(worker, EVENT_LINK_MOVED)
-        if event != NULL:
-            event.handle = link_handle(worker, link_index)
-            event.address = link.peer
-            mailbox_post(&worker.events)
-    elif now_us < link.candidate_until_us:
+    if not address_equal(source, &link.candidate):
         return
+    link.peer = link.candidate
+    link.address_bytes = address_to_sockaddr(&link.peer, &link.address)
+    count(worker, PEER_MOVED)
+    event = new_event(worker, EVENT_LINK_MOVED)
+    if event != NULL:
+        event.handle = link_handle(worker, link_index)
+        event.address = link.peer
+        mailbox_post(&worker.events)
     link.candidate_until_us = 0
     rebuild_peers(worker)
+
+
+cdef int32_t find_sender(worker_t* worker, const datagram_t* datagram, int64_t now_us) noexcept nogil:
+    """The link that the datagram comes on, by its peer's address or an unexpired candidate; or -1."""
+    cdef int32_t link_index = find_peer(worker, &datagram.source, datagram.port)
+    cdef link_t* link
+    if link_index >= 0:
+        link = &worker.links[link_index]
+        if link.candidate_until_us != 0 and now_us >= link.candidate_until_us:
+            link.candidate_until_us = 0
+            rebuild_peers(worker)
+            return find_peer(worker, &datagram.source, datagram.port)
+    return link_index
 
 
 cdef int authenticate(
@@ -210,7 +223,7 @@ cdef int receive_overlay(worker_t* worker, const datagram_t* datagram, int64_t n
     verdict = parse_header(data, size, &header)
     if verdict != ACCEPTED:
         return verdict
-    link_index = find_peer(worker, &datagram.source, datagram.port)
+    link_index = find_sender(worker, datagram, now_us)
     if link_index < 0 and header.type == TYPE_HELLO:
         return receive_strange_hello(worker, datagram, &header, now_us)
     if link_index < 0:
@@ -226,7 +239,7 @@ cdef int receive_overlay(worker_t* worker, const datagram_t* datagram, int64_t n
     link.received_bytes += size
     link.last_received_us = now_us
     if link.candidate_until_us != 0:
-        settle_candidate(worker, link_index, &datagram.source, now_us)
+        settle_candidate(worker, link_index, &datagram.source)
     if not link.is_up:
         link.is_up = True
         post_event(worker, EVENT_LINK_UP, link_handle(worker, link_index))
@@ -258,6 +271,9 @@ cdef void receive_datagram(worker_t* worker, const datagram_t* datagram, int64_t
     elif kind == PORT_INGEST:
         count(worker, receive_rtp(worker, datagram, now_us))
     elif kind == PORT_INGEST_RTCP:
-        count(worker, receive_encoder_rtcp(worker, datagram, worker.ports[datagram.port].partner, now_us))
+        if worker.ports[datagram.port].partner == NOBODY:  # closed before this one
+            count(worker, INGEST_UNASSIGNED)
+        else:
+            count(worker, receive_encoder_rtcp(worker, datagram, worker.ports[datagram.port].partner, now_us))
     else:
         count(worker, receive_viewer_rtcp(worker, datagram, now_us))
