@@ -90,7 +90,7 @@ class Engine:
     ) -> int:
         """upstream: the link it comes from, or None for an ingest. Packets that came early (up to
         1 s, a bounded number) are taken in at once. clock_rate: of its RTP time, Hz. group: equal
-        for the tracks of one broadcast, whose sender reports are kept in step."""
+        for the tracks of one broadcast, whose sender reports are kept in step; 0: it is alone."""
     def set_ingest(
         self,
         port: int,
@@ -131,7 +131,8 @@ class Engine:
         rtcp_address: where sender reports go, each second; None: nowhere. RTCP from any port of
         the viewer's host is heard."""
     def move_viewer_cursor(self, cursor: int, *, stream: int, payload_type: int) -> None:
-        """To another stream of the same clock rate. SSRC, sequence numbers and RTP time go on."""
+        """To another stream of the same medium and clock rate (else ValueError). SSRC, sequence
+        numbers and RTP time go on. A node's cursor raises KeyError."""
     def remove_cursor(self, cursor: int) -> None: ...
 
     # -- what comes back

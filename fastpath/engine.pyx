@@ -84,6 +84,7 @@ cdef class Engine:
     cdef bint started
     cdef object ports, node_links, viewer_links, streams, cursors
     cdef dict cursor_places      # cursor -> (stream, link)
+    cdef dict stream_clocks      # stream -> (medium, clock rate)
     cdef object __weakref__
 
     def __cinit__(
@@ -142,6 +143,7 @@ cdef class Engine:
         self.streams = HandleTable("streams", streams)
         self.cursors = HandleTable("cursors", cursors)
         self.cursor_places = {}
+        self.stream_clocks = {}
 
     cdef int allocate(self, size_t slab_bytes, int node_links) except -1:
         """Everything the worker will ever use; untouched pages cost no memory."""
@@ -369,6 +371,7 @@ cdef class Engine:
         message.group = group
         message.link = -1 if upstream is None else upstream
         self.post()
+        self.stream_clocks[handle] = (int(media), clock_rate)
         return handle
 
     def set_ingest(
@@ -408,6 +411,7 @@ cdef class Engine:
         self.command(REMOVE_STREAM, stream)
         self.post()
         self.streams.give(stream)
+        del self.stream_clocks[stream]
         self.forget_cursors(0, stream)
 
     def add_cursor(self, *, int64_t stream, int64_t link):
@@ -466,11 +470,15 @@ cdef class Engine:
         self.streams.check(stream)
         if not 0 <= payload_type < 128:
             raise ValueError(f"payload_type {payload_type} is outside 0..127")
+        left, link = self.cursor_places[cursor]
+        self.viewer_links.check(link)
+        if self.stream_clocks[left] != self.stream_clocks[stream]:
+            raise ValueError("a viewer moves between streams of one medium and clock rate")
         cdef message_t* message = self.command(MOVE_CURSOR, cursor)
         message.stream = stream
         message.payload_type = payload_type
         self.post()
-        self.cursor_places[cursor] = (stream, self.cursor_places[cursor][1])
+        self.cursor_places[cursor] = (stream, link)
 
     def remove_cursor(self, int64_t cursor):
         self.cursors.check(cursor)
