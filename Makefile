@@ -7,7 +7,7 @@ STUBS := fastpath.engine fastpath.siphash fastpath.wire rtp.payload.fragment rtp
 NATIVE := $(shell find rtp fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 BENCHES := $(filter-out bench/__init__.py,$(wildcard bench/*.py))
 
-.PHONY: demo test lint bench differential build clean check-host
+.PHONY: demo test lint bench differential fuzz sanitize coverage build clean check-host
 
 demo: build
 	$(BIN)/overlane demo
@@ -27,6 +27,32 @@ bench: build
 # The native engine against its plain-Python twin on new random traffic, on all cores.
 differential: build
 	$(BIN)/python -m tests.fastpath.differential --seconds $(SECONDS)
+
+# Builds of their own, so that the ordinary extensions stay as they are.
+VARIANT = $(BIN)/python -W ignore setup.py --quiet build --build-base $(1) --build-lib $(1)/lib --parallel $$(nproc)
+ON_VARIANT = PYTHONSAFEPATH=1 PYTHONPATH=$(1)/lib:$(CURDIR)
+SANITIZED = LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
+NATIVE_TESTS := tests/fastpath tests/rtp tests/fuzz
+
+# SECONDS for each target, all of them or TARGET; FUZZ takes more options of tests/fuzz/__main__.py.
+SECONDS ?= 60
+fuzz: build
+	OVERLANE_DEBUG=1 OVERLANE_COVERAGE=edges $(call VARIANT,build/fuzz)
+	$${CC:-cc} -O2 -Wall -Wextra -shared -fPIC -o build/fuzz/edge_map.so tests/fuzz/edge_map.c
+	$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(SECONDS) $(FUZZ)
+
+# The native tests with the address and undefined-behaviour sanitizers: a report ends the run.
+sanitize: build
+	OVERLANE_DEBUG=1 $(call VARIANT,build/sanitize)
+	$(call ON_VARIANT,$(CURDIR)/build/sanitize) $(SANITIZED) $(BIN)/python -m pytest -o pythonpath= $(NATIVE_TESTS)
+
+# Lines of the native code that the tests reach. COVER: which tests.
+COVER ?= tests
+coverage: build
+	OVERLANE_COVERAGE=lines $(call VARIANT,build/coverage)
+	find build/coverage -name '*.gcda' -delete
+	$(call ON_VARIANT,$(CURDIR)/build/coverage) $(BIN)/python -m pytest -o pythonpath= $(COVER)
+	$(BIN)/python -m tests.fuzz.line_coverage build/coverage
 
 build: $(VENV)/.built
 

@@ -1,9 +1,12 @@
 """The native extensions and the directives they share; all else is in pyproject.toml.
 
 OVERLANE_DEBUG=1 builds with bounds checks and the address and undefined-behaviour sanitizers.
+OVERLANE_COVERAGE=edges makes the extensions report each block they enter (tests/fuzz/edge_map.c),
+OVERLANE_COVERAGE=lines lets gcov count the lines of each .pyx. The Makefile builds these in build/.
 """
 
 import os
+import re
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -11,6 +14,7 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
 DEBUG = os.environ.get("OVERLANE_DEBUG") == "1"
+COVERAGE = os.environ.get("OVERLANE_COVERAGE", "")
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": DEBUG,
@@ -21,8 +25,18 @@ DIRECTIVES = {
     "auto_pickle": False,
     "embedsignature": False,
 }
-SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
-COMPILE = SANITIZE if DEBUG else ["-O3", "-g1"]
+# A report of undefined behaviour ends the process, as one of the address sanitizer does.
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+OPTIMISE = ["-fno-omit-frame-pointer", "-g", "-O1"] if DEBUG else ["-O3", "-g1"]
+FLAGS = SANITIZE if DEBUG else []
+if COVERAGE == "edges":
+    OPTIMISE.append("-fsanitize-coverage=trace-pc")
+elif COVERAGE == "lines":
+    OPTIMISE = ["-O0", "-g1"]
+    FLAGS = [*FLAGS, "--coverage", "-fprofile-update=atomic"]
+elif COVERAGE:
+    raise SystemExit(f"OVERLANE_COVERAGE is {COVERAGE}; it must be edges or lines")
+VARIANT = "".join(f"-{part}" for part in ("debug" if DEBUG else "", COVERAGE) if part)
 
 
 def extensions() -> list[Extension]:
@@ -34,18 +48,31 @@ def extensions() -> list[Extension]:
         Extension(
             ".".join(source.with_suffix("").parts),
             [str(source)],
-            extra_compile_args=[*COMPILE, "-Wno-unused-function"],
-            extra_link_args=SANITIZE[:1] if DEBUG else [],
+            extra_compile_args=[*FLAGS, *OPTIMISE, "-Wno-unused-function"],
+            extra_link_args=FLAGS,
         )
         for source in sources
     ]
 
 
-setup(
-    ext_modules=cythonize(
-        extensions(),
-        compiler_directives=DIRECTIVES,
-        nthreads=os.cpu_count() or 1,
-        build_dir="build/cython-debug" if DEBUG else "build/cython",
+def set_glue_apart(built: list[Extension]) -> list[Extension]:
+    """What Cython adds behind a module's own functions would go on counting the module's lines."""
+    head = re.compile(
+        r"^(?=\w.*\b(?:__Pyx_|__pyx_pymod|__pyx_m_|__pyx_tp_|PyInit_)\w*\(.*\{$)", re.MULTILINE
     )
+    for extension in built:
+        for source in map(Path, extension.sources):
+            text = source.read_text()
+            if "cython_glue" not in text:
+                source.write_text(head.sub('#line 1 "cython_glue"\n', text))
+    return built
+
+
+modules = cythonize(
+    extensions(),
+    compiler_directives=DIRECTIVES,
+    nthreads=os.cpu_count() or 1,
+    emit_linenums=COVERAGE == "lines",
+    build_dir=f"build/cython{VARIANT}",
 )
+setup(ext_modules=set_glue_apart(modules) if COVERAGE == "lines" else modules)

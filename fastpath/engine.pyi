@@ -16,7 +16,7 @@ from fastpath.handles import HandleTable as HandleTable
 from fastpath.stats import CursorStats, LinkStats, MemoryStats, StreamStats
 
 Address: TypeAlias = tuple[str, int]
-Datagram: TypeAlias = tuple[int, Address, bytes]  # port handle, source, payload
+Datagram: TypeAlias = tuple[int, Address, bytes | memoryview]  # port handle, source, payload
 Transmit: TypeAlias = tuple[int, Address, bytes]  # port handle, destination, payload
 
 class PortKind(IntEnum):

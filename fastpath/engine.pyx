@@ -51,6 +51,7 @@ cdef extern from *:
     """
     void overlane_store_flag(int32_t*, int32_t) nogil
 
+_COUNTERS = [(v.name.lower(), v.value) for v in Verdict if v.name != "VERDICT_COUNT"]
 _FALLBACK_NAMES = {FALLBACK_GRO: "gro", FALLBACK_GSO: "gso", FALLBACK_TIMESTAMPS: "timestamps"}
 
 
@@ -73,7 +74,7 @@ class Codec(IntEnum):
 
 
 Address = tuple[str, int]
-Datagram = tuple[int, tuple[str, int], bytes]
+Datagram = tuple[int, tuple[str, int], bytes | memoryview]
 Transmit = tuple[int, tuple[str, int], bytes]
 
 
@@ -605,11 +606,7 @@ cdef class Engine:
     # -- counters: aligned words that the worker writes; each is read whole, the set is not one moment
 
     def verdicts(self):
-        return {
-            verdict.name.lower(): self.worker.counters[verdict.value]
-            for verdict in Verdict
-            if verdict.name != "VERDICT_COUNT"
-        }
+        return {name: self.worker.counters[value] for name, value in _COUNTERS}
 
     def link_stats(self, int64_t link):
         table = self.node_links if link in self.node_links.used else self.viewer_links

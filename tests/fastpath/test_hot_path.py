@@ -9,27 +9,17 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support.chain import key_slice, other_slice, rtp
+from tests.support.native_source import NativeFunction, native_functions
 from tests.support.worker import Pair, send_segments, udp_socket, wait_until
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "fastpath").glob("*.pyx"), *(ROOT / "rtp").rglob("*.pyx")])
 LINE = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>[^<]*<span class="">0*(\d+)</span>')
-SIGNATURE = re.compile(
-    r"^cdef\b[^\n:=]*?\b(\w+)\((?:[^()]|\([^()]*\))*\)\s*noexcept nogil:", re.MULTILINE
-)
-
-
-@dataclass(frozen=True)
-class NativeFunction:
-    name: str
-    first_line: int
-    last_line: int
 
 
 def directives() -> dict[str, object]:
@@ -41,22 +31,6 @@ def directives() -> dict[str, object]:
             assert isinstance(found, dict)
             return found
     raise AssertionError("setup.py has no DIRECTIVES")
-
-
-def native_functions(text: str) -> list[NativeFunction]:
-    """Functions defined `noexcept nogil`, with the first and the last line of the body."""
-    lines = text.splitlines()
-    found = []
-    for match in SIGNATURE.finditer(text):
-        first = text.count("\n", 0, match.end()) + 1
-        last = first
-        for number in range(first + 1, len(lines) + 1):
-            line = lines[number - 1]
-            if line.strip() and not line.startswith((" ", ")")):
-                break
-            last = number if line.strip() else last
-        found.append(NativeFunction(match[1], first + 1, last))
-    return found
 
 
 def annotate(source: Path, target: Path) -> dict[int, int]:

@@ -1,0 +1,20 @@
+"""The fuzz targets, by name."""
+
+from tests.fuzz.targets import control, header, overlay, payload, rtcp, rtp
+from tests.fuzz.targets.target import Target
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        header.TARGET,
+        overlay.TARGET,
+        control.TARGET,
+        rtp.TARGET,
+        rtcp.TARGET,
+        payload.H264,
+        payload.OPUS,
+        payload.VP8,
+    )
+}
+
+__all__ = ["TARGETS", "Target"]
