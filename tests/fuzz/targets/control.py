@@ -41,7 +41,7 @@ SECRETS = {1: "0102", 3: "0203"}  # as config_of makes them
 VIEWER = ("10.0.9.9", 6004)
 MAX_ROUNDS = 8  # of node and engine talking to each other at one moment
 MAX_TURNS = 40
-SMALL = {"streams": 6, "cursors": 8, "node_links": 2, "viewers": 2, "ports": 4, "slab_mib": 4}
+SMALL = {"streams": 6, "cursors": 8, "node_links": 2, "viewers": 2, "ports": 6, "slab_mib": 4}
 
 
 class NeighbourSide:

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastpath import Codec, Engine, EngineFullError, Media, PortKind
-from fastpath.events import Event, LinkKeyed
+from fastpath.events import Event, LinkKeyed, LinkMoved
 from fastpath.stats import LinkStats
+from rtp.rtcp.compound import parse_compound
 from tests.fuzz import records
 from tests.fuzz.targets import overlay_twin as twin
 from tests.fuzz.targets.exact import exact
@@ -30,6 +31,7 @@ Address = tuple[str, int]
 PEER: Address = ("10.0.0.2", 7000)
 NEXT: Address = ("10.0.0.3", 7000)
 STRANGER: Address = ("10.0.0.4", 7000)
+VIEWER_RTCP: Address = ("192.0.2.9", 6001)
 OWN_STREAM_ID = 0xBEEF
 MAX_OVERLAY_BYTES = 1472
 MAX_HOLES = 1024
@@ -80,7 +82,7 @@ class World:
         leg = self.engine.add_viewer_link(rate_bps=50_000_000)
         self.engine.add_viewer_cursor(
             stream=self.streams[0], link=leg, port=self.viewer, address=VIEWER, ssrc=7,
-            payload_type=100, first_sequence_number=65_530,
+            payload_type=100, first_sequence_number=65_530, rtcp_address=VIEWER_RTCP,
         )  # fmt: skip
         self.turn()
 
@@ -106,7 +108,18 @@ class World:
         sent = self.engine.turn(self.now_us, datagrams)
         for _, destination, data in sent:
             self._check_sent(destination, data)
-        return [data for _, _, data in sent], self.engine.events()
+        events = self.engine.events()
+        for event in events:
+            if isinstance(event, LinkMoved):
+                self._move(event)
+        return [data for _, _, data in sent], events
+
+    def _move(self, event: LinkMoved) -> None:
+        """A neighbour was heard from another address: that is where it is now."""
+        for side in (self.peer, self.next):
+            if side.link == event.link:
+                side.address = event.address
+        self.sides = {side.address: side for side in (self.peer, self.next)}
 
     def deliver(self, port: int, source: Address, data: bytes) -> None:
         """One datagram in a turn of its own, after all else that is due now."""
@@ -168,7 +181,11 @@ class World:
             assert data[1] & 0x7F == 100
             assert data[8:12] == b"\0\0\0\7"
             return
-        side = self.sides[destination]
+        if destination in (VIEWER_RTCP, ENCODER):
+            assert parse_compound(data)
+            return
+        # In the turn in which it moves, a neighbour has two addresses.
+        side = self.sides.get(destination, self.peer if self.peer.address == PEER else self.next)
         is_hello = data[0] & 15 == twin.HELLO
         assert twin.is_authentic(data, HELLO_KEY if is_hello else side.send_key), data[:32].hex()
 
@@ -184,12 +201,18 @@ class World:
 
     # -- records
 
-    def tagged(self, body: bytes, hop_seq: int | None, side: Side | None = None) -> None:
+    def tagged(
+        self,
+        body: bytes,
+        hop_seq: int | None,
+        side: Side | None = None,
+        source: Address | None = None,
+    ) -> None:
         """A datagram of a neighbour with a tag that fits; hop_seq: 64 bits, None: its own."""
         side = side or self.peer
         found = twin.parse(body)
         if isinstance(found, str):
-            self.deliver(self.overlay, side.address, body)
+            self.deliver(self.overlay, source or side.address, body)
             return
         number = hop_seq
         if number is None:
@@ -197,8 +220,10 @@ class World:
         number = max(number, 0)
         low = (number & 0xFFFFFFFF).to_bytes(4)
         body = body[: twin.HOP_SEQ.start] + low + body[twin.HOP_SEQ.stop :]
-        self.deliver(self.overlay, side.address, twin.sealed(body, side.receive_key, number >> 32))
-        if found["type"] != twin.HELLO and found["epoch"] == 0:
+        data = twin.sealed(body, side.receive_key, number >> 32)
+        self.deliver(self.overlay, source or side.address, data)
+        is_heard = source is None or source == side.address
+        if is_heard and found["type"] != twin.HELLO and found["epoch"] == 0:
             side.hop_seq = max(side.hop_seq, number)
 
     def near(self, body: bytes, side: Side | None = None) -> None:
@@ -209,6 +234,13 @@ class World:
 
     def hello(self, body: bytes) -> None:
         self.deliver(self.overlay, PEER, twin.sealed(body, HELLO_KEY))
+
+    def strange_hello(self, body: bytes) -> None:
+        self.deliver(self.overlay, STRANGER, twin.sealed(body, HELLO_KEY))
+
+    def moved(self, body: bytes) -> None:
+        """The peer's next packet, from the stranger's address."""
+        self.tagged(body, self.peer.hop_seq + 1, source=STRANGER)
 
     def rekeyed(self, body: bytes) -> None:
         """Offer new keys; the body, if it is a packet, comes tagged under them."""
@@ -264,6 +296,8 @@ KINDS: dict[Kind, Callable[[World, bytes], None]] = {
     Kind.RAW: lambda world, body: world.deliver(world.overlay, PEER, body),
     Kind.STRANGE: lambda world, body: world.deliver(world.overlay, STRANGER, body),
     Kind.INBOUND: lambda world, body: world.deliver(world.viewer, VIEWER, body),
+    Kind.STRANGE_HELLO: World.strange_hello,
+    Kind.MOVED: World.moved,
 }
 
 

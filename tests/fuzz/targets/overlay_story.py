@@ -6,6 +6,8 @@ import struct
 from collections.abc import Sequence
 from enum import IntEnum
 
+from rtp.rtcp.feedback import build_fir, build_nack, build_pli
+from rtp.rtcp.receiver_report import ReceiverReport, ReportBlock
 from tests.fuzz import records
 from tests.fuzz.targets import overlay_twin as twin
 from tests.support.chain import STREAM_ID, key_slice, other_slice, rtp
@@ -29,6 +31,8 @@ class Kind(IntEnum):
     RAW = 9  # a neighbour's datagram with the tag it has
     STRANGE = 10  # the same from a stranger
     INBOUND = 11  # a datagram from the viewer
+    STRANGE_HELLO = 12  # as HELLO, from another address
+    MOVED = 13  # as NEXT_NUMBER, from that address
 
 
 def packet(payload: bytes, **fields: int) -> bytes:
@@ -49,6 +53,21 @@ def probe() -> bytes:
 
 def feedback(kind: int, body: bytes) -> bytes:
     return packet(bytes([kind]) + body, kind=twin.FEEDBACK)
+
+
+def viewer_reports() -> list[bytes]:
+    """What the viewer of SSRC 7 says: a report, a NACK across the wrap, PLI, FIR; another SSRC."""
+    block = ReportBlock(7, 10, -1, 65_531, 90, 1, 2)
+    return [
+        packet.serialise()
+        for packet in (
+            ReceiverReport(1, (block,)).build(),
+            build_nack(1, 7, [65_530, 65_531, 65_535, 0]).build(),
+            build_pli(1, 7).build(),
+            build_fir(1, [(7, 1)]).build(),
+            build_pli(1, 8).build(),
+        )
+    ]
 
 
 def seeds() -> list[bytes]:
@@ -129,6 +148,20 @@ def seeds() -> list[bytes]:
             (Kind.COMMAND, b"\0\0\0\0\1"),
         ],
         [(Kind.NEXT_NUMBER, media(n, 1300)) for n in range(1, 60)],
+        [
+            (Kind.STRANGE_HELLO, packet(bytes(range(32)), kind=twin.HELLO, stream_id=2)),
+            (Kind.MOVED, probe()),
+            (Kind.MOVED, media(1)),
+            key_frame,
+        ],
+        [
+            (Kind.NEXT_NUMBER, feedback(4, struct.pack(">IIQ", STREAM_ID, 3000, 1 << 63))),
+            key_frame,
+            (Kind.WAIT, b"\x4e\x20"),
+            *frames,
+            *((Kind.INBOUND, data) for data in viewer_reports()),
+            (Kind.FROM_NEXT, step.pack(0) + feedback(5, STREAM_ID.to_bytes(4))),
+        ],
         [
             (Kind.AS_IT_IS, media(1, hop_seq=0x7FFFFFF0)),
             (Kind.AS_IT_IS, media(2, hop_seq=0xFFFFFFF0)),

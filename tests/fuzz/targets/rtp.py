@@ -1,6 +1,6 @@
-"""The ingest ports: encoders' packets in any order, against the twin of the parser and the stream.
+"""The ingest ports: encoders' packets in any order, against the twins of parser and splitter.
 
-Records with an even kind go to the H.264 port, odd ones to the Opus port; the kind's upper bits say
+The lowest bit of a record's kind says which port, the next whether its RTCP port, the upper four
 how long after the one before, in units of 40 ms. Everything forwarded goes to one neighbour.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 from fastpath import Codec, Engine, Media, PortKind
 from rtp.errors import ParseErrorKind, RtpParseError
 from rtp.packet import HeaderExtension, RtpPacket
-from rtp.payload import h264, opus, reference, rtp_header
+from rtp.payload import fragment, h264, opus, reference, rtp_header, vp8
+from rtp.rtcp.compound import parse_compound
+from rtp.rtcp.sender_report import SenderReport, serialise_sender_report
 from tests.fuzz import records
 from tests.fuzz.targets import overlay_twin as twin
 from tests.fuzz.targets.exact import exact
@@ -20,72 +22,110 @@ from tests.support.chain import ENCODER, key, key_slice, other_slice, rtp
 NEXT = ("10.0.0.3", 7000)
 STEP_US = 40_000
 MAX_RTP_BYTES = 1436
-PAYLOAD_TYPES = (96, 111)
-STREAM_IDS = (0xAA, 0xBB)
-FIRST_SEQS = (0xFFFFFFFC, 1)  # the first stream's numbers wrap
 SETTLE_US = 10_000_000
+PORTS = ({96: Codec.H264}, {111: Codec.OPUS, 97: Codec.VP8})  # payload types of each
+FIRST_SEQ = 0xFFFFFFFC  # the streams' numbers wrap
+SPLITTERS = {Codec.H264: reference.split_h264, Codec.VP8: reference.split_vp8, Codec.OPUS: None}
+MARKS = {Codec.H264: reference.h264_marks, Codec.VP8: reference.vp8_marks}
+GOP_START, FRAME_START = 1, 4
 
 Header = tuple[int, bool, int, int, int, int, int]
 
 
 class Producer:
-    """An engine with two encoders and a neighbour."""
+    """An engine with two ingest ports, three tracks and a neighbour."""
 
     def __init__(self) -> None:
         self.now_us = 1_000_000
         self.engine = Engine(
-            streams=2, cursors=2, node_links=1, viewer_links=1, ports=3, slab_bytes=1 << 18
+            streams=3, cursors=3, node_links=1, viewer_links=1, ports=5, slab_bytes=1 << 18
         )
         overlay = self.engine.open_port(PortKind.OVERLAY)
-        link = self.engine.add_link(
+        self.link = self.engine.add_link(
             port=overlay, address=NEXT, peer_node=3, hello_key=key("hello"), rate_bps=10**9
         )
-        self.engine.offer_keys(link, receive_key=key("in"), send_key=key("out"), send_now=True)
-        self.ports = []
-        self.streams = []
-        self.cursors = []
-        for which, codec in enumerate((Codec.H264, Codec.OPUS)):
+        self.engine.offer_keys(self.link, receive_key=key("in"), send_key=key("out"), send_now=True)
+        self.ports: list[int] = []
+        self.rtcp_ports: list[int] = []
+        self.streams: dict[int, int] = {}
+        self.cursors: dict[int, int] = {}
+        for tracks in PORTS:
             port = self.engine.open_port(PortKind.INGEST)
-            stream = self.engine.add_stream(
-                stream_id=STREAM_IDS[which],
-                media=(Media.VIDEO, Media.AUDIO)[which],
-                first_stream_seq=FIRST_SEQS[which],
-                upstream=None,
-            )
-            self.engine.set_ingest(
-                port, stream=stream, codec=codec, payload_type=PAYLOAD_TYPES[which]
-            )
-            self.cursors.append(self.engine.add_cursor(stream=stream, link=link))
             self.ports.append(port)
-            self.streams.append(stream)
+            self.rtcp_ports.append(self.engine.open_port(PortKind.INGEST_RTCP, rtp_port=port))
+            for payload_type, codec in tracks.items():
+                self._add_track(port, payload_type, codec)
         self.turn()
+
+    def _add_track(self, port: int, payload_type: int, codec: Codec) -> None:
+        """The stream's id is the payload type."""
+        stream = self.engine.add_stream(
+            stream_id=payload_type,
+            media=Media.AUDIO if codec == Codec.OPUS else Media.VIDEO,
+            first_stream_seq=FIRST_SEQ,
+            upstream=None,
+            clock_rate=48_000 if codec == Codec.OPUS else 90_000,
+            group=1,
+        )
+        self.engine.set_ingest(port, stream=stream, codec=codec, payload_type=payload_type)
+        self.streams[payload_type] = stream
+        self.cursors[payload_type] = self.engine.add_cursor(stream=stream, link=self.link)
 
     def turn(self, *datagrams: tuple[int, tuple[str, int], memoryview]) -> list[bytes]:
-        return [data for _, _, data in self.engine.turn(self.now_us, datagrams)]
+        """What leaves; RTCP to the encoder must be whole."""
+        sent = []
+        for _, destination, data in self.engine.turn(self.now_us, datagrams):
+            if destination == ENCODER:
+                assert parse_compound(data)
+            else:
+                sent.append(data)
+        return sent
 
-    def receive(self, which: int, data: bytes) -> None:
-        """A packet in; the same out if it was taken, marked, with a number of the ring."""
+    def receive(self, port: int, data: bytes) -> set[str]:
+        """A datagram in; its verdict, and all that is sent in answer."""
         self.turn()
         before = packet_verdicts(self.engine)
-        sent = self.turn((self.ports[which], ENCODER, exact(data)))
+        sent = self.turn((port, ENCODER, exact(data)))
         after = packet_verdicts(self.engine)
         changed = check_verdict(before, after, 0, len(sent), self.engine.events())
-        assert changed == expected(which, data) or expected(which, data) is None, changed
-        stats = self.engine.stream_stats(self.streams[which])
         check_memory(self.engine.memory())
-        if self.engine.cursor_stats(self.cursors[which]).lapped:
+        self.legs = [leg for leg in sent if leg[0] & 15 == twin.MEDIA]
+        return changed
+
+    def receive_rtp(self, which: int, data: bytes) -> None:
+        """A packet to an RTP port; the same or its pieces out, if it was taken."""
+        changed = self.receive(self.ports[which], data)
+        expected = _verdicts(which, data)
+        assert expected is None or (len(changed) == 1 and changed <= expected), changed
+        if changed != {"ingested"}:
+            assert not self.legs, changed
+            return
+        payload_type = data[1] & 0x7F
+        if self.engine.cursor_stats(self.cursors[payload_type]).lapped:
             return  # a loss larger than the ring: the neighbour waits for a key frame
-        for leg in sent:
+        codec = PORTS[which][payload_type]
+        pieces = [data]
+        if len(data) > MAX_RTP_BYTES:
+            pieces = reference.fragments(data, SPLITTERS[codec], MAX_RTP_BYTES) or []
+        assert [leg[32:] for leg in self.legs] == pieces
+        stats = self.engine.stream_stats(self.streams[payload_type])
+        for leg, piece in zip(self.legs, pieces, strict=True):
             found = twin.parse(leg)
             assert isinstance(found, dict)
-            assert found["stream_id"] == STREAM_IDS[which]
-            assert leg[found["header_bytes"] + twin.TAG_BYTES :] == data
+            assert found["stream_id"] == payload_type
             assert (stats.next_stream_seq - found["stream_seq"]) % 2**32 <= stats.capacity
-            assert found["marks"] & ~_GOP == _marks(which, data, found["marks"])
-        assert len(sent) == (changed == {"ingested"}), changed
+            self._check_marks(codec, piece, found["marks"], is_whole=len(pieces) == 1)
 
-
-_GOP = 1
+    def _check_marks(self, codec: Codec, packet: bytes, marks: int, *, is_whole: bool) -> None:
+        """As the twin's, told whether a frame starts; GOP_START is the stream's to say."""
+        *_, start, size = reference.parse_rtp_header(packet)
+        payload = packet[start : start + size]
+        if codec == Codec.OPUS:
+            assert marks == reference.opus_marks(payload)
+        elif is_whole:
+            found = MARKS[codec](payload, int(bool(marks & FRAME_START)), packet[1] >= 128)
+            assert found is not None
+            assert marks & ~GOP_START == found & ~GOP_START
 
 
 def _header(data: bytes) -> Header | ParseErrorKind:
@@ -95,49 +135,54 @@ def _header(data: bytes) -> Header | ParseErrorKind:
         return error.kind
 
 
-def _marks(which: int, data: bytes, sent: int) -> int | None:
-    """The twin's marks without GOP_START, which the stream decides, told whether a frame starts."""
-    *_, start, size = reference.parse_rtp_header(data)
-    payload = data[start : start + size]
-    if which == 1:
-        return reference.opus_marks(payload)
-    marks = reference.h264_marks(payload, int(bool(sent & 4)), data[1] >= 128)
-    return None if marks is None else marks & ~_GOP
-
-
-def expected(which: int, data: bytes) -> set[str] | None:
-    """The verdict, as far as one packet alone decides it."""
+def _verdicts(which: int, data: bytes) -> set[str] | None:
+    """Those that are possible, as far as one packet alone decides it."""
     if not data:
         return {"truncated"}
     if reference.is_rtcp(data):
-        return {"ingest_rtcp"}
+        return {"ingest_rtcp", "ingest_rtcp_malformed", "ingest_rtcp_unknown"}
     found = _header(data)
     if isinstance(found, ParseErrorKind):
         return {"ingest_malformed"}
-    if found[0] != PAYLOAD_TYPES[which]:
-        return {"ingest_payload_type"}
-    return {"ingest_oversized"} if len(data) > MAX_RTP_BYTES else None
+    return None if found[0] in PORTS[which] else {"ingest_payload_type"}
+
+
+def check_parsers(data: bytes) -> None:
+    """Each native parser and the splitter against its twin, on one packet alone."""
+    header = rtp_header.parse(exact(data))
+    assert header == _header(data)
+    assert rtp_header.looks_like_rtcp(exact(data)) == reference.is_rtcp(data)
+    if isinstance(header, ParseErrorKind):
+        return
+    payload = data[header[5] : header[5] + header[6]]
+    for begins in (-1, 0, 1):
+        for native, expected in (
+            (h264.marks, reference.h264_marks),
+            (vp8.marks, reference.vp8_marks),
+        ):
+            assert native(exact(payload), begins, header[1]) == expected(payload, begins, header[1])
+    assert opus.marks(exact(payload)) == reference.opus_marks(payload)
+    for codec, split in SPLITTERS.items():
+        found = fragment.fragments(data, codec, MAX_RTP_BYTES, bytearray(MAX_RTP_BYTES))
+        pieces = reference.fragments(data, split, MAX_RTP_BYTES)
+        if found is not None and payload and len(data) > MAX_RTP_BYTES:
+            assert (found[1] if found[0] > 0 else None) == pieces
 
 
 def run(data: bytes) -> None:
     producer = Producer()
     fed = 0
     for kind, body in records.split(data):
-        view = exact(body)
-        header = rtp_header.parse(view)
-        assert header == _header(body)
-        assert rtp_header.looks_like_rtcp(view) == reference.is_rtcp(body)
-        if isinstance(header, tuple):
-            payload = view[header[5] : header[5] + header[6]]
-            for begins in (-1, 0, 1):
-                twin_marks = reference.h264_marks(payload.tobytes(), begins, header[1])
-                assert h264.marks(payload, begins, header[1]) == twin_marks
-            assert opus.marks(payload) == reference.opus_marks(payload.tobytes())
+        check_parsers(body)
         producer.now_us += STEP_US * (kind >> 4)
-        producer.receive(kind & 1, body)
+        which = kind & 1
+        if kind & 2:
+            producer.receive(producer.rtcp_ports[which], body)
+        else:
+            producer.receive_rtp(which, body)
         fed += 1
     assert sum(packet_verdicts(producer.engine).values()) == fed
-    for stream in producer.streams:
+    for stream in producer.streams.values():
         producer.engine.remove_stream(stream)
     producer.now_us += SETTLE_US
     producer.turn()
@@ -164,6 +209,8 @@ def seeds() -> list[bytes]:
         96, 1, 3000, 1, key_slice(b"x"), True, (1, 2, 3), HeaderExtension(0xBEDE, b"\x10\1\0\0"), 4
     ).serialise()
     padding = RtpPacket(96, 3, 6000, 1, b"", False, padding_bytes=8).serialise()
+    report = serialise_sender_report(SenderReport(1, 1 << 63, 3000, 1, 100), "a@b")
+    key_frame = b"\x10\x10\2\0\x9d\1\x2a\x80\2"
     stories: list[list[records.Record]] = [
         [(0, video(65_533, key_slice())), *p_slices],
         [(1, opus_packet(n)) for n in (65_535, 0, 2, 1)],
@@ -203,6 +250,16 @@ def seeds() -> list[bytes]:
             (0, video(1, other_slice(bytes(1500)))),
             (1, opus_packet(1)[:12]),
         ],
+        [(0, video(1, key_slice())), (2, report), (0xF0, video(2, other_slice())), (0, report)],
+        [(0xF0, video(n, other_slice())) for n in range(9)],
+        [(0, video(65_535, key_slice(bytes(4000)))), (0, video(0, other_slice(bytes(1500))))],
+        [
+            (0, video(1, key_slice())),
+            (0, video(3, other_slice())),
+            (0, video(2, bytes([65]) * 3000)),
+        ],
+        [(0, video(1, b"\x78" + b"\0\x40" + bytes([65]) * 64 + b"\7\0" + bytes([65]) * 1792))],
+        [(1, rtp(n, 3000 * n, key_frame + bytes(900 * n), payload_type=97)) for n in range(4)],
     ]
     return [records.join(story) for story in stories]
 
