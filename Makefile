@@ -52,8 +52,8 @@ COVER ?= tests
 coverage: build
 	OVERLANE_COVERAGE=lines $(call VARIANT,build/coverage)
 	find build/coverage -name '*.gcda' -delete
-	$(call ON_VARIANT,$(CURDIR)/build/coverage) $(BIN)/python -m pytest -o pythonpath= $(COVER)
-	$(BIN)/python -m tests.fuzz.line_coverage build/coverage
+	$(call ON_VARIANT,$(CURDIR)/build/coverage) $(BIN)/python -m pytest -o pythonpath= $(COVER); status=$$?; \
+	$(BIN)/python -m tests.fuzz.line_coverage build/coverage && exit $$status
 
 build: $(VENV)/.built
 
