@@ -1,7 +1,6 @@
 # `make demo` and `make test` are each the only command a fresh checkout needs.
 PYTHON ?= python3.11
 VENV := .venv
-SECONDS := 600
 BIN := $(VENV)/bin
 STUBS := fastpath.engine fastpath.siphash fastpath.wire rtp.payload.fragment rtp.payload.h264 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.rtcp.walk
 NATIVE := $(shell find rtp fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
@@ -34,7 +33,7 @@ ON_VARIANT = PYTHONSAFEPATH=1 PYTHONPATH=$(1)/lib:$(CURDIR)
 SANITIZED = LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 NATIVE_TESTS := tests/fastpath tests/rtp tests/fuzz
 
-# SECONDS for each target, all of them or TARGET; FUZZ takes more options of tests/fuzz/__main__.py.
+# SECONDS (also of `differential`) for each target, all of them or TARGET; FUZZ takes more options of tests/fuzz/__main__.py.
 SECONDS ?= 60
 fuzz: build
 	OVERLANE_DEBUG=1 OVERLANE_COVERAGE=edges $(call VARIANT,build/fuzz)

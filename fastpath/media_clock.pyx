@@ -9,6 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef enum:
     DRIFT_US_PER_S = 100         # chosen: 100 ppm, what a bad crystal is off; lets the map follow a slow clock
+    STOPPED_US = 2000000         # chosen: no queue between an encoder and its node holds as much
 
 
 cdef uint64_t ntp_of_us(int64_t us) noexcept nogil:
@@ -50,7 +51,9 @@ cdef int64_t clock_expected_us(const media_clock_t* clock, uint32_t clock_rate, 
 cdef bint clock_on_arrival(
     media_clock_t* clock, uint32_t clock_rate, uint32_t timestamp, int64_t arrival_us
 ) noexcept nogil:
-    """Follow the packets with the least delay; True if the map changed. `ntp` is not touched."""
+    """Follow the packets with the least delay; True if the map changed. `ntp` is not touched.
+
+    One later than any queue explains comes from an encoder whose time stood still."""
     cdef int64_t expected_us
     cdef int64_t age_us
     if clock.is_set:
@@ -58,7 +61,7 @@ cdef bint clock_on_arrival(
         expected_us = clock_expected_us(clock, clock_rate, timestamp)
         if age_us > 0:
             expected_us += age_us * DRIFT_US_PER_S // 1000000
-        if arrival_us >= expected_us:
+        if expected_us <= arrival_us < expected_us + STOPPED_US:
             return False
     clock.is_set = True
     clock.timestamp = timestamp

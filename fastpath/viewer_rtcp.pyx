@@ -28,6 +28,7 @@ from rtp.rtcp.walk cimport (
 cdef enum:
     SHORTEST_RTT_US = 20000      # chosen: before a report has told the round trip, and as its least
     LONGEST_RTT_US = 10000000    # beyond any path
+    MAX_RTCP_BYTES = 1472        # of an unfragmented datagram: bounds the work for one
     ROUNDING_US = 16             # a unit of 1/65,536 s
 
 
@@ -161,7 +162,10 @@ cdef int receive_viewer_rtcp(worker_t* worker, const datagram_t* datagram, int64
     cdef int i
     cdef int32_t index
     cdef int verdict = VIEWER_UNKNOWN
-    if not is_rtcp(datagram.data, datagram.size) or not rtcp_is_whole(datagram.data, datagram.size):
+    if (
+        datagram.size > MAX_RTCP_BYTES or not is_rtcp(datagram.data, datagram.size)
+        or not rtcp_is_whole(datagram.data, datagram.size)
+    ):
         return VIEWER_MALFORMED
     while rtcp_next(datagram.data, datagram.size, &at, &packet) == 1:
         for i in range(report_blocks(&packet)):

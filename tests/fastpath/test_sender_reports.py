@@ -130,6 +130,26 @@ def test_without_any_report_arrivals_tell_and_jitter_is_the_error() -> None:
     lips.assert_steady()
 
 
+def test_an_encoder_whose_time_stood_still_is_followed() -> None:
+    """Suspended for a minute and without reports: both its RTP clocks are a minute behind then."""
+    lips = Lips()
+    lips.play(2_000_000)
+    pause = 60_000_000
+    lips.edge.now_us += pause
+    for source in (lips.video, lips.audio):
+        source.timestamp -= source.ticks(pause)
+    lips.play(500_000)
+    back_us = lips.edge.now_us
+    lips.play(3_000_000)
+    assert lips.apart_us(back_us) <= JITTER_US
+    for viewer, source in ((lips.eyes, lips.video), (lips.ears, lips.audio)):
+        for time_us, report in lips.edge.reports(viewer):
+            if time_us > back_us:
+                due = source.timestamp + source.ticks(time_us)
+                behind = (due - report.rtp_timestamp) & 0xFFFFFFFF
+                assert behind * 1_000_000 // source.rate <= JITTER_US
+
+
 def test_no_track_follows_the_encoder_before_all_can() -> None:
     lips = Lips()
     lips.play(500_000)

@@ -116,6 +116,14 @@ def test_anything_else_on_a_viewer_port_is_malformed() -> None:
     assert edge.engine.cursor_stats(viewer.cursor).nacked == 0
 
 
+def test_rtcp_too_large_for_a_datagram_is_malformed() -> None:
+    """64 KiB of NACK would ask for 280,000 packets at once."""
+    edge, viewer, _ = playing()
+    edge.view(viewer, nack(viewer.ssrc, *range(65_531, 65_531 + 17 * 400, 17)))
+    assert edge.counted()["viewer_malformed"] == 1
+    assert edge.engine.cursor_stats(viewer.cursor).nacked == 0
+
+
 # -- lost packets
 
 
