@@ -5,6 +5,9 @@ attacker can do is to replay one. Keys come from both nonces, and this side draw
 each new one of the peer: replayed media of an old session never verifies, and a replayed HELLO only
 leads to offered keys that nothing verifies under. The engine switches when a packet does.
 
+Until a HELLO names our new nonce, which no old one can, nobody has proved to be there: the next
+HELLO takes the place of the one before, so that replays do not keep the peer waiting.
+
 Inputs: `on_...` and `handle_timer`. Outputs: values from `next_event`.
 """
 
@@ -71,6 +74,7 @@ class Handshake:
         self._current: Session | None = None
         self._candidate: Session | None = Session(self._new_nonce(), NO_NONCE, start_us)
         self._offered: tuple[bytes, bytes, bool] | None = None
+        self._gave_way: set[bytes] = set()
         self._is_down = False
         self._retry_us = FIRST_RETRY_US
         self._timer_us: int | None = start_us
@@ -124,6 +128,7 @@ class Handshake:
         is_proof = ours == candidate.own
         is_first_proof = self._offer(candidate, is_proof)
         if is_first_proof:
+            self._candidate = Session(candidate.own, candidate.peer, now_us)
             self._send(candidate)
         elif not is_proof:
             self._answer(candidate, now_us)
@@ -135,6 +140,7 @@ class Handshake:
         is_restart = self._current is not None
         self._current, self._candidate = self._candidate, None
         self._offered = None
+        self._gave_way.clear()
         self._timer_us = None
         self._is_down = False
         if is_restart:
@@ -159,16 +165,21 @@ class Handshake:
         if candidate is not None and candidate.peer == theirs:
             return candidate
         if candidate is None:
-            candidate = Session(self._new_nonce(), theirs, now_us)
-        elif candidate.peer == NO_NONCE or ours == candidate.own:
-            # Whoever names our nonce answers it now: what was there before was a replay.
-            candidate = Session(candidate.own, theirs, now_us)
+            self._candidate = Session(self._new_nonce(), theirs, now_us)
+            return self._candidate
+        is_proven = self._offered == (candidate.own, candidate.peer, True)
+        if theirs in self._gave_way:
+            return None  # its keys have been in use: offered again, they would repeat hop_seq
+        if ours == candidate.own or not is_proven:
+            if is_proven:  # the peer has started yet again
+                self._gave_way.add(candidate.peer)
+            self._candidate = Session(candidate.own, theirs, now_us)
         elif now_us - candidate.since_us > CANDIDATE_HOLD_US:
-            candidate = Session(self._new_nonce(), theirs, now_us)
+            self._gave_way.clear()
+            self._candidate = Session(self._new_nonce(), theirs, now_us)
         else:
             return None
-        self._candidate = candidate
-        return candidate
+        return self._candidate
 
     def _offer(self, candidate: Session, is_proof: bool) -> bool:
         """Offer the candidate's keys unless that was done. Returns whether this is the proof."""

@@ -264,6 +264,52 @@ def test_a_restart_is_noticed_in_spite_of_replays() -> None:
     assert a.restarts == 1
 
 
+def test_replays_do_not_delay_a_restart() -> None:
+    """Recorded HELLOs of many sessions, one before each real one."""
+    a, _b = keyed_pair()
+    start_us = 1_000_000
+    new = side(2, 97, now_us=start_us)
+    for attempt in range(3):
+        now_us = start_us + attempt * ANSWER_GAP_US
+        deliver(a, [bytes([attempt + 1]) * 16 + NO_NONCE], now_us)
+    now_us += ANSWER_GAP_US
+    exchange(new, a, now_us)
+    assert is_keyed(a, new)
+    assert a.restarts == 1
+    assert now_us - start_us < CANDIDATE_HOLD_US
+
+
+def test_replays_between_the_steps_of_a_handshake_change_nothing() -> None:
+    a, _b = keyed_pair()
+    new = side(2, 97, now_us=1_000_000)
+    new.handshake.handle_timer(1_000_000)
+    hellos = new.drain()
+    for step in range(4):
+        now_us = 1_000_000 + step * ANSWER_GAP_US
+        answers = deliver(a, hellos, now_us)
+        deliver(a, [bytes([step + 1]) * 16 + NO_NONCE], now_us)
+        hellos = deliver(new, answers, now_us)
+    assert new.send_key is not None
+    assert a.on_packet(new.send_key)
+    assert a.send_key is not None
+    assert new.on_packet(a.send_key)
+    assert is_keyed(a, new)
+
+
+def test_a_session_that_gave_way_does_not_come_back() -> None:
+    """Its keys may have been used for sending: offered again, hop_seq would begin at 1 again."""
+    a = side(1, 1)
+    a.handshake.handle_timer(0)
+    (hello,) = a.drain()
+    offers = []
+    for number, peer in enumerate((b"1" * 16, b"2" * 16, b"1" * 16)):
+        deliver(a, [peer + hello[:16]], number)
+        offers.append(a.offered)
+    assert offers[0] != offers[1]
+    assert offers[2] == offers[1]
+    assert a.handshake.ignored == 1
+
+
 def test_answers_are_rate_limited() -> None:
     a, b = keyed_pair()
     stale = b.hellos[0][:16] + b"x" * 16
