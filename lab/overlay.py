@@ -34,6 +34,7 @@ class NodePorts:
     admin: int
     video: int
     audio: int
+    viewers: int
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class LabNode:
     ports: NodePorts
     config: Path
     process: Child
+    starts: int = 1
 
     @property
     def url(self) -> str:
@@ -75,33 +77,56 @@ class ChainOverlay:
         self.repair = repair
         self.links: list[UdpLink] = []
         self.nodes: list[LabNode] = []
+        self._ports: list[NodePorts] = []
 
-    async def start(self) -> None:
-        """Links, then nodes; returns when every node is ready and every link has keys."""
-        ports = free_ports(4 * len(self.names), random.Random(secrets.randbits(64)))
-        node_ports = [NodePorts(*ports[4 * i : 4 * i + 4]) for i in range(len(self.names))]
+    async def open_links(self) -> None:
+        """`start` does it too; before it, for who wants to see the first packet."""
+        if self._ports:
+            return
+        ports = free_ports(5 * len(self.names), random.Random(secrets.randbits(64)))
+        self._ports = [NodePorts(*ports[5 * i : 5 * i + 5]) for i in range(len(self.names))]
         for i, config in enumerate(self.link_configs):
-            a, b = node_ports[i].overlay, node_ports[i + 1].overlay
             self.links.append(
                 await UdpLink.open(
-                    a=("127.0.0.1", a),
-                    b=("127.0.0.1", b),
+                    a=("127.0.0.1", self._ports[i].overlay),
+                    b=("127.0.0.1", self._ports[i + 1].overlay),
                     config_ab=config,
                     seed=random.Random(f"{self.seed} link {i}").getrandbits(32),
                 )
             )
+
+    async def start(self) -> None:
+        """Links, then nodes; returns when every node is ready and every link has keys."""
+        await self.open_links()
         adjacency = [secrets.token_hex(32) for _ in self.link_configs]
         for i, name in enumerate(self.names):
             path = self.directory / f"{name}.toml"
-            path.write_text(self._config(i, node_ports[i], adjacency))
+            path.write_text(self._config(i, self._ports[i], adjacency))
             path.chmod(0o600)
-            command = [sys.executable, "-m", "overlane", "relay", "--config", str(path)]
-            child = await self.processes.start(name, command)
-            self.nodes.append(LabNode(name, i + 1, node_ports[i], path, child))
+            child = await self.processes.start(name, _command(path))
+            self.nodes.append(LabNode(name, i + 1, self._ports[i], path, child))
+        await self.ready()
+
+    async def ready(self) -> None:
+        """Returns when every node answers and every link has keys."""
         try:
             await asyncio.wait_for(self._come_up(), READY_S)
         except TimeoutError:
             raise OverlayError(f"the nodes were not ready within {READY_S:.0f} s") from None
+
+    async def kill(self, *nodes: LabNode) -> None:
+        """SIGKILL: no goodbye to anybody. Returns when the processes are gone."""
+        for node in nodes:
+            node.process.process.kill()
+        for node in nodes:
+            await node.process.process.wait()
+
+    async def start_again(self, node: LabNode) -> None:
+        """A new process of the same configuration. Does not wait until it is ready."""
+        node.starts += 1
+        node.process = await self.processes.start(
+            f"{node.name}-{node.starts}", _command(node.config)
+        )
 
     def close(self) -> None:
         for link in self.links:
@@ -145,7 +170,7 @@ class ChainOverlay:
             "[log]",
             'format = "json"',
             "[viewers]",
-            'listen = "127.0.0.1:0"',
+            f'listen = "127.0.0.1:{ports.viewers}"',
             "[repair]",
             f"enabled = {str(self.repair).lower()}",
         ]
@@ -188,3 +213,7 @@ class ChainOverlay:
                 f"clock_rate = {clock}",
             ]
         return lines
+
+
+def _command(config: Path) -> list[str]:
+    return [sys.executable, "-m", "overlane", "relay", "--config", str(config)]

@@ -16,13 +16,18 @@ import contextlib
 import ipaddress
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from lab.errors import AddressError
 from lab.link import EmulatedLink, LinkConfig, LinkCounters
 from lab.timer_fd import TimerFd, now_us
 
 Address = tuple[str, int]
+Direction = Literal["ab", "ba"]
+Tap = Callable[[Direction, bytes], None]
+"""Sees each datagram of a link; called in the loop, so it must be quick."""
 
 SOCKET_BUFFER_BYTES = 8 << 20  # 64 ms at 1 Gbit/s while the loop is busy elsewhere (our choice)
 MAX_READS_PER_WAKEUP = 64  # about 0.2 ms, so that deliveries stay on time (our choice)
@@ -61,10 +66,19 @@ class UdpLinkCounters:
 class _End:
     """One proxy socket: reads from the endpoint it faces, and sends to it what the far end sent."""
 
-    def __init__(self, sock: socket.socket, link: EmulatedLink, faces: Address | None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        link: EmulatedLink,
+        faces: Address | None,
+        direction: Direction,
+    ) -> None:
         self.sock = sock
         self.link = link  # carries what this end reads
         self.faces = faces
+        self.direction = direction
+        self.on_sent: Tap | None = None
+        self.on_delivered: Tap | None = None
         self.foreign = self.unaddressed = self.send_errors = self.worst_lateness_us = 0
         self._buffer = bytearray(_MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
@@ -81,8 +95,11 @@ class _End:
                 continue
             if source != self.faces:
                 self.foreign += 1
-            else:
-                self.link.send(bytes(view[:size]), now_us())
+                continue
+            data = bytes(view[:size])
+            self.link.send(data, now_us())
+            if self.on_sent is not None:
+                self.on_sent(self.direction, data)
 
     def deliver_to(self, far: _End) -> None:
         """Send on from the far end all that has crossed the link."""
@@ -99,6 +116,9 @@ class _End:
                 send(data, destination)
             except OSError:  # buffer full, or no route; the network loses it, as networks do
                 self.send_errors += 1
+                continue
+            if self.on_delivered is not None:
+                self.on_delivered(self.direction, data)
 
     def counters(self) -> DirectionCounters:
         return DirectionCounters(
@@ -156,8 +176,8 @@ class UdpLink:
             )
             link = cls(
                 asyncio.get_running_loop(),
-                _End(sock_a, EmulatedLink(config_ab, f"{seed} ab"), faces_a),
-                _End(sock_b, EmulatedLink(back, f"{seed} ba"), faces_b),
+                _End(sock_a, EmulatedLink(config_ab, f"{seed} ab"), faces_a, "ab"),
+                _End(sock_b, EmulatedLink(back, f"{seed} ba"), faces_b, "ba"),
                 granted,
             )
             undo.pop_all()
@@ -196,6 +216,31 @@ class UdpLink:
         for end, config in ((self._facing_a, config_ab), (self._facing_b, config_ba)):
             if config is not None:
                 end.link.set_config(config, now_us())
+
+    def tap(self, *, on_sent: Tap | None = None, on_delivered: Tap | None = None) -> None:
+        """Show what enters the link, whatever becomes of it, and what has left it."""
+        for end in (self._facing_a, self._facing_b):
+            end.on_sent, end.on_delivered = on_sent, on_delivered
+
+    def inject(self, direction: Direction, data: bytes) -> bool:
+        """Send a datagram to the receiver of that direction at once, as if its peer had. Returns
+        whether the kernel took it."""
+        far = self._far(direction)
+        if far.faces is None:
+            return False
+        try:
+            far.sock.sendto(data, far.faces)
+        except OSError:
+            return False
+        return True
+
+    def source_fd(self, direction: Direction) -> int:
+        """The socket that the receiver of that direction takes for its peer, for a caller that
+        injects many datagrams a call. It stays the link's own."""
+        return self._far(direction).sock.fileno()
+
+    def _far(self, direction: Direction) -> _End:
+        return self._facing_b if direction == "ab" else self._facing_a
 
     def counters(self) -> UdpLinkCounters:
         """Totals; after `close`, those at closing time."""

@@ -1,0 +1,148 @@
+"""A viewer inside the lab's own process: it notes when each packet came, and judges frames later.
+
+It does not decode, so it costs little beside nodes and an encoder. It stays subscribed whatever
+happens to its node, and asks again as soon as a new process of it answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from lab.timer_fd import now_us
+from overlane.play.errors import PlayError
+from overlane.play.node_api import NodeApi
+from overlane.play.receiver import Receiver
+from overlane.play.sequence_log import SequenceLog
+from overlane.play.tracks import AudioTrack, VideoTrack
+from overlane.play.verdict import Verdict, judge
+from overlane.publish.manifest import Manifest
+from rtp.constants import RTCP_FIRST_MULTIPLEXED_TYPE, RTCP_LAST_MULTIPLEXED_TYPE
+from rtp.packet import RtpPacket
+
+POLL_S = 0.1  # chosen: how soon a viewer notices that its node has forgotten it
+WAIT_S = 30.0  # for a stream: longer than any restart
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A video packet. number: RTP sequence number."""
+
+    time_us: int
+    ssrc: int
+    number: int
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The longest time without video: from the last packet before to the first after it."""
+
+    from_us: int
+    to_us: int
+
+    @property
+    def length_us(self) -> int:
+        return self.to_us - self.from_us
+
+
+class FlowViewer:
+    """Subscribed while the context lasts. Enter it inside the loop that runs it."""
+
+    def __init__(self, node_url: str, stream: str) -> None:
+        self.arrivals: list[Arrival] = []
+        self.subscriptions = 0
+        self._api = NodeApi(node_url, stream)
+        self._video, self._audio = VideoTrack(), AudioTrack()
+        self._viewer = ""
+
+    async def __aenter__(self) -> Self:
+        self._receivers = {
+            "video": Receiver("127.0.0.1", self._on_video),
+            "audio": Receiver("127.0.0.1", self._on_audio),
+        }
+        self._task = asyncio.create_task(self._stay())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._viewer:
+            await self._api.leave(self._viewer)
+        await self._api.__aexit__(None, None, None)
+        for receiver in self._receivers.values():
+            receiver.close()
+
+    def longest_gap(self, from_us: int, to_us: int) -> Gap:
+        """Among those that end in this time; one that has not ended by then counts as ending there."""
+        end = Arrival(to_us, 0, 0, 0)
+        times = [each.time_us for each in (*self.arrivals, end) if each.time_us <= to_us]
+        gaps = [Gap(a, b) for a, b in itertools.pairwise(times) if b >= from_us]
+        return max(gaps, key=lambda gap: gap.length_us, default=Gap(from_us, to_us))
+
+    def missing(self) -> int:
+        """RTP sequence numbers left out between the first and the last of each SSRC."""
+        logs: dict[int, SequenceLog] = {}
+        for each in self.arrivals:
+            logs.setdefault(each.ssrc, SequenceLog()).add(each.number)
+        return sum(log.lost for log in logs.values())
+
+    def judge(self, manifest: Manifest, from_us: int, to_us: int) -> Verdict:
+        """Frames sent in this time. to_us: early enough that the last could have arrived.
+
+        They are found by content: RTP times are the encoder's only until a producer that starts
+        anew makes the node continue them.
+        """
+        sent = [frame for frame in manifest.frames if from_us <= frame.sent_us < to_us]
+        records = self._video.records()
+        whole = {record.hash: record for record in records.values() if record.hash}
+        found = {
+            frame.rtp_time: record
+            for frame in sent
+            if (record := whole.get(frame.hash) or records.get(frame.rtp_time))
+        }
+        return judge(sent, found, self._video.first_arrival_us, now_us())
+
+    async def _stay(self) -> None:
+        addresses = {media: receiver.address for media, receiver in self._receivers.items()}
+        while True:
+            try:
+                granted = await self._api.subscribe(addresses, WAIT_S)
+            except PlayError:
+                await asyncio.sleep(POLL_S)
+                continue
+            self._viewer = granted.viewer
+            self.subscriptions += 1
+            while await self._is_known(granted.viewer):
+                await asyncio.sleep(POLL_S)
+
+    async def _is_known(self, viewer: str) -> bool:
+        """A node that does not answer may only be slow; one that says no has forgotten."""
+        try:
+            return await self._api.refresh(viewer) is not None
+        except PlayError:
+            return True
+
+    def _on_video(self, data: bytes, arrival_us: int) -> None:
+        if not _is_rtcp(data):
+            packet = RtpPacket.parse(data)
+            self.arrivals.append(
+                Arrival(arrival_us, packet.ssrc, packet.sequence_number, packet.timestamp)
+            )
+            self._video.receive(packet, arrival_us)
+
+    def _on_audio(self, data: bytes, arrival_us: int) -> None:
+        if not _is_rtcp(data):
+            self._audio.receive(RtpPacket.parse(data), arrival_us)
+
+
+def _is_rtcp(data: bytes) -> bool:
+    return RTCP_FIRST_MULTIPLEXED_TYPE <= data[1] <= RTCP_LAST_MULTIPLEXED_TYPE
