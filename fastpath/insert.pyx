@@ -7,7 +7,7 @@ overtook OK) is held for up to 1 s in a bounded store, oldest out first.
 
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy
-from fastpath.cursor cimport NOBODY, cursor_owes, cursor_t
+from fastpath.cursor cimport CURSOR_WAITS_FOR_KEY, NOBODY, cursor_owes, cursor_t
 from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, late_push, late_t
 from fastpath.mailbox cimport EVENT_STREAM_STARTED
 from fastpath.ring cimport (
@@ -22,7 +22,8 @@ from fastpath.verdict cimport (
 )
 from fastpath.worker cimport (
     EARLY_AGE_US, EARLY_PACKETS, MEDIA_AUDIO, count_many, count, early_t, mark_dirty, mark_ready,
-    post_event, stream_handle, stream_t, take_block, want_lost_gop, worker_t,
+    post_event, stream_handle, stream_t, take_block, want_key_frame, want_lost_gop,
+    worker_t,
 )
 
 
@@ -54,6 +55,21 @@ cdef void count_growth(worker_t* worker, int32_t stream_index, const ring_t* bef
     count_many(worker, RING_GROWN, ring.grown - before.grown)
     count_many(worker, RING_GROWTH_REFUSED, ring.growth_refused - before.growth_refused)
     want_lost_gop(worker, stream_index, before.gop_overwritten)
+
+
+cdef void on_first_packet(worker_t* worker, int32_t stream_index) noexcept nogil:
+    """It may be from within a GoP, and viewers have come before it."""
+    cdef stream_t* stream = &worker.streams[stream_index]
+    cdef int32_t at = stream.first_cursor
+    stream.has_started = True
+    post_event(worker, EVENT_STREAM_STARTED, stream_handle(worker, stream_index))
+    if stream.ring.has_gop:
+        return
+    while at >= 0:
+        if worker.cursors[at].state == CURSOR_WAITS_FOR_KEY:
+            want_key_frame(worker, stream_index)
+            return
+        at = worker.cursors[at].next_of_stream
 
 
 cdef int refuse(worker_t* worker, stream_t* stream, int result) noexcept nogil:
@@ -102,8 +118,7 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
         stream.restarts += 1
         claim_early(worker, stream_index, now_us)
     if not stream.has_started:
-        stream.has_started = True
-        post_event(worker, EVENT_STREAM_STARTED, stream_handle(worker, stream_index))
+        on_first_packet(worker, stream_index)
     mark_dirty(worker, stream_index)
     if result == INSERT_LATE:
         stream.late += 1

@@ -7,6 +7,8 @@ import pytest
 from fastpath import Codec, Engine, Media, PortKind
 from fastpath.events import CursorStarted, KeyFrameWanted
 from lab.link import LinkConfig
+from rtp.constants import RTCP_PAYLOAD_FEEDBACK
+from rtp.rtcp.compound import parse_compound
 from tests.support.chain import VIEWER, Chain, rtp
 from tests.support.encoder import Encoder, index_of, is_key, number_of
 from tests.support.faults import Faults, media_to
@@ -42,6 +44,20 @@ def test_a_viewer_on_an_empty_ring_waits_for_a_key_frame() -> None:
     play(chain, encoder.gop(3), 10_000)
     assert viewed(chain) == [2, 3, 4]
     assert numbers(chain) == [0, 1, 2]
+
+
+def test_a_stream_that_begins_within_a_gop_is_asked_for_a_key_frame() -> None:
+    """As after a restart of its producer: the viewer came before the first packet did."""
+    chain = Chain([])
+    chain.add_viewer()
+    chain.run(1_000)
+    encoder = Encoder()
+    engine = chain.nodes[0].engine
+    sent = []
+    for packet in encoder.other() + encoder.other():
+        sent += engine.turn(chain.now_us, [(chain.ingest, ENCODER, packet)])
+    asked = [packet for _, to, data in sent if to == ENCODER for packet in parse_compound(data)]
+    assert [p.count for p in asked if p.packet_type == RTCP_PAYLOAD_FEEDBACK] == [1]  # one PLI
 
 
 def test_a_viewer_of_a_ring_without_key_frame_waits_for_the_next() -> None:
