@@ -30,7 +30,7 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.support.stage import STREAM, Stage, host, stage, until
-from lab.capture import Audit, Capture, Seen, audit
+from lab.capture import Audit, Seen, audit
 from lab.errors import LabError
 from lab.flow_viewer import FlowViewer
 from lab.link import LinkConfig
@@ -43,6 +43,7 @@ QUESTION = "How long does a viewer see nothing when a node restarts, and is any 
 BOUND_US = 2_000_000  # from the start of the new process until media flows again
 PRODUCER, MIDDLE, CONSUMER = range(3)
 LINK = LinkConfig(delay_us=20_000, jitter_us=1_000, loss=0.005)
+DIRECTIONS: tuple[Direction, Direction] = ("ab", "ba")
 FLOWS_US = 100_000  # chosen: at 30 frames/s, three frames without a packet is no flow
 SETTLE_S = 1.5  # chosen: a refresh and a repair; what is under way has arrived by then
 REPLAYS_PER_S = 4_000  # chosen: light beside the broadcast on two cores
@@ -190,25 +191,21 @@ class Run:
         """While the handshake runs: old HELLOs and the first packets of the old session."""
         for turn in range(START_HELLOS):
             for index, capture in enumerate(self.captures):
-                for direction in ("ab", "ba"):
-                    old = [
-                        s
-                        for s in capture.delivered
-                        if s.direction == direction and s.time_us < killed_us
-                    ]
-                    hellos = [s for s in old if s.is_hello]
+                for direction in DIRECTIONS:
+                    hellos, old = capture.before(direction, killed_us)
                     for one in (*hellos[turn % len(hellos) :][:1], *old[4 * turn : 4 * turn + 4]):
-                        self.stage.overlay.links[index].inject(one.direction, one.data)
+                        self.stage.overlay.links[index].inject(direction, one.data)
             await asyncio.sleep(1.5 / START_HELLOS)
 
     async def _replay(self, killed_us: int, count: int) -> list[Replays]:
         """To the middle node from both sides, and to each neighbour from its side."""
         found = []
-        for node, sources in (
-            (self.stage.nodes[MIDDLE], (("ab", 0), ("ba", 1))),
-            (self.stage.nodes[PRODUCER], (("ba", 0),)),
-            (self.stage.nodes[CONSUMER], (("ab", 1),)),
-        ):
+        ways: list[tuple[LabNode, list[tuple[Direction, int]]]] = [
+            (self.stage.nodes[MIDDLE], [("ab", 0), ("ba", 1)]),
+            (self.stage.nodes[PRODUCER], [("ba", 0)]),
+            (self.stage.nodes[CONSUMER], [("ab", 1)]),
+        ]
+        for node, sources in ways:
             chosen = [
                 (index, one)
                 for direction, index in sources
@@ -219,21 +216,15 @@ class Run:
 
     def _old(self, index: int, direction: Direction, killed_us: int, count: int) -> list[Seen]:
         """All HELLOs, and others of all earlier sessions, in the order in which they were sent."""
-        old = [
-            seen
-            for seen in self.captures[index].delivered
-            if seen.direction == direction and seen.time_us < killed_us
-        ]
-        hellos = [seen for seen in old if seen.is_hello][-50:]
-        others = [seen for seen in old if not seen.is_hello]
+        hellos, others = self.captures[index].before(direction, killed_us)
         first, rest = others[: count // 10], others[count // 10 :]
         picked = self.rng.sample(rest, min(len(rest), count - len(first)))
-        return sorted(first + picked + hellos, key=lambda seen: seen.time_us)
+        return sorted(first + picked + hellos[-50:], key=lambda seen: seen.time_us)
 
     async def _replay_to(self, node: LabNode, chosen: list[tuple[int, Seen]]) -> Replays:
         keyed = _keyed(node)
         before = await self.stage.verdicts(node)
-        sent_hellos = hellos_before = sum(capture_hellos(c) for c in self.captures)
+        hellos_before = sum(capture.hellos_sent for capture in self.captures)
         packets = hellos = 0
         for place, (index, one) in enumerate(chosen):
             if self.stage.overlay.links[index].inject(one.direction, one.data):
@@ -243,7 +234,7 @@ class Run:
                 await asyncio.sleep(20 / REPLAYS_PER_S)
         await asyncio.sleep(0.5)
         after = await self.stage.verdicts(node)
-        sent_hellos = sum(capture_hellos(c) for c in self.captures) - hellos_before
+        sent_hellos = sum(c.hellos_sent for c in self.captures) - hellos_before
         refused = {name: after[name] - before[name] for name in REFUSALS}
         seen_hellos = sum(after[name] - before[name] for name in HELLOS)
         keys_changed = _keyed(node) != keyed
@@ -258,10 +249,6 @@ class Run:
             and hellos <= seen_hellos <= hellos + sent_hellos
             and not keys_changed,
         )
-
-
-def capture_hellos(capture: Capture) -> int:
-    return sum(seen.is_hello for seen in capture.sent)
 
 
 def _keyed(node: LabNode) -> int:

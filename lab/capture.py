@@ -7,6 +7,7 @@ packet is assigned to the key under which its tag fits.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from fastpath.wire import PacketType, parse, tag
@@ -32,18 +33,35 @@ class Seen:
 
 
 class Capture:
-    """Everything of one link from now on. sent: what nodes sent; delivered: what was not lost."""
+    """Everything of one link from now on. sent: what nodes sent; delivered: what arrived, by direction,
+    without the HELLOs, which are in `hellos`."""
 
     def __init__(self, link: UdpLink) -> None:
         self.sent: list[Seen] = []
-        self.delivered: list[Seen] = []
+        self.hellos_sent = 0
+        self.delivered: dict[Direction, list[Seen]] = {"ab": [], "ba": []}
+        self.hellos: dict[Direction, list[Seen]] = {"ab": [], "ba": []}
         link.tap(on_sent=self._on_sent, on_delivered=self._on_delivered)
 
+    def before(self, direction: Direction, time_us: int) -> tuple[list[Seen], list[Seen]]:
+        """What was delivered before that time: HELLOs, and all others."""
+        return (
+            _until(self.hellos[direction], time_us),
+            _until(self.delivered[direction], time_us),
+        )
+
     def _on_sent(self, direction: Direction, data: bytes) -> None:
-        self.sent.append(Seen(now_us(), direction, data))
+        seen = Seen(now_us(), direction, data)
+        self.sent.append(seen)
+        self.hellos_sent += seen.is_hello
 
     def _on_delivered(self, direction: Direction, data: bytes) -> None:
-        self.delivered.append(Seen(now_us(), direction, data))
+        seen = Seen(now_us(), direction, data)
+        (self.hellos if seen.is_hello else self.delivered)[direction].append(seen)
+
+
+def _until(seen: list[Seen], time_us: int) -> list[Seen]:
+    return seen[: bisect_left(seen, time_us, key=lambda one: one.time_us)]
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from bisect import bisect_left
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -82,10 +83,10 @@ class FlowViewer:
             receiver.close()
 
     def longest_gap(self, from_us: int, to_us: int) -> Gap:
-        """Among those that end in this time; one that has not ended by then counts as ending there."""
-        end = Arrival(to_us, 0, 0, 0)
-        times = [each.time_us for each in (*self.arrivals, end) if each.time_us <= to_us]
-        gaps = [Gap(a, b) for a, b in itertools.pairwise(times) if b >= from_us]
+        """Among those that end in this time; one that is still open counts as ending with it."""
+        first = max(0, bisect_left(self.arrivals, from_us, key=lambda one: one.time_us) - 1)
+        times = [one.time_us for one in self.arrivals[first:] if one.time_us <= to_us]
+        gaps = [Gap(a, b) for a, b in itertools.pairwise((*times, to_us)) if b >= from_us]
         return max(gaps, key=lambda gap: gap.length_us, default=Gap(from_us, to_us))
 
     def missing(self) -> int:
@@ -121,7 +122,8 @@ class FlowViewer:
                 continue
             self._viewer = granted.viewer
             self.subscriptions += 1
-            while await self._is_known(granted.viewer):
+            # A node tells nobody that it has forgotten.
+            while await self._is_known(granted.viewer):  # noqa: ASYNC110
                 await asyncio.sleep(POLL_S)
 
     async def _is_known(self, viewer: str) -> bool:
