@@ -33,12 +33,13 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.support import forgery
-from bench.support.stage import STREAM, Stage, host, stage, until
+from bench.support.host import host
 from bench.support.volley import Volley
 from lab.capture import Capture
 from lab.flow_viewer import FlowViewer
 from lab.link import LinkConfig
 from lab.overlay import LabNode
+from lab.stage import STREAM, Stage, stage, until
 from lab.timer_fd import now_us
 from lab.udp_link import Direction
 
@@ -52,15 +53,15 @@ REMAKE_S = 0.4
 STRANGERS = 8
 SETTLE_S = 2.0
 # All that a forged packet may become. What is legitimate never does, beside a healthy broadcast.
-REFUSALS = (
-    "truncated wrong_version unknown_type unknown_peer no_keys wrong_epoch before_window bad_tag "
-    "replayed source_route_refused hop_limit_reached malformed hello_rate_limited oversized "
-    "stranger_rate_limited ingest_malformed ingest_payload_type ingest_other_ssrc "
-    "ingest_oversized ingest_rtcp_malformed ingest_rtcp_unknown ingest_unassigned "
-    "jump_unconfirmed viewer_unknown viewer_malformed"
-).split()
-STATE = "handshake is_up has_keys".split()
-TABLES = "streams cursors node_links viewer_links ports held_early_packets".split()
+REFUSALS = """
+    truncated wrong_version unknown_type unknown_peer no_keys wrong_epoch before_window bad_tag
+    replayed source_route_refused hop_limit_reached malformed hello_rate_limited oversized
+    stranger_rate_limited ingest_malformed ingest_payload_type ingest_other_ssrc
+    ingest_oversized ingest_rtcp_malformed ingest_rtcp_unknown ingest_unassigned
+    jump_unconfirmed viewer_unknown viewer_malformed
+""".split()  # noqa: SIM905
+STATE = ["handshake", "is_up", "has_keys"]
+TABLES = ["streams", "cursors", "node_links", "viewer_links", "ports", "held_early_packets"]
 Make = Callable[[Random], bytes]
 
 

@@ -29,15 +29,15 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.support.stage import STREAM, Stage, host, stage, until
-from lab.capture import Audit, Seen, audit
+from bench.support.host import host
+from lab.capture import Seen
 from lab.errors import LabError
 from lab.flow_viewer import FlowViewer
 from lab.link import LinkConfig
 from lab.overlay import LabNode
+from lab.stage import STREAM, Stage, stage, until
 from lab.timer_fd import now_us
 from lab.udp_link import Direction
-from relay.config_file import load
 
 QUESTION = "How long does a viewer see nothing when a node restarts, and is any replay accepted?"
 BOUND_US = 2_000_000  # from the start of the new process until media flows again
@@ -149,15 +149,6 @@ class Run:
             event.frames_lost = found.incomplete
             event.frames_late = found.late
             event.frames_damaged = found.damaged
-
-    def audit(self) -> Audit:
-        """Of all links: nonces used twice, and packets that no key fits."""
-        total = Audit()
-        for index, capture in enumerate(self.captures):
-            a, b = self.stage.nodes[index], self.stage.nodes[index + 1]
-            neighbour = next(n for n in load(a.config).neighbours if n.node_id == b.node_id)
-            total += audit(capture.sent, neighbour.secret_bytes, a.node_id, b.node_id)
-        return total
 
     def _begin(self, what: str) -> Event:
         event = Event(what, round((now_us() - self.began_us) / 1_000_000, 2))
@@ -290,7 +281,7 @@ async def bench(restarts: int, replays: int, seed: int, directory: Path) -> dict
             run.judge()
             subscriptions = viewer.subscriptions
         await here.stop_encoder()
-        nonces = run.audit()
+        nonces = here.audit()
     of_middle = [event for event in run.events if event.what == "middle killed"]
     return {
         "question": QUESTION,

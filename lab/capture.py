@@ -33,8 +33,10 @@ class Seen:
 
 
 class Capture:
-    """Everything of one link from now on. sent: what nodes sent; delivered: what arrived, by direction,
-    without the HELLOs, which are in `hellos`."""
+    """Everything of one link from now on.
+
+    sent: what nodes sent; delivered: what arrived, by direction, without HELLOs; those: hellos.
+    """
 
     def __init__(self, link: UdpLink) -> None:
         self.sent: list[Seen] = []

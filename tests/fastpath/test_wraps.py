@@ -70,7 +70,7 @@ class Viewed(PeerBench):
             if n == 3:
                 fields["repairs"] = hop & 0xFFFFFFFF
                 hop = hop_seq + BURST
-            made.append(self.packet(media_payload(self.sent), hop_seq=hop, **fields))
+            made.append(self.packet(media_payload(self.sent), hop_seq=hop, tag_key=None, **fields))
         made[3:] = [made[4], *made[5:7], *made[8:], made[7], made[3]]
         for data in made:
             self.turn(data)
@@ -130,7 +130,6 @@ def test_old_numbers_of_each_round_are_replays_or_forgeries() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_streams_that_begin_before_a_wrap(seed: int) -> None:
-    print(f"seed {seed}")
     rng = Random(seed)
     bench = Viewed(with_stream=False)
     hop_seq = 1

@@ -296,3 +296,50 @@ def test_timer_is_finer_than_a_millisecond(run: Run) -> None:
     started = time.monotonic()
     run(scenario())
     assert time.monotonic() - started < 10
+
+
+def test_taps_see_what_enters_and_what_leaves(
+    run: Run, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    async def test() -> None:
+        a, b = ends
+        entered: list[tuple[str, bytes]] = []
+        left: list[tuple[str, bytes]] = []
+        link = await UdpLink.open(
+            a=a.getsockname(),
+            b=b.getsockname(),
+            config_ab=LinkConfig(delay_us=0),
+            config_ba=LinkConfig(delay_us=0).with_cut(),
+        )
+        link.tap(
+            on_sent=lambda direction, data: entered.append((direction, data)),
+            on_delivered=lambda direction, data: left.append((direction, data)),
+        )
+        with closing(link):
+            b.sendto(b"lost", link.address_facing_b)
+            a.sendto(b"there", link.address_facing_a)
+            await take(b, 1)
+            assert await stays_silent(a)
+        assert sorted(entered) == [("ab", b"there"), ("ba", b"lost")]
+        assert left == [("ab", b"there")]
+
+    run(test())
+
+
+def test_what_is_injected_comes_from_the_peer_s_address(
+    run: Run, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    async def test() -> None:
+        a, b = ends
+        cut = LinkConfig(delay_us=0).with_cut()
+        link = await UdpLink.open(a=a.getsockname(), b=b.getsockname(), config_ab=cut)
+        with closing(link):
+            assert link.inject("ab", b"to b")
+            assert link.inject("ba", b"to a")
+            ((_, at_b, source_at_b),) = await take(b, 1)
+            ((_, at_a, source_at_a),) = await take(a, 1)
+            assert (at_b, source_at_b) == (b"to b", link.address_facing_b)
+            assert (at_a, source_at_a) == (b"to a", link.address_facing_a)
+            assert link.counters().a_to_b.link.sent == 0
+
+    run(test())

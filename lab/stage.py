@@ -1,11 +1,8 @@
-"""A broadcast over real node processes joined by emulated links, for benches that disturb it."""
+"""A broadcast over three real nodes joined by emulated links, for whoever wants to disturb it."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,13 +12,14 @@ from typing import Any
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from lab.capture import Capture
+from lab.capture import Audit, Capture, audit
 from lab.link import LinkConfig
 from lab.overlay import ChainOverlay, LabNode
 from lab.processes import Child, Processes
 from overlane.publish.manifest import Manifest, read_manifest
+from relay.config_file import load
 
-STREAM = "bench"
+STREAM = "live"
 NAMES = ("producer", "middle", "consumer")
 POLL_S = 0.05
 
@@ -72,6 +70,15 @@ class Stage:
             if sample.name == "overlane_engine_total"
         }
 
+    def audit(self) -> Audit:
+        """Of all links since the first packet: nonces used twice, packets that no key fits."""
+        total = Audit()
+        for index, capture in enumerate(self.captures):
+            a, b = self.nodes[index], self.nodes[index + 1]
+            neighbour = next(n for n in load(a.config).neighbours if n.node_id == b.node_id)
+            total += audit(capture.sent, neighbour.secret_bytes, a.node_id, b.node_id)
+        return total
+
     def _lines(self) -> int:
         assert self.encoder is not None
         self.encoder.check_alive()
@@ -109,25 +116,3 @@ async def until(is_so: Callable[[], bool], limit_s: float, what: str) -> None:
         if loop.time() > end:
             raise TimeoutError(f"not within {limit_s:.0f} s: {what}")
         await asyncio.sleep(POLL_S)
-
-
-def host() -> dict[str, object]:
-    """Where and of what a result was measured."""
-    root = Path(__file__).parents[2]
-    git = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    return {
-        "commit": commit,
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 1),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-    }
-
-
-def _cpu() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
