@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -165,7 +166,7 @@ def sources_of(here: Stage, strangers: Sequence[socket.socket]) -> list[Source]:
     for port, payload_type in ((producer.video, 96), (producer.audio, 111)):
         foreign += [
             (PRODUCER, port, forgery.rtp_of_another_type),
-            (PRODUCER, port, lambda rng, pt=payload_type: forgery.rtp_of_another_source(rng, pt)),
+            (PRODUCER, port, partial(forgery.rtp_of_another_source, payload_type=payload_type)),
             (PRODUCER, port, forgery.rtcp_of_a_stranger),
             (PRODUCER, port, lambda rng: forgery.noise(rng, b"")),
         ]
@@ -333,6 +334,11 @@ async def phase(
     return found
 
 
+def has_begun(viewer: FlowViewer) -> bool:
+    """It has been sent video for a while."""
+    return len(viewer.arrivals) > 200
+
+
 async def bench(
     seconds: float, quiet_s: float, packets_per_s: int, seed: int, directory: Path
 ) -> dict[str, Any]:
@@ -345,7 +351,7 @@ async def bench(
         async with FlowViewer(consumer.url, STREAM) as far, FlowViewer(middle.url, STREAM) as near:
             viewers = {"viewer_at_consumer": far, "viewer_at_middle": near}
             for viewer in viewers.values():
-                await until(lambda v=viewer: len(v.arrivals) > 200, 30, "the first video")
+                await until(partial(has_begun, viewer), 30, "the first video")
             quiet = await phase(here, viewers, quiet_s, None)
             flood = Flood(sources_of(here, strangers), packets_per_s, Random(seed))
             flooded = await phase(here, viewers, seconds, flood)

@@ -133,7 +133,7 @@ class FlowViewer:
         except PlayError:
             return True
 
-    def _on_video(self, data: bytes, arrival_us: int) -> None:
+    def _on_video(self, data: bytes, arrival_us: int, _source: tuple[str, int]) -> None:
         if not _is_rtcp(data):
             packet = RtpPacket.parse(data)
             self.arrivals.append(
@@ -141,7 +141,7 @@ class FlowViewer:
             )
             self._video.receive(packet, arrival_us)
 
-    def _on_audio(self, data: bytes, arrival_us: int) -> None:
+    def _on_audio(self, data: bytes, arrival_us: int, _source: tuple[str, int]) -> None:
         if not _is_rtcp(data):
             self._audio.receive(RtpPacket.parse(data), arrival_us)
 
