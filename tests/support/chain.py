@@ -79,6 +79,7 @@ class Chain:
         self.now_us = 1_000_000
         self.network = VirtualNetwork(seed)
         self.viewer_packets: list[tuple[int, bytes]] = []
+        self.viewer_host: list[tuple[int, int, bytes]] = []  # all that came there: time, port, data
         self.drop: Callable[[Address, Address, bytes], bool] = lambda *_: False
         self.nodes = [
             self._node(i, options | (first_node or {}) if i == 0 else options)
@@ -145,9 +146,10 @@ class Chain:
             first_sequence_number=first_number,
         )
 
-    def encode(self, *packets: bytes) -> None:
-        """Hand RTP packets to the first node, now."""
-        self._turn(self.nodes[0], [(self.ingest, ENCODER, packet) for packet in packets])
+    def encode(self, *packets: bytes, port: int | None = None, source: Address = ENCODER) -> None:
+        """Hand RTP packets to the first node, now; port: not the ingest, but this one."""
+        port = self.ingest if port is None else port
+        self._turn(self.nodes[0], [(port, source, packet) for packet in packets])
 
     def run(self, duration_us: int) -> None:
         """Let that much virtual time pass."""
@@ -174,8 +176,10 @@ class Chain:
 
     def _turn(self, node: Node, datagrams: list[tuple[int, Address, bytes]]) -> None:
         for _, destination, data in node.engine.turn(self.now_us, datagrams):
-            if destination == VIEWER:
-                self.viewer_packets.append((self.now_us, data))
+            if destination[0] == VIEWER[0]:
+                self.viewer_host.append((self.now_us, destination[1], data))
+                if destination == VIEWER:
+                    self.viewer_packets.append((self.now_us, data))
             elif not self.drop(node.address, destination, data):
                 self.network.send(node.address, destination, data, self.now_us)
         node.events += node.engine.events()
