@@ -6,13 +6,18 @@ STUBS := fastpath.engine fastpath.siphash fastpath.wire rtp.payload.fragment rtp
 NATIVE := $(shell find rtp fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 BENCHES := $(filter-out bench/__init__.py,$(wildcard bench/*.py))
 
-.PHONY: demo test lint bench differential fuzz sanitize coverage build clean check-host
+.PHONY: demo test test-clients lint bench differential fuzz sanitize coverage build clean check-host
 
 demo: build
 	$(BIN)/overlane demo
 
 test: build
 	$(BIN)/python -m pytest
+
+# Debian's ffmpeg and GStreamer over three nodes; they are installed if they are missing.
+test-clients: build
+	tests/clients/install.sh
+	$(BIN)/python -m pytest tests/clients
 
 lint: build
 	$(BIN)/ruff check .

@@ -66,7 +66,10 @@ class ChainOverlay:
         processes: Processes,
         seed: int,
         repair: bool = True,
+        ingest: Sequence[str] | None = None,
     ) -> None:
+        """ingest: lines of configuration after the stream's name, instead of an H.264 and an Opus
+        track."""
         assert len(links) == len(names) - 1
         self.names = list(names)
         self.link_configs = list(links)
@@ -75,6 +78,7 @@ class ChainOverlay:
         self.processes = processes
         self.seed = seed
         self.repair = repair
+        self.ingest = ingest
         self.links: list[UdpLink] = []
         self.nodes: list[LabNode] = []
         self._ports: list[NodePorts] = []
@@ -199,6 +203,8 @@ class ChainOverlay:
 
     def _ingest(self, ports: NodePorts) -> list[str]:
         lines = ["[[ingests]]", f'name = "{self.stream}"']
+        if self.ingest is not None:
+            return [*lines, *self.ingest]
         for kind, codec, port, payload_type, clock in (
             ("video", "H264", ports.video, 96, 90_000),
             ("audio", "opus", ports.audio, 111, 48_000),

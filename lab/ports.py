@@ -29,6 +29,18 @@ def free_ports(count: int, rng: random.Random) -> list[int]:
     raise NoPortError(f"no {count} free ports between {FIRST_PORT} and {LAST_PORT} on 127.0.0.1")
 
 
+def free_pairs(count: int, rng: random.Random) -> list[int]:
+    """Even ports that are free, and whose next ones are: RTP with its RTCP (RFC 3550 11)."""
+    found: list[int] = []
+    for _ in range(100 * count):
+        port = rng.randrange(FIRST_PORT, LAST_PORT, 2)
+        if port not in found and _is_free(port) and _is_free(port + 1):
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise NoPortError(f"no {count} free pairs between {FIRST_PORT} and {LAST_PORT} on 127.0.0.1")
+
+
 def _is_free(port: int) -> bool:
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         with socket.socket(socket.AF_INET, kind) as probe:

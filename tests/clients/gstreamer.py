@@ -1,0 +1,107 @@
+"""Debian's GStreamer as broadcaster and as player, by gst-launch-1.0 alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rtp.sdp import PayloadFormat, parse
+from tests.clients.source import Contents, read
+
+LAUNCH = ["gst-launch-1.0", "-e"]
+VIDEO_TYPE, AUDIO_TYPE = 96, 97
+JITTER_BUFFER_MS = 500
+# RFC 4585 3.5.2 lets a receiver ask at once, but then only after its next regular report, and those
+# may take 5 % of this. Left to itself the session asks each 0.4 s.
+SESSION_BYTES_PER_S = 500_000
+_TO = "udpsink host=127.0.0.1"
+_RTCP = "sync=false async=false"
+_PAYLOADERS = {"H264": "h264parse ! {} ! rtph264pay config-interval=-1", "VP8": "{} ! rtpvp8pay"}
+_DEPAYLOADERS = {
+    # h264parse drops one of two frames that the jitter buffer gave the same time, as it may where a
+    # viewer catches up; so what came is kept before it, too.
+    "H264": "rtph264depay request-keyframe=true"
+    " ! video/x-h264,stream-format=byte-stream,alignment=au ! tee name=t"
+    " t. ! queue ! filesink location={}"
+    " t. ! queue ! h264parse",
+    "VP8": "rtpvp8depay request-keyframe=true",
+    "opus": "rtpopusdepay ! opusparse",
+}
+
+
+def publish(source: Path, codec: str, video: int, audio: int, rtcp_in: Sequence[int]) -> list[str]:
+    """A file in real time through rtpbin; both tracks on one port, as one session, if it is one.
+
+    RTCP goes to the port after each, and comes in at rtcp_in, one port for each session. Sender
+    reports tell when sound and picture were due, not when a packet happened to leave.
+    """
+    is_bundle = video == audio
+    into_video, into_audio = (
+        ("f.", "f.") if is_bundle else ("b.send_rtp_sink_0", "b.send_rtp_sink_1")
+    )
+    payloader = _PAYLOADERS[codec].format("clocksync")
+    text = (
+        f"rtpbin name=b rtcp-sync-send-time=false filesrc location={source} ! matroskademux name=d"
+        f" d.video_0 ! queue ! {payloader} pt={VIDEO_TYPE} ! {into_video}"
+        f" d.audio_0 ! queue ! opusparse ! clocksync ! rtpopuspay pt={AUDIO_TYPE} ! {into_audio}"
+    )
+    if is_bundle:
+        text += " rtpfunnel name=f ! b.send_rtp_sink_0"
+    for session, port in enumerate([video] if is_bundle else [video, audio]):
+        text += f" b.send_rtp_src_{session} ! {_TO} port={port} {_RTCP}"
+        text += f" b.send_rtcp_src_{session} ! {_TO} port={port + 1} {_RTCP}"
+        text += f" udpsrc port={rtcp_in[session]} ! b.recv_rtcp_sink_{session}"
+    return [*LAUNCH, *text.split()]
+
+
+def play(sdp: str, directory: Path, node_port: int, loss: float) -> list[str]:
+    """Keeps what comes, with the times at which it is to be shown; ends on SIGINT.
+
+    kept.mkv holds all of it, but for H.264 read kept.h264 for the pictures.
+
+    loss: share of packets thrown away before the session sees them, so that it asks again.
+    node_port: where the node hears RTCP.
+    """
+    description = parse(sdp)
+    text = (
+        f"rtpbin name=b latency={JITTER_BUFFER_MS} rtp-profile=avpf do-retransmission=true"
+        + "".join(
+            f" rtpsession{session}::bandwidth={SESSION_BYTES_PER_S}"
+            for session in range(len(description.media))
+        )
+        + f" matroskamux name=m streamable=true ! filesink location={directory / 'kept.mkv'}"
+    )
+    for session, medium in enumerate(description.media):
+        (only,) = medium.formats
+        caps = _caps(medium.media, only)
+        text += (
+            f" udpsrc port={medium.port} caps={caps} ! netsim drop-probability={loss}"
+            f" ! b.recv_rtp_sink_{session}"
+            f" udpsrc port={medium.port + 1} ! b.recv_rtcp_sink_{session}"
+            f" b.send_rtcp_src_{session} ! {_TO} port={node_port} {_RTCP}"
+        )
+        depayloader = _DEPAYLOADERS[only.codec].format(directory / "kept.h264")
+        text += f" b. ! {depayloader} ! queue max-size-time=0 max-size-buffers=0 ! m."
+    return [*LAUNCH, *text.split()]
+
+
+def read_kept(directory: Path) -> Contents:
+    """What `play` wrote."""
+    pictures = directory / "kept.h264"
+    return read(directory / "kept.mkv", pictures if pictures.exists() else None)
+
+
+def _caps(kind: str, payload: PayloadFormat) -> str:
+    fields = {
+        "media": kind,
+        "clock-rate": f"(int){payload.clock_rate}",
+        "encoding-name": payload.codec.upper(),
+        "payload": f"(int){payload.payload_type}",
+        # What lets the session send them (RFC 4585): the profile alone does not.
+        "rtcp-fb-nack": "(boolean)true",
+        "rtcp-fb-nack-pli": "(boolean)true",
+    }
+    for name, value in payload.parameters.items():
+        if name == "sprop-parameter-sets":
+            fields[name] = f'(string)"{value}"'
+    return "application/x-rtp," + ",".join(f"{name}={value}" for name, value in fields.items())

@@ -1,0 +1,83 @@
+"""From what a player kept to figures: frames by content, sound by content, flash against beep."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.clients.source import FLASH_EVERY_S, Contents
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """sent: from the first one kept to the last. kept = intact + damaged + repeated.
+
+    after_last: what the source sent after the last one kept; a player that is interrupted leaves
+    its decoder's and its jitter buffer's contents behind.
+    """
+
+    sent: int
+    kept: int
+    intact: int
+    damaged: int
+    repeated: int
+    missing: int
+    after_last: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.sent == self.intact == self.kept > 0
+
+
+@dataclass(frozen=True, slots=True)
+class LipSync:
+    """How much later the picture comes than the sound. 7 ms belong to the sound's codec: it begins
+    with so much silence, which only files tell players to leave out (RFC 7845 4.2)."""
+
+    pairs: int
+    first_ms: float | None
+    median_ms: float | None
+    worst_ms: float | None
+
+
+def judge_track(source: Sequence[str], kept: Sequence[str]) -> Received:
+    """Compare digests. A unit that the source does not have was damaged."""
+    place = {name: index for index, name in enumerate(source)}
+    assert len(place) == len(source), "the source repeats itself"
+    found = [place[name] for name in kept if name in place]
+    sent = max(found) - min(found) + 1 if found else 0
+    intact = len(set(found))
+    return Received(
+        sent=sent,
+        kept=len(kept),
+        intact=intact,
+        damaged=len(kept) - len(found),
+        repeated=len(found) - intact,
+        missing=sent - intact,
+        after_last=len(source) - 1 - max(found, default=-1),
+    )
+
+
+def judge_lip_sync(kept: Contents) -> LipSync:
+    """Each flash with the beep nearest to it; the source has them at the same instant."""
+    offsets = offsets_ms(kept)
+    if not offsets:
+        return LipSync(0, None, None, None)
+    low, high = min(offsets), max(offsets)
+    return LipSync(
+        pairs=len(offsets),
+        first_ms=offsets[0],
+        median_ms=round(statistics.median(offsets), 1),
+        worst_ms=low if -low > high else high,
+    )
+
+
+def offsets_ms(contents: Contents) -> list[float]:
+    """Flash less beep of each pair that lies within half a period."""
+    offsets = []
+    for flash_s in contents.flashes_s:
+        beep_s = min(contents.beeps_s, key=lambda beep: abs(beep - flash_s), default=None)
+        if beep_s is not None and abs(beep_s - flash_s) < FLASH_EVERY_S / 2:
+            offsets.append(round(1000 * (flash_s - beep_s), 1))
+    return offsets
