@@ -3,9 +3,8 @@
 import asyncio
 import random
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 
 import av
 
@@ -24,6 +23,7 @@ from overlane.publish.transmitter import Transmitter
 from rtp.errors import RtpError
 
 REPORT_INTERVAL_S = 1.0  # sender reports and progress; RFC 3550 6.2 allows it at these rates
+_FEEDBACK_DATAGRAMS = 16  # read after a unit; a node sends a few a second
 _PATTERN_SIZE = (640, 360)
 _PATTERN_FPS = 30
 
@@ -148,7 +148,7 @@ class _Session:
         self._transmitter.write_header(
             self._options.stream, size, self._source.fps, self._source.has_audio
         )
-        with ThreadPoolExecutor(1, "encoder") as executor, self._feedback():
+        with ThreadPoolExecutor(1, "encoder") as executor:
             capture = self._loop.run_in_executor(executor, self._camera.run)
             tasks = [
                 self._loop.create_task(self._finish_after(capture)),
@@ -199,10 +199,12 @@ class _Session:
     async def _send_video(self) -> None:
         while (unit := await self._video.get()) is not None:
             await self._transmitter.send_frame(unit)
+            self._take_feedback()
 
     async def _send_audio(self) -> None:
         while (unit := await self._audio.get()) is not None:
             await self._transmitter.send_audio(unit)
+            self._take_feedback()
 
     async def _tell(self, on_progress: ProgressCallback | None) -> None:
         """To the node, once a second and a little after the start, and to the caller."""
@@ -217,25 +219,20 @@ class _Session:
         await stop.wait()
         self._camera.stop()
 
-    @contextmanager
-    def _feedback(self) -> Iterator[None]:
-        """Read what the node sends back while the session runs."""
-        distinct = {each.fileno(): each for each in self._sockets}
-        for number, each in distinct.items():
-            self._loop.add_reader(number, self._receive, each)
-        try:
-            yield
-        finally:
-            for number in distinct:
-                self._loop.remove_reader(number)
-
-    def _receive(self, via: socket.socket) -> None:
-        try:
-            data = via.recv(2048)
-        except (BlockingIOError, ConnectionRefusedError):
-            return
-        if self._requests.receive_datagram(data, monotonic_us()):
-            self._camera.request_key_frame()
+    def _take_feedback(self) -> None:
+        """What the node has sent back, looked for after each unit: libuv stops watching a socket
+        for good once an ICMP error was on it, as of a node that is away."""
+        for via in set(self._sockets):
+            for _ in range(_FEEDBACK_DATAGRAMS):
+                try:
+                    data = via.recv(2048)
+                except BlockingIOError:
+                    break
+                except ConnectionRefusedError:  # an earlier packet's; reading it has cleared it
+                    self._transmitter.counters.packets_refused += 1
+                    continue
+                if self._requests.receive_datagram(data, monotonic_us()):
+                    self._camera.request_key_frame()
 
     def _report(self, ended: PublishEnd) -> PublishReport:
         counters, video = self._transmitter.counters, self._transmitter.video
