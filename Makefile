@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUBS := fastpath.engine fastpath.siphash fastpath.wire rtp.payload.fragment rtp.payload.h264 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.rtcp.walk
 NATIVE := $(shell find rtp fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
-BENCHES := $(filter-out bench/__init__.py,$(wildcard bench/*.py))
+BENCHES := $(filter-out bench/__init__.py bench/soak.py,$(wildcard bench/*.py))
 
-.PHONY: demo test test-clients lint bench differential fuzz sanitize coverage build clean check-host
+.PHONY: demo test test-clients lint bench soak differential fuzz sanitize coverage build clean check-host
 
 demo: build
 	$(BIN)/overlane demo
@@ -27,6 +27,10 @@ lint: build
 
 bench: build
 	@set -e; for script in $(BENCHES); do echo "== $$script" >&2; $(BIN)/python $$script; done
+
+# Half an hour of broadcasts and viewers that come and go: does memory stay where it was?
+soak: build
+	$(BIN)/python bench/soak.py
 
 # The native engine against its plain-Python twin on new random traffic, on all cores.
 differential: build
