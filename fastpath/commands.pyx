@@ -4,7 +4,7 @@ Python chooses the index of what it adds (`handle` = generation << 20 | index), 
 needed; a command about something already removed carries an older generation and is counted.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from fastpath.address cimport address_to_sockaddr
 from fastpath.cursor cimport CURSOR_FREE, CURSOR_PAUSED, NOBODY, cursor_begin, cursor_t
@@ -196,6 +196,8 @@ cdef void offer_keys(worker_t* worker, const message_t* command) noexcept nogil:
     ):
         return  # in use; as an offer they would let an old packet open a new window
     memcpy(&link.offered.receive, command.key_a, 16)
+    link.first_hop_seq = <uint64_t>command.number
+    link.peer_first_hop_seq = <uint64_t>command.stream
     if memcmp(&link.offered.send, command.key_b, 16) != 0:
         memcpy(&link.offered.send, command.key_b, 16)
         if not link.keys.is_set:

@@ -67,9 +67,20 @@ class Engine:
         self, *, port: int, address: Address, peer_node: int, hello_key: bytes, rate_bps: int
     ) -> int:
         """hello_key: 16 bytes. The link carries HELLO only until keys are offered and verified."""
-    def offer_keys(self, link: int, *, receive_key: bytes, send_key: bytes, send_now: bool) -> None:
+    def offer_keys(
+        self,
+        link: int,
+        *,
+        receive_key: bytes,
+        send_key: bytes,
+        send_now: bool,
+        first_hop_seq: int = 1,
+        peer_first_hop_seq: int = 1,
+    ) -> None:
         """Two 16-byte keys. They replace the current ones when a packet verifies under
-        `receive_key` (LinkKeyed); `send_now` and no current keys: sending uses them at once."""
+        `receive_key` (LinkKeyed); `send_now` and no current keys: sending uses them at once.
+        Fresh keys begin at hop_seq 1. Keys that another engine has used go on at the numbers after
+        its last, ours and the peer's; older ones are replays."""
     def send_hello(self, link: int, payload: bytes) -> None: ...
     def send_control(self, link: int, payload: bytes) -> None:
         """Dropped and counted (`control_unsent`) while the link has no keys. At most 1,400 bytes."""

@@ -306,14 +306,21 @@ cdef class Engine:
         self.post()
         return handle
 
-    def offer_keys(self, int64_t link, *, bytes receive_key, bytes send_key, bint send_now):
+    def offer_keys(
+        self, int64_t link, *, bytes receive_key, bytes send_key, bint send_now, int64_t first_hop_seq=1,
+        int64_t peer_first_hop_seq=1,
+    ):
         self.node_links.check(link)
+        if first_hop_seq < 1 or peer_first_hop_seq < 1:
+            raise ValueError("hop_seq begins at 1 or later")
         if len(receive_key) != 16 or len(send_key) != 16:
             raise ValueError("keys must have 16 bytes")
         cdef message_t* message = self.command(OFFER_KEYS, link)
         memcpy(message.key_a, <const uint8_t*>receive_key, 16)
         memcpy(message.key_b, <const uint8_t*>send_key, 16)
         message.flag = send_now
+        message.number = first_hop_seq
+        message.stream = peer_first_hop_seq
         self.post()
 
     def send_hello(self, int64_t link, bytes payload):

@@ -86,6 +86,8 @@ ctypedef struct link_t:
     key_pair_t keys
     key_pair_t offered
     bint sends_offered           # no keys yet: the offered ones are used for sending
+    uint64_t first_hop_seq       # of what is sent under the offered keys, and of what is received
+    uint64_t peer_first_hop_seq
     # receiving
     uint64_t highest             # newest hop_seq accepted
     uint64_t window[WINDOW_WORDS]

@@ -129,8 +129,8 @@ cdef void link_accept(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t fi
 
 
 cdef void link_number_anew(link_t* link) noexcept nogil:
-    """Another sending key: its numbers start at 1, and what the old ones carried is forgotten."""
-    link.hop_seq = 0
+    """Another sending key: its numbers start anew, and what the old ones carried is forgotten."""
+    link.hop_seq = link.first_hop_seq - 1
     memset(link.history, 0, HISTORY_ENTRIES * sizeof(history_t))
 
 
@@ -157,8 +157,8 @@ cdef void link_take_offered(link_t* link) noexcept nogil:
     link.keys = link.offered
     link.offered.is_set = False
     link.sends_offered = False
-    link.highest = 0
-    memset(link.window, 0, sizeof(link.window))
+    link.highest = link.peer_first_hop_seq - 1
+    memset(link.window, 0xFF, sizeof(link.window))  # what came before is no news
     link.hole_count = 0
     link.next_repair_us = -1
     link.peer_probe_us = 0

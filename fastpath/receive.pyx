@@ -153,6 +153,7 @@ cdef int authenticate(
     """ACCEPTED and the extended hop_seq, or the verdict that refuses the packet."""
     cdef link_t* link = &worker.links[link_index]
     cdef int verdict = NO_KEYS
+    cdef uint64_t number
     if header.epoch != 0:
         return WRONG_EPOCH
     if link.keys.is_set:
@@ -164,11 +165,12 @@ cdef int authenticate(
         else:
             verdict = BAD_TAG
     if link.offered.is_set:
-        # New keys begin at hop_seq 1; the first packets to arrive are near it.
-        if header.hop_seq != 0 and tag_fits(data, header, 0, size, &link.offered.receive):
+        # The first packets to arrive under new keys are near the number these begin at.
+        number = link.peer_first_hop_seq + <uint32_t>(header.hop_seq - <uint32_t>link.peer_first_hop_seq)
+        if tag_fits(data, header, <uint32_t>(number >> 32), size, &link.offered.receive):
             link_take_offered(link)
             post_event(worker, EVENT_LINK_KEYED, link_handle(worker, link_index))
-            hop_seq[0] = header.hop_seq
+            hop_seq[0] = number
             return ACCEPTED
         if verdict == NO_KEYS:
             verdict = BAD_TAG

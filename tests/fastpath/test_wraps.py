@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -111,6 +112,42 @@ def test_hop_seq_and_stream_seq_of_one_link_and_stream() -> None:
     assert stats.received_packets == 2 * WRAPS * (BURST + 1)
     assert bench.engine.stream_stats(bench.stream).restarts == 2 * WRAPS - 1
     assert_once_and_in_full(bench)
+
+
+def media_numbered(destination: int, first: int) -> Callable[[Leg], bool]:
+    """Media on the hop into that node whose number is one of eight."""
+    return lambda leg: (
+        leg.kind == MEDIA
+        and leg.destination == destination
+        and (leg.hop_seq - first) & 0xFFFFFFFF < 8
+    )
+
+
+@pytest.mark.parametrize("lost", range(4))
+def test_hop_seq_of_what_an_engine_sends(lost: int) -> None:
+    """Links that took over their keys just before a wrap of the low 32 bits; repairs across it."""
+    for wrap in range(1, WRAPS // 4 + 2):
+        chain = Chain([HOP, HOP], first_hop_seq=((4 * wrap + lost) << 32) - 30)
+        faults = Faults(chain)
+        chain.run(100_000)
+        chain.add_viewer()
+        near = 0xFFFFFFFE + lost  # the last two before, the first two after
+        for hop in (1, 2):
+            faults.lose(media_numbered(hop, near))
+        for n in range(4 * BURST):
+            body = f"{n:08}".encode()
+            chain.encode(rtp(65_530 + n, 3_000 * n, other_slice(body) if n else key_slice(body)))
+            chain.run(3_000)
+        chain.run(300_000)
+        got = [int(data[14:22]) for _, data in chain.viewer_packets]
+        assert sorted(got) == list(range(4 * BURST))
+        assert len(faults.lost) == 2
+        for node in (1, 2):
+            stats = up(chain, node)
+            assert (stats.lost, stats.repaired, stats.given_up) == (1, 1, 0)
+            sent = [leg.hop_seq for leg in faults.legs if leg.destination == node]
+            assert max(sent) > 0xFFFFFF00
+            assert min(sent) < 0xFF
 
 
 def test_old_numbers_of_each_round_are_replays_or_forgeries() -> None:

@@ -72,11 +72,13 @@ class Chain:
         seed: int = 1,
         first_seq: int = 1,
         subscribe: bool = True,
+        first_hop_seq: int = 1,
         first_node: dict[str, object] | None = None,
         **options: object,
     ) -> None:
         """options: of every engine; first_node: those that differ at node 0."""
         self.now_us = 1_000_000
+        self.first_hop_seq = first_hop_seq
         self.network = VirtualNetwork(seed)
         self.viewer_packets: list[tuple[int, bytes]] = []
         self.viewer_host: list[tuple[int, int, bytes]] = []  # all that came there: time, port, data
@@ -128,7 +130,12 @@ class Chain:
             )
             mine, theirs = ("left", "right") if side is left else ("right", "left")
             side.engine.offer_keys(
-                link, receive_key=key(theirs + name), send_key=key(mine + name), send_now=True
+                link,
+                receive_key=key(theirs + name),
+                send_key=key(mine + name),
+                send_now=True,
+                first_hop_seq=self.first_hop_seq,
+                peer_first_hop_seq=self.first_hop_seq,
             )
             side.links[role] = link
 
