@@ -226,7 +226,7 @@ class ReferenceEngine:
         def apply(_now_us: int) -> None:
             self._leave_stream(moved)
             moved.stream, moved.payload_type = target, payload_type
-            moved.has_moved, moved.next_report_us = True, 0
+            moved.has_moved = True
             self._begin(moved)
 
         self._commands.append(apply)

@@ -51,9 +51,9 @@ def on_clock(worker: Worker, link: Link, body: bytes, now_us: int) -> None:
     stream = worker.find_stream(stream_id)
     if stream is None or stream.upstream is not link:
         return
-    if stream.clock is None:
+    if stream.clock is None or stream.clock.jumps_to(timestamp, stream.clock_rate, now_us):
         for cursor in stream.cursors:
-            cursor.next_report_us = 0  # they have waited for it
+            cursor.next_report_us = 0  # all who follow hear of it before the next packet
     stream.clock = MediaClock(timestamp, ntp, now_us)
 
 

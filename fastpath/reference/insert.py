@@ -6,6 +6,7 @@ up to 1 s in a bounded store, oldest out first.
 """
 
 from fastpath.events import KeyFrameWanted, StreamStarted
+from fastpath.reference.cursor import State
 from fastpath.reference.link import Late, Link
 from fastpath.reference.ring import Insertion, Packet, Ring
 from fastpath.reference.send import class_of, queue_cursor
@@ -38,8 +39,7 @@ def insert_media(
         stream.restarts += 1
         claim_early(worker, stream, now_us)
     if not stream.has_started:
-        stream.has_started = True
-        worker.post(StreamStarted(stream.handle))
+        _on_first_packet(worker, stream)
     worker.mark_dirty(stream)
     if insertion is Insertion.LATE:
         stream.late += 1
@@ -67,6 +67,16 @@ def _put_in(
     stream.packets += 1
     stream.bytes += len(packet.payload)
     stream.last_packet_us = packet.arrival_us
+
+
+def _on_first_packet(worker: Worker, stream: Stream) -> None:
+    """It may be from within a GoP, and viewers have come before it."""
+    stream.has_started = True
+    worker.post(StreamStarted(stream.handle))
+    if stream.ring.gop_start is None and any(
+        cursor.state is State.WAITS_FOR_KEY for cursor in stream.cursors
+    ):
+        worker.want_key_frame(stream)
 
 
 def _wake_late(worker: Worker, stream: Stream, number: int) -> None:

@@ -126,6 +126,13 @@ class Link:
 
     # -- receiving
 
+    def candidate_at(self, now_us: int) -> Address | None:
+        """Where the neighbour may have moved, if that is recent enough to be believed."""
+        return self.candidate if now_us < self.candidate_until_us else None
+
+    def may_come_from(self, source: Address, now_us: int) -> bool:
+        return source in (self.peer, self.candidate_at(now_us))
+
     def extended(self, hop_seq: int) -> int:
         """The number nearest to the newest accepted whose low 32 bits these are; may be below 1."""
         return self.highest + difference(hop_seq, self.highest & 0xFFFFFFFF, 32)

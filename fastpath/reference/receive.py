@@ -48,7 +48,7 @@ def receive_overlay(
     if isinstance(header, str):
         return header
     payload = datagram[header.header_bytes + TAG_BYTES :]
-    link = worker.find_peer(port, source)
+    link = worker.find_peer(port, source, now_us)
     if link is None and header.type == PacketType.HELLO:
         return _receive_strange_hello(worker, port, source, header, datagram, payload, now_us)
     if link is None:
@@ -62,8 +62,8 @@ def receive_overlay(
     link.received_packets += 1
     link.received_bytes += len(datagram)
     link.last_received_us = now_us
-    if link.candidate is not None:
-        _settle_candidate(worker, link, source, now_us)
+    if source != link.peer:
+        _move_link(worker, link, source)
     if not link.is_up:
         link.is_up = True
         worker.post(LinkUp(link.handle))
@@ -130,15 +130,11 @@ def _receive_strange_hello(
     return verdict
 
 
-def _settle_candidate(worker: Worker, link: Link, source: Address, now_us: int) -> None:
+def _move_link(worker: Worker, link: Link, source: Address) -> None:
     """An authentic packet, no replay: where it came from is where the neighbour is."""
-    if source == link.candidate:
-        link.peer = source
-        worker.count("peer_moved")
-        worker.post(LinkMoved(link.handle, source))
-    elif now_us < link.candidate_until_us:
-        return
-    link.candidate = None
+    link.peer, link.candidate = source, None
+    worker.count("peer_moved")
+    worker.post(LinkMoved(link.handle, source))
 
 
 def _authenticate(worker: Worker, link: Link, header: Header, datagram: bytes) -> int | str:

@@ -7,10 +7,17 @@ the cursors take turns by deficit round robin.
 from fastpath.events import KeyFrameWanted
 from fastpath.reference.cursor import Cursor, State
 from fastpath.reference.link import AUDIO, CLASSES, VIDEO, Late, Link, Sent, SentKind
-from fastpath.reference.media_clock import CLOCK, FIRST_CLOCKS, FIRST_INTERVAL_US, INTERVAL_US
+from fastpath.reference.media_clock import (
+    CLOCK,
+    FIRST_CLOCKS,
+    FIRST_INTERVAL_US,
+    INTERVAL_US,
+    MediaClock,
+)
 from fastpath.reference.ring import Packet
 from fastpath.reference.wire import LOW_32, Flag, Header, PacketType, TrafficClass, tag
 from fastpath.reference.worker import Stream, Worker
+from rtp.sequence import difference
 
 QUANTUM_BYTES = 16_384
 TAIL_PROBE_US = 20_000  # a probe this long after media exposes a lost tail
@@ -52,8 +59,9 @@ def send_message(worker: Worker, link: Link, kind: PacketType, payload: bytes, n
         send_ts=now_us & LOW_32,
     )
     datagram = send_datagram(worker, link, header, payload, key, hop_seq)
-    if is_hello and link.candidate is not None and link.candidate_until_us > now_us:
-        worker.transmit(link.port, link.candidate, datagram)
+    candidate = link.candidate_at(now_us)
+    if is_hello and candidate is not None:
+        worker.transmit(link.port, candidate, datagram)
     return True
 
 
@@ -95,27 +103,30 @@ def send_to_node(
     link.next_probe_us = min(link.next_probe_us, now_us + TAIL_PROBE_US)
 
 
-def send_report(worker: Worker, cursor: Cursor, now_us: int) -> None:
-    """The stream's clock, just before a packet of the cursor. Viewers get theirs as RTCP."""
-    stream, clock = cursor.stream, cursor.stream.clock
-    assert clock is not None
-    if cursor.viewer is None:
-        message = bytes([CLOCK]) + clock.pack(stream.stream_id, stream.clock_rate, now_us)
-        send_message(worker, cursor.link, PacketType.FEEDBACK, message, now_us)
-    is_early = cursor.viewer is None and cursor.reports < FIRST_CLOCKS
+def send_clock(worker: Worker, cursor: Cursor, clock: MediaClock, now_us: int) -> None:
+    """How the stream's clocks stand, just before a packet of a node's cursor."""
+    stream = cursor.stream
+    message = bytes([CLOCK]) + clock.pack(stream.stream_id, stream.clock_rate, now_us)
+    send_message(worker, cursor.link, PacketType.FEEDBACK, message, now_us)
+    is_early = cursor.reports < FIRST_CLOCKS
     cursor.next_report_us = now_us + (FIRST_INTERVAL_US if is_early else INTERVAL_US)
     cursor.reports += 1
 
 
-def viewer_timestamp(cursor: Cursor, timestamp: int, now_us: int) -> int:
+def join_timestamps(cursor: Cursor, timestamp: int, now_us: int) -> None:
     """A viewer that has moved sees its RTP time go on by what went by here meanwhile."""
-    if cursor.has_moved and cursor.last_sent_us:
+    if cursor.last_sent_us:
         passed = (now_us - cursor.last_sent_us) * cursor.stream.clock_rate // 1_000_000
         cursor.timestamp_offset = cursor.last_timestamp + passed - timestamp
     cursor.has_moved = False
-    cursor.last_timestamp = (timestamp + cursor.timestamp_offset) & LOW_32
-    cursor.last_sent_us = now_us
-    return cursor.last_timestamp
+
+
+def viewer_timestamp(cursor: Cursor, timestamp: int, now_us: int) -> int:
+    shown = (timestamp + cursor.timestamp_offset) & LOW_32
+    # What is sent again or late, and B frames, are not the newest.
+    if not cursor.last_sent_us or difference(shown, cursor.last_timestamp, 32) >= 0:
+        cursor.last_timestamp, cursor.last_sent_us = shown, now_us
+    return shown
 
 
 def send_to_viewer(
@@ -139,9 +150,12 @@ def send_to_viewer(
 def send_for_cursor(
     worker: Worker, cursor: Cursor, number: int, packet: Packet, now_us: int
 ) -> None:
-    if cursor.stream.clock is not None and now_us >= cursor.next_report_us:
-        send_report(worker, cursor, now_us)
+    clock = cursor.stream.clock
+    if cursor.has_moved:
+        join_timestamps(cursor, int.from_bytes(packet.payload[4:8]), now_us)
     if cursor.viewer is None:
+        if clock is not None and now_us >= cursor.next_report_us:
+            send_clock(worker, cursor, clock, now_us)
         send_to_node(worker, cursor.link, cursor.stream, number, packet, 0, now_us)
     else:
         send_to_viewer(worker, cursor, number, packet, now_us)

@@ -42,7 +42,8 @@ class Stream:
     has_started: bool = False
     clock_rate: int = 90_000  # of its RTP time, Hz
     clock: MediaClock | None = None
-    wants_key: bool = False  # a key frame is to be asked for at the end of the turn
+    wants_key: bool = False  # a key frame is to be asked for at the end of turns, until one comes
+    key_frames_before: int = 0  # that it had when this began
     key_asked_us: int | None = None
     packets: int = 0
     bytes: int = 0
@@ -103,13 +104,17 @@ class Worker:
         return next(matches, None)
 
     def want_key_frame(self, stream: Stream) -> None:
-        """Have one asked for at the end of this turn, or of the next if that has begun."""
-        stream.wants_key = True
+        """Have one asked for at the end of this turn (or of the next if that has begun), until one
+        comes."""
+        if stream.wants_key:
+            self.count("key_requests_merged")
+        else:
+            stream.wants_key, stream.key_frames_before = True, stream.ring.key_frames
         self.mark_dirty(stream)
 
-    def find_peer(self, port: int, source: Address) -> Link | None:
+    def find_peer(self, port: int, source: Address, now_us: int) -> Link | None:
         """The link whose neighbour sends from this address, or may have moved there."""
-        links = (k for k in self.links if k.port == port and source in (k.peer, k.candidate))
+        links = (k for k in self.links if k.port == port and k.may_come_from(source, now_us))
         return next(links, None)
 
     def transmit(self, port: int, address: Address, datagram: bytes) -> None:

@@ -177,13 +177,20 @@ class Neighbours(Overlay):
             self.transmit(neighbour, payload, kind, epoch=epoch, **fields)
 
     def clock(self) -> None:
-        """The producer's clock for a stream, from its upstream or from another neighbour."""
+        """The producer's clock for a stream, from its upstream or from another neighbour: it goes
+        on as time does, or nearly, or another one begins."""
         rng = self.rng
         if (found := self.any_source()) is not None:
             source, neighbour = found
             if rng.random() < 0.1:
                 neighbour = self.any_neighbour()
             timestamp = rng.choice((0xFFFFFFFF - rng.randrange(9000), rng.getrandbits(32)))
+            if source.clock is not None and rng.random() < 0.7:
+                last, told_us = source.clock
+                off_us = rng.choice((0, 0, -3_000, 3_000, 499_000, -499_000, 501_000, -501_000))
+                passed_us = self.now_us - told_us + off_us
+                timestamp = (last + passed_us * source.clock_rate // 1_000_000) & LOW_32
+            source.clock = timestamp, self.now_us
             body = struct.pack(">IIQ", source.stream_id, timestamp, rng.getrandbits(64))
             cut = rng.choice((0, 0, 0, 1))
             self.transmit(neighbour, bytes([CLOCK]) + body[: 16 - cut], PacketType.FEEDBACK)

@@ -31,6 +31,11 @@ class Source:
     frame_left: int = 0
     is_key: bool = False
     packets: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # marks, RTP packet
+    clock: tuple[int, int] | None = None  # RTP time last told, and when
+
+    @property
+    def clock_rate(self) -> int:
+        return 90_000 if self.is_video else 48_000
 
     def packet(self, rng: random.Random, size: int) -> int:
         """Make the next packet; its stream_seq, extended."""

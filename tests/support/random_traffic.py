@@ -167,7 +167,7 @@ class Traffic(Neighbours):
             media=Media.VIDEO if source.is_video else Media.AUDIO,
             first_stream_seq=(source.next_seq - rng.choice((0, 0, 0, 5, 100))) & LOW_32,
             upstream=neighbour.link,
-            clock_rate=90_000 if source.is_video else 48_000,
+            clock_rate=source.clock_rate,
         )
         self.sources[stream] = source
         self.upstreams[stream] = neighbour
@@ -216,14 +216,20 @@ class Traffic(Neighbours):
         self.viewer_cursors.add(cursor)
 
     def move_viewer(self) -> None:
+        """To any stream of the same medium and clock rate, its own among them."""
         self.viewer_cursors &= set(self.twins.handles.cursors)
-        if self.viewer_cursors and self.sources:
-            self.twins.call(
-                "move_viewer_cursor",
-                cursor=self.rng.choice(sorted(self.viewer_cursors)),
-                stream=self.rng.choice(list(self.sources)),
-                payload_type=self.rng.choice((100, 101)),
-            )
+        if not self.viewer_cursors:
+            return
+        cursor = self.rng.choice(sorted(self.viewer_cursors))
+        left, _link = self.twins.places[cursor]
+        rate = self.sources[left].clock_rate  # each medium here has its own
+        alike = [stream for stream, source in self.sources.items() if source.clock_rate == rate]
+        self.twins.call(
+            "move_viewer_cursor",
+            cursor=cursor,
+            stream=self.rng.choice(alike),
+            payload_type=self.rng.choice((100, 101)),
+        )
 
     def remove_cursor(self) -> None:
         if self.twins.handles.cursors:
