@@ -105,3 +105,9 @@ def test_imports_go_one_way() -> None:
     assert ("fastpath/ingest.pyx", "rtp.payload.h264") in found
     assert ("fastpath/worker.pxd", "fastpath.ring") in found
     assert any(n.startswith("lab/") and m.startswith("lab.link") for n, m in found)
+
+
+def test_only_tests_use_the_plain_python_engine() -> None:
+    users = {name for name, module in imports() if module.startswith("fastpath.reference")}
+    assert {name for name in users if not name.startswith("fastpath/reference/")} == set()
+    assert "fastpath/reference/engine.py" in users
