@@ -34,6 +34,7 @@ from fastpath.worker cimport (
 cdef enum:
     TAIL_PROBE_US = 20000        # a probe this long after media exposes a lost tail
     RTP_FIXED_BYTES = 12
+    ENCODER_RESTART_S = 10       # chosen: no packet that leaves late is so old
     SR_NTP_MIDDLE = 10           # where the middle 32 bits stand in a sender report
 
 
@@ -200,10 +201,16 @@ cdef void join_timestamps(cursor_t* cursor, uint32_t timestamp, uint32_t clock_r
     cursor.has_moved = False
 
 
-cdef uint32_t viewer_timestamp(cursor_t* cursor, uint32_t timestamp, int64_t now_us) noexcept nogil:
+cdef bint is_newest(const cursor_t* cursor, uint32_t timestamp, uint32_t clock_rate) noexcept nogil:
+    """What is sent again or late, and B frames, are not. None is as late as this: the encoder has
+    begun anew."""
+    cdef int64_t behind = -<int64_t><int32_t>(timestamp - cursor.last_timestamp)
+    return cursor.last_sent_us == 0 or behind <= 0 or behind > ENCODER_RESTART_S * <int64_t>clock_rate
+
+
+cdef uint32_t viewer_timestamp(cursor_t* cursor, uint32_t timestamp, uint32_t clock_rate, int64_t now_us) noexcept nogil:
     timestamp += cursor.timestamp_offset
-    # What is sent again or late, and B frames, are not the newest.
-    if cursor.last_sent_us == 0 or <int32_t>(timestamp - cursor.last_timestamp) >= 0:
+    if is_newest(cursor, timestamp, clock_rate):
         cursor.last_timestamp = timestamp
         cursor.last_sent_us = now_us
     return timestamp
@@ -218,7 +225,10 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64
     memcpy(header, payload, RTP_FIXED_BYTES)
     header[1] = (header[1] & 0x80) | cursor.payload_type
     store_be16(header + 2, <uint16_t>(slot.stream_seq + cursor.sequence_offset))
-    store_be32(header + 4, viewer_timestamp(cursor, load_be32(payload + 4), now_us))
+    store_be32(
+        header + 4,
+        viewer_timestamp(cursor, load_be32(payload + 4), worker.streams[cursor.stream].clock_rate, now_us),
+    )
     store_be32(header + 8, cursor.ssrc)
     add_part(batch, header, RTP_FIXED_BYTES)
     if slot.size > RTP_FIXED_BYTES:

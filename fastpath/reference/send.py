@@ -22,6 +22,7 @@ from rtp.sequence import difference
 QUANTUM_BYTES = 16_384
 TAIL_PROBE_US = 20_000  # a probe this long after media exposes a lost tail
 MAX_DELAY = 0xFFFF
+ENCODER_RESTART_S = 10
 
 
 def class_of(stream: Stream) -> int:
@@ -123,8 +124,11 @@ def join_timestamps(cursor: Cursor, timestamp: int, now_us: int) -> None:
 
 def viewer_timestamp(cursor: Cursor, timestamp: int, now_us: int) -> int:
     shown = (timestamp + cursor.timestamp_offset) & LOW_32
-    # What is sent again or late, and B frames, are not the newest.
-    if not cursor.last_sent_us or difference(shown, cursor.last_timestamp, 32) >= 0:
+    behind = -difference(shown, cursor.last_timestamp, 32)
+    # What is sent again or late, and B frames, are not the newest. None is as late as this: the
+    # encoder has begun anew.
+    is_newest = behind <= 0 or behind > ENCODER_RESTART_S * cursor.stream.clock_rate
+    if not cursor.last_sent_us or is_newest:
         cursor.last_timestamp, cursor.last_sent_us = shown, now_us
     return shown
 

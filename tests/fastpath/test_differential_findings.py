@@ -4,7 +4,8 @@ import struct
 
 from fastpath import Codec, Engine, Media, PortKind
 from rtp.payload.marks import Marks
-from tests.support.chain import ENCODER, STREAM_ID, key, rtp
+from tests.support.chain import ENCODER, STREAM_ID, key, key_slice, rtp
+from tests.support.edge import Edge
 from tests.support.peer import FEEDBACK, PROBE, PeerBench, header, seal
 
 GONE = 3
@@ -159,3 +160,19 @@ def test_a_viewer_that_moved_gets_nothing_late_of_the_stream_it_left() -> None:
     sent += [data for _, data in bench.wait(1_000_000)]
     assert [data[1] & 127 for data in sent if data[0] >> 6 == 2] == [100, 101]  # 4, and a key frame
     assert bench.engine.cursor_stats(cursor).late_packets == 0
+
+
+def test_a_viewers_time_goes_on_from_its_last_packet_though_the_encoder_began_anew() -> None:
+    edge = Edge()
+    streams = [edge.add_track(96), edge.add_track(97)]
+    viewer = edge.add_viewer(streams[0])
+    edge.encode(rtp(1, 1 << 31, key_slice()), rtp(1, 77, key_slice(), payload_type=97, ssrc=7))
+    edge.now_us += 1_000_000
+    edge.encode(
+        rtp(2, 1 << 30, key_slice())
+    )  # RTP time begins at random: here behind what was sent
+    edge.engine.move_viewer_cursor(viewer.cursor, stream=streams[1], payload_type=97)
+    edge.now_us += 1_000_000
+    edge.turn()
+    stamps = [int.from_bytes(data[4:8]) for data in edge.media(viewer)]
+    assert stamps == [1 << 31, 1 << 30, (1 << 30) + 90_000]
