@@ -183,7 +183,8 @@ cdef int hold_early(worker_t* worker, uint32_t stream_id, const media_t* media, 
     cdef early_t* early
     cdef uint32_t block
     if worker.early_written - worker.early_read == EARLY_PACKETS:
-        count(worker, EARLY_EVICTED)
+        if worker.early[worker.early_read & (EARLY_PACKETS - 1)].block != NO_BLOCK:
+            count(worker, EARLY_EVICTED)
         drop_oldest_early(worker)
     block = take_block(worker, media.size)
     if block == NO_BLOCK:

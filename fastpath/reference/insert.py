@@ -2,7 +2,8 @@
 
 A packet at the head wakes the stream's cursors once per turn. One that fills a hole is sent at once
 for every cursor that has passed its place. Media that comes before its stream is known is held for
-up to 1 s in a bounded store, oldest out first.
+up to 1 s in a store of 1,024 places, oldest out first; a place that was claimed is free again when
+all before it are.
 """
 
 from fastpath.events import KeyFrameWanted, StreamStarted
@@ -99,36 +100,40 @@ def wake_cursors(worker: Worker) -> None:
 
 def hold_early(worker: Worker, early: Early) -> str:
     if len(worker.early) == EARLY_PACKETS:
-        worker.count("early_evicted")
-        _drop_oldest(worker)
+        worker.count("early_evicted", worker.early[0] is not None)
+        _free_oldest(worker)
     worker.early.append(early)
     return "held_early"
 
 
-def _drop_oldest(worker: Worker) -> None:
-    worker.early.pop(0)
-    worker.count("unknown_stream")
+def _free_oldest(worker: Worker) -> None:
+    worker.count("unknown_stream", worker.early.pop(0) is not None)
 
 
 def expire_early(worker: Worker, now_us: int) -> None:
-    while worker.early and now_us - worker.early[0].packet.arrival_us >= EARLY_AGE_US:
-        _drop_oldest(worker)
+    while worker.early:
+        oldest = worker.early[0]
+        if oldest is not None and now_us - oldest.packet.arrival_us < EARLY_AGE_US:
+            return
+        _free_oldest(worker)
 
 
 def forget_early(worker: Worker, link: Link) -> None:
     """The link is removed: what came from it belongs to nobody."""
-    kept = [early for early in worker.early if early.link is not link]
-    worker.count("unknown_stream", len(worker.early) - len(kept))
-    worker.early = kept
+    for place, early in enumerate(worker.early):
+        if early is not None and early.link is link:
+            worker.early[place] = None
+            worker.count("unknown_stream")
 
 
 def claim_early(worker: Worker, stream: Stream, now_us: int) -> None:
     """A stream has become known: what was held for it goes in, in the order it came."""
     expire_early(worker, now_us)
-    held = [e for e in worker.early if (e.stream_id, e.link) == (stream.stream_id, stream.upstream)]
+    ours = stream.stream_id, stream.upstream
+    held = [e for e in worker.early if e is not None and (e.stream_id, e.link) == ours]
     for early in held:
         if early in worker.early:  # else taken by one before it, which restarted the ring
-            worker.early.remove(early)
+            worker.early[worker.early.index(early)] = None
             verdict = insert_media(
                 worker, stream, early.stream_seq, early.packet, early.link, now_us
             )

@@ -74,7 +74,7 @@ class Worker:
     links: list[Link] = field(default_factory=list)  # with nodes, by index
     stranger_tokens_us: int = 0  # HELLOs from unknown addresses that are looked at
     streams: list[Stream] = field(default_factory=list)
-    early: list[Early] = field(default_factory=list)
+    early: list[Early | None] = field(default_factory=list)  # places; None: free, or claimed
     timers: Timers = field(default_factory=Timers)
     # work of this turn, each thing once, in order
     dirty: dict[Stream, None] = field(default_factory=dict)

@@ -176,3 +176,15 @@ def test_a_viewers_time_goes_on_from_its_last_packet_though_the_encoder_began_an
     edge.turn()
     stamps = [int.from_bytes(data[4:8]) for data in edge.media(viewer)]
     assert stamps == [1 << 31, 1 << 30, (1 << 30) + 90_000]
+
+
+def test_an_early_packets_place_that_was_claimed_is_no_loss_when_it_is_used_again() -> None:
+    bench = PeerBench()
+    other = STREAM_ID + 1
+    bench.turn(bench.media(1), bench.media(1_000_000))  # a jump: held first
+    for _ in range(11):
+        bench.turn(*(bench.media(seq, stream_id=other) for seq in range(93)))
+    assert bench.engine.memory().held_early_packets == (1024, 1024)
+    bench.turn(bench.media(1_000_001), bench.media(93, stream_id=other))  # the jump is confirmed
+    assert bench.engine.memory().held_early_packets == (1024, 1024)
+    assert "early_evicted" not in bench.counted()
