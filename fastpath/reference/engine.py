@@ -106,8 +106,8 @@ class ReferenceEngine:
         known = self._links_by_handle[link]
 
         def apply(_now_us: int) -> None:
-            known.offer(Keys(receive_key, send_key), send_now)
-            self._worker.mark_ready(known)
+            if known.offer(Keys(receive_key, send_key), send_now):
+                self._worker.mark_ready(known)
 
         self._commands.append(apply)
 

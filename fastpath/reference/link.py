@@ -185,11 +185,12 @@ class Link:
             return self.offered.send
         return None
 
-    def offer(self, offered: Keys, send_now: bool) -> None:
+    def offer(self, offered: Keys, send_now: bool) -> bool:
         """Keys for the time when a packet verifies under them. Without current keys, and with
-        `send_now`, sending uses them already; another sending key begins at number 1."""
+        `send_now`, sending uses them already; another sending key begins at number 1. False for
+        the keys in use: as an offer they would let an old packet open a new window."""
         if offered == self.keys:
-            return  # as an offer they would let an old packet open a new window
+            return False
         if self.keys is None and (self.offered is None or self.offered.send != offered.send):
             self._number_anew()
             self.sends_offered = False
@@ -197,6 +198,7 @@ class Link:
         if send_now and self.keys is None:
             self.sends_offered = True
             self.next_probe_us = 0
+        return True
 
     def take_offered(self) -> None:
         """A packet verified under the offered keys: they are the link's now."""

@@ -139,3 +139,35 @@ def test_more_sent_than_the_history_holds() -> None:
     bench.now_us += 2_000_000
     bench.twins.turn(bench.now_us, [bench.datagram(PacketType.FEEDBACK, request)])
     assert bench.twins.native.link_stats(bench.link).resent == stats.resent
+
+
+def test_a_clock_is_told_at_once_if_it_is_half_a_second_off() -> None:
+    bench = Bench()
+    stream = bench.add_stream(0xFFFFFFFF)
+    bench.twins.call("add_cursor", stream=stream, link=bench.link)
+    timestamp, told = (1 << 32) - 50_000, []
+    for number, off in enumerate((0, 44_999, 45_000, -44_999, -45_000, 0)):
+        bench.now_us += 1_000
+        timestamp += 90 + off
+        clock = struct.pack(">BIIQ", 4, STREAM_ID, timestamp & 0xFFFFFFFF, 1 << 63)
+        arriving = [bench.datagram(PacketType.FEEDBACK, clock), bench.media(0xFFFFFFFF + number)]
+        sent, _events = bench.twins.turn(bench.now_us, arriving)
+        told.append(any(data[0] & 15 == PacketType.FEEDBACK for _, _, data in sent))
+    assert told == [True, False, True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("after_us", "verdict"), [(1_999_999, "peer_moved"), (2_000_000, "unknown_peer")]
+)
+def test_a_new_address_is_believed_for_two_seconds(after_us: int, verdict: str) -> None:
+    bench = Bench()
+    moved = "10.0.0.3", 7001
+    head = Header(PacketType.HELLO, stream_id=1).pack()
+    hello = head + tag(head, b"hello", KEY, 0, digest) + b"hello"
+    bench.twins.turn(
+        bench.now_us, [bench.datagram(PacketType.PADDING, b""), (bench.port, moved, hello)]
+    )
+    bench.now_us += after_us
+    port, _peer, data = bench.datagram(PacketType.PADDING, b"")
+    bench.twins.turn(bench.now_us, [(port, moved, data)])
+    assert bench.twins.native.verdicts()[verdict] == 1

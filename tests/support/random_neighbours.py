@@ -187,7 +187,7 @@ class Neighbours(Overlay):
             timestamp = rng.choice((0xFFFFFFFF - rng.randrange(9000), rng.getrandbits(32)))
             if source.clock is not None and rng.random() < 0.7:
                 last, told_us = source.clock
-                off_us = rng.choice((0, 0, -3_000, 3_000, 499_000, -499_000, 501_000, -501_000))
+                off_us = rng.choice((0, 0, -3_000, 3_000, -450_000, 450_000, -600_000, 600_000))
                 passed_us = self.now_us - told_us + off_us
                 timestamp = (last + passed_us * source.clock_rate // 1_000_000) & LOW_32
             source.clock = timestamp, self.now_us
