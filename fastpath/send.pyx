@@ -202,10 +202,10 @@ cdef void join_timestamps(cursor_t* cursor, uint32_t timestamp, uint32_t clock_r
 
 
 cdef bint is_newest(const cursor_t* cursor, uint32_t timestamp, uint32_t clock_rate) noexcept nogil:
-    """What is sent again or late, and B frames, are not. None is as late as this: the encoder has
-    begun anew."""
+    """A frame's other packets, B frames, and what is sent again or late are not. None is as late as
+    this: the encoder has begun anew."""
     cdef int64_t behind = -<int64_t><int32_t>(timestamp - cursor.last_timestamp)
-    return cursor.last_sent_us == 0 or behind <= 0 or behind > ENCODER_RESTART_S * <int64_t>clock_rate
+    return cursor.last_sent_us == 0 or behind < 0 or behind > ENCODER_RESTART_S * <int64_t>clock_rate
 
 
 cdef uint32_t viewer_timestamp(cursor_t* cursor, uint32_t timestamp, uint32_t clock_rate, int64_t now_us) noexcept nogil:

@@ -125,9 +125,9 @@ def join_timestamps(cursor: Cursor, timestamp: int, now_us: int) -> None:
 def viewer_timestamp(cursor: Cursor, timestamp: int, now_us: int) -> int:
     shown = (timestamp + cursor.timestamp_offset) & LOW_32
     behind = -difference(shown, cursor.last_timestamp, 32)
-    # What is sent again or late, and B frames, are not the newest. None is as late as this: the
-    # encoder has begun anew.
-    is_newest = behind <= 0 or behind > ENCODER_RESTART_S * cursor.stream.clock_rate
+    # A frame's other packets, B frames, and what is sent again or late are not the newest. None is
+    # as late as this: the encoder has begun anew.
+    is_newest = behind < 0 or behind > ENCODER_RESTART_S * cursor.stream.clock_rate
     if not cursor.last_sent_us or is_newest:
         cursor.last_timestamp, cursor.last_sent_us = shown, now_us
     return shown

@@ -5,7 +5,7 @@ import struct
 from fastpath import Codec, Engine, Media, PortKind
 from rtp.payload.marks import Marks
 from tests.support.chain import ENCODER, STREAM_ID, key, key_slice, rtp
-from tests.support.edge import Edge
+from tests.support.edge import Edge, nack
 from tests.support.peer import FEEDBACK, PROBE, PeerBench, header, seal
 
 GONE = 3
@@ -176,6 +176,18 @@ def test_a_viewers_time_goes_on_from_its_last_packet_though_the_encoder_began_an
     edge.turn()
     stamps = [int.from_bytes(data[4:8]) for data in edge.media(viewer)]
     assert stamps == [1 << 31, 1 << 30, (1 << 30) + 90_000]
+
+
+def test_the_newest_packet_sent_again_does_not_hold_a_viewers_time_back() -> None:
+    edge = Edge()
+    streams = [edge.add_track(96), edge.add_track(97)]
+    viewer = edge.add_viewer(streams[0])
+    edge.encode(rtp(1, 0xFFFFFFFF, key_slice()), rtp(1, 77, key_slice(), payload_type=97, ssrc=7))
+    edge.view(viewer, nack(viewer.ssrc, 65_530), after_us=900_000)
+    edge.engine.move_viewer_cursor(viewer.cursor, stream=streams[1], payload_type=97)
+    edge.turn(after_us=100_000)
+    stamps = [int.from_bytes(data[4:8]) for data in edge.media(viewer)]
+    assert stamps == [0xFFFFFFFF, 0xFFFFFFFF, 90_000 - 1]
 
 
 def test_an_early_packets_place_that_was_claimed_is_no_loss_when_it_is_used_again() -> None:
