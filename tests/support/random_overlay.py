@@ -31,11 +31,20 @@ class Source:
     frame_left: int = 0
     is_key: bool = False
     packets: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # marks, RTP packet
+    timestamp: int = (1 << 32) - 20_000  # RTP time of the newest frame
     clock: tuple[int, int] | None = None  # RTP time last told, and when
 
     @property
     def clock_rate(self) -> int:
         return 90_000 if self.is_video else 48_000
+
+    def _next_timestamp(self, rng: random.Random) -> None:
+        """A frame later, or one before as of a B frame; or the encoder has begun anew."""
+        step = rng.choice((3_000, 3_000, 9_000, -3_000))
+        if rng.random() < 0.05:
+            ten_s = 10 * self.clock_rate
+            step = rng.choice((-ten_s - 1, -ten_s, -ten_s + 1, rng.getrandbits(32)))
+        self.timestamp = (self.timestamp + step) & LOW_32
 
     def packet(self, rng: random.Random, size: int) -> int:
         """Make the next packet; its stream_seq, extended."""
@@ -44,6 +53,7 @@ class Source:
             self.frame_left = rng.choice((1, 1, 2, 5)) if self.is_video else 1
             self.is_key = not self.is_video or rng.random() < 0.15
             marks = Marks.FRAME_START | (Marks.GOP_START if self.is_key and self.is_video else 0)
+            self._next_timestamp(rng)
         self.frame_left -= 1
         if self.is_key:
             marks |= Marks.KEY
@@ -52,7 +62,7 @@ class Source:
         if rng.random() < 0.02:
             marks = rng.randrange(32)
         first = bytes([0x80, rng.choice((96, 0xE0))]) + (self.number & 0xFFFF).to_bytes(2)
-        payload = first + rng.randbytes(max(size, 12) - 4)
+        payload = first + self.timestamp.to_bytes(4) + rng.randbytes(max(size, 12) - 8)
         self.packets[self.next_seq] = marks, payload[: size if size < 12 else None]
         self.number += 1
         self.next_seq += 1
