@@ -23,11 +23,12 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Where a viewer's plain RTP goes, and what its header says."""
+    """Where a viewer's plain RTP and its sender reports go (rtcp, or nowhere), and its SSRC."""
 
     port: int
     address: Address
     ssrc: int
+    rtcp: Address | None
 
 
 @dataclass(eq=False, slots=True)

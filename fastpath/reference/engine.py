@@ -79,8 +79,8 @@ class ReferenceEngine:
         self._commands.append(apply)
         return handle
 
-    def add_viewer_link(self, *, rate_bps: int) -> int:
-        link = Link(self._viewer_links.take(), rate_bps, True)
+    def add_viewer_link(self, *, rate_bps: int, cname: bytes = b"overlane-viewer0") -> int:
+        link = Link(self._viewer_links.take(), rate_bps, True, cname=cname.decode())
         self._links_by_handle[link.handle] = link
         return link.handle
 
@@ -196,8 +196,9 @@ class ReferenceEngine:
         ssrc: int,
         payload_type: int,
         first_sequence_number: int,
+        rtcp_address: Address | None = None,
     ) -> int:
-        viewer = Viewer(port, address, ssrc)
+        viewer = Viewer(port, address, ssrc, rtcp_address)
         cursor = self._add_cursor(stream, link, viewer, first_sequence_number)
         self._cursors_by_handle[cursor].payload_type = payload_type
         return cursor
@@ -226,7 +227,7 @@ class ReferenceEngine:
         def apply(_now_us: int) -> None:
             self._leave_stream(moved)
             moved.stream, moved.payload_type = target, payload_type
-            moved.has_moved = True
+            moved.has_moved, moved.next_report_us = True, 0
             self._begin(moved)
 
         self._commands.append(apply)

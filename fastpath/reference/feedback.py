@@ -16,6 +16,7 @@ from fastpath.reference.repair import (
     on_request,
     on_void,
 )
+from fastpath.reference.report import report_soon
 from fastpath.reference.worker import Worker
 
 KEY_WANTED = 5
@@ -52,8 +53,7 @@ def on_clock(worker: Worker, link: Link, body: bytes, now_us: int) -> None:
     if stream is None or stream.upstream is not link:
         return
     if stream.clock is None or stream.clock.jumps_to(timestamp, stream.clock_rate, now_us):
-        for cursor in stream.cursors:
-            cursor.next_report_us = 0  # all who follow hear of it before the next packet
+        report_soon(stream)
     stream.clock = MediaClock(timestamp, ntp, now_us)
 
 

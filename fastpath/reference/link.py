@@ -81,6 +81,7 @@ class Link:
     peer: Address = ("", 0)
     hello_key: bytes = b""
     peer_node: int = 0
+    cname: str = ""  # of a viewer, in its sender reports
     # Where an authentic HELLO came from that is not `peer`: believed once a packet verifies there.
     candidate: Address | None = None
     candidate_until_us: int = 0

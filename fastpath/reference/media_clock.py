@@ -10,9 +10,6 @@ from rtp.sequence import difference
 
 CLOCK = 4  # first byte of the message that carries it
 CLOCK_FIELDS = struct.Struct(">IIQ")  # stream_id, timestamp, ntp
-FIRST_CLOCKS = 10  # the stream may not be known yet when the first ones arrive
-FIRST_INTERVAL_US = 100_000
-INTERVAL_US = 1_000_000
 JUMP_US = 500_000  # no path's delay changes so much
 
 

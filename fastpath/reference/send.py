@@ -7,13 +7,7 @@ the cursors take turns by deficit round robin.
 from fastpath.events import KeyFrameWanted
 from fastpath.reference.cursor import Cursor, State
 from fastpath.reference.link import AUDIO, CLASSES, VIDEO, Late, Link, Sent, SentKind
-from fastpath.reference.media_clock import (
-    CLOCK,
-    FIRST_CLOCKS,
-    FIRST_INTERVAL_US,
-    INTERVAL_US,
-    MediaClock,
-)
+from fastpath.reference.report import clock_message, next_report_us, viewer_report
 from fastpath.reference.ring import Packet
 from fastpath.reference.wire import LOW_32, Flag, Header, PacketType, TrafficClass, tag
 from fastpath.reference.worker import Stream, Worker
@@ -104,13 +98,21 @@ def send_to_node(
     link.next_probe_us = min(link.next_probe_us, now_us + TAIL_PROBE_US)
 
 
-def send_clock(worker: Worker, cursor: Cursor, clock: MediaClock, now_us: int) -> None:
-    """How the stream's clocks stand, just before a packet of a node's cursor."""
-    stream = cursor.stream
-    message = bytes([CLOCK]) + clock.pack(stream.stream_id, stream.clock_rate, now_us)
-    send_message(worker, cursor.link, PacketType.FEEDBACK, message, now_us)
-    is_early = cursor.reports < FIRST_CLOCKS
-    cursor.next_report_us = now_us + (FIRST_INTERVAL_US if is_early else INTERVAL_US)
+def send_report(worker: Worker, cursor: Cursor, now_us: int) -> None:
+    """The stream's clock, if it is known and due, in the form its subscriber understands."""
+    viewer, clock = cursor.viewer, cursor.stream.clock
+    if clock is None or now_us < cursor.next_report_us:
+        return
+    if viewer is None:
+        message = clock_message(cursor.stream, clock, now_us)
+        send_message(worker, cursor.link, PacketType.FEEDBACK, message, now_us)
+    elif viewer.rtcp is None:
+        return
+    else:
+        report = viewer_report(cursor, viewer, clock, now_us)
+        worker.transmit(viewer.port, viewer.rtcp, report)
+        cursor.link.charge(len(report))
+    cursor.next_report_us = next_report_us(cursor, now_us)
     cursor.reports += 1
 
 
@@ -154,12 +156,10 @@ def send_to_viewer(
 def send_for_cursor(
     worker: Worker, cursor: Cursor, number: int, packet: Packet, now_us: int
 ) -> None:
-    clock = cursor.stream.clock
-    if cursor.has_moved:
+    if cursor.has_moved:  # before a report tells of it
         join_timestamps(cursor, int.from_bytes(packet.payload[4:8]), now_us)
+    send_report(worker, cursor, now_us)
     if cursor.viewer is None:
-        if clock is not None and now_us >= cursor.next_report_us:
-            send_clock(worker, cursor, clock, now_us)
         send_to_node(worker, cursor.link, cursor.stream, number, packet, 0, now_us)
     else:
         send_to_viewer(worker, cursor, number, packet, now_us)

@@ -200,7 +200,9 @@ class Traffic(Neighbours):
         if not self.viewer_links or rng.random() < 0.7:
             if len(self.viewer_links) >= 6:
                 return
-            link = self.twins.call("add_viewer_link", rate_bps=rng.choice(RATES_BPS))
+            cname = b"viewer%010d" % self.viewers
+            rate_bps = rng.choice(RATES_BPS)
+            link = self.twins.call("add_viewer_link", rate_bps=rate_bps, cname=cname)
             self.viewer_links.append(link)
         self.viewers += 1
         cursor = self.twins.call(
@@ -212,6 +214,7 @@ class Traffic(Neighbours):
             ssrc=rng.getrandbits(32),
             payload_type=100,
             first_sequence_number=65_535 - rng.randrange(20),
+            rtcp_address=rng.choice((None, ("192.0.2.9", 20_000 + self.viewers))),
         )
         self.viewer_cursors.add(cursor)
 
