@@ -109,6 +109,23 @@ def test_more_early_packets_than_are_held() -> None:
     assert bench.twins.native.stream_stats(stream).packets == 1024
 
 
+def test_a_claimed_early_packet_keeps_its_place_until_older_ones_have_gone() -> None:
+    bench = Bench()
+    bench.add_stream(0)
+
+    def unknown(packets: int) -> list[Datagram]:
+        payload = bytes([0x80]) * 20
+        return [bench.datagram(PacketType.MEDIA, payload, stream_id=7) for _ in range(packets)]
+
+    jump, far = 1 << 20, 1 << 21
+    arriving = [*unknown(1), bench.media(0), bench.media(jump), *unknown(1022)]
+    bench.twins.turn(bench.now_us, arriving)
+    assert bench.twins.native.memory().held_early_packets == (1024, 1024)
+    bench.twins.turn(bench.now_us, [bench.media(jump + 1), bench.media(far), *unknown(1)])
+    verdicts = bench.twins.native.verdicts()
+    assert (verdicts["early_evicted"], verdicts["unknown_stream"]) == (1, 1)
+
+
 def test_more_holes_than_one_request_names() -> None:
     bench = Bench()
     bench.hop_seq = 1
