@@ -102,11 +102,21 @@ class ReferenceEngine:
         if not link.is_viewer:
             self._worker.links.remove(link)
 
-    def offer_keys(self, link: int, *, receive_key: bytes, send_key: bytes, send_now: bool) -> None:
+    def offer_keys(
+        self,
+        link: int,
+        *,
+        receive_key: bytes,
+        send_key: bytes,
+        send_now: bool,
+        first_hop_seq: int = 1,
+        peer_first_hop_seq: int = 1,
+    ) -> None:
         known = self._links_by_handle[link]
 
         def apply(_now_us: int) -> None:
-            if known.offer(Keys(receive_key, send_key), send_now):
+            keys = Keys(receive_key, send_key)
+            if known.offer(keys, send_now, first_hop_seq, peer_first_hop_seq):
                 self._worker.mark_ready(known)
 
         self._commands.append(apply)

@@ -90,8 +90,11 @@ class Link:
     keys: Keys | None = None
     offered: Keys | None = None
     sends_offered: bool = False  # no keys yet: the offered ones are used for sending
+    first_hop_seq: int = 1  # of what is sent under the offered keys, and of what is received
+    peer_first_hop_seq: int = 1
     # receiving
     highest: int = 0  # newest hop_seq accepted
+    taken_over: int = 0  # last hop_seq that another engine had received under the same keys
     seen: set[int] = field(default_factory=set)
     holes: dict[int, Hole] = field(default_factory=dict)  # in rising order
     next_repair_us: int | None = None
@@ -141,6 +144,9 @@ class Link:
     def is_before_window(self, number: int) -> bool:
         return number < 1 or number + REPLAY_WINDOW <= self.highest
 
+    def was_seen(self, number: int) -> bool:
+        return number <= self.taken_over or number in self.seen
+
     def accept(self, number: int, now_us: int, first_request_us: int) -> None:
         """An authentic number, not seen before. Each one that it skips is a hole."""
         self.seen.add(number)
@@ -186,12 +192,13 @@ class Link:
             return self.offered.send
         return None
 
-    def offer(self, offered: Keys, send_now: bool) -> bool:
+    def offer(self, offered: Keys, send_now: bool, first: int, peer_first: int) -> bool:
         """Keys for the time when a packet verifies under them. Without current keys, and with
-        `send_now`, sending uses them already; another sending key begins at number 1. False for
-        the keys in use: as an offer they would let an old packet open a new window."""
+        `send_now`, sending uses them already; another sending key begins at number `first`. False
+        for the keys in use: as an offer they would let an old packet open a new window."""
         if offered == self.keys:
             return False
+        self.first_hop_seq, self.peer_first_hop_seq = first, peer_first
         if self.keys is None and (self.offered is None or self.offered.send != offered.send):
             self._number_anew()
             self.sends_offered = False
@@ -207,7 +214,7 @@ class Link:
         if self.send_key != self.offered.send:
             self._number_anew()
         self.keys, self.offered, self.sends_offered = self.offered, None, False
-        self.highest = 0
+        self.highest = self.taken_over = self.peer_first_hop_seq - 1
         self.seen.clear()
         self.holes.clear()
         self.next_repair_us = None
@@ -218,7 +225,7 @@ class Link:
             queue.extend(kept)
 
     def _number_anew(self) -> None:
-        self.hop_seq = 0
+        self.hop_seq = self.first_hop_seq - 1
         self.history.clear()
 
     # -- sending

@@ -147,18 +147,18 @@ def _authenticate(worker: Worker, link: Link, header: Header, datagram: bytes) -
         if link.is_before_window(number):
             verdict = "before_window"
         elif _tag_fits(worker, header, datagram, link.keys.receive, number):
-            return "replayed" if number in link.seen else number
+            return "replayed" if link.was_seen(number) else number
         else:
             verdict = "bad_tag"
-    # New keys begin at hop_seq 1; the first packets to arrive are near it.
-    if (
-        link.offered is not None
-        and header.hop_seq != 0
-        and _tag_fits(worker, header, datagram, link.offered.receive, header.hop_seq)
+    # The first packets to arrive under new keys are near the number these begin at.
+    first = link.peer_first_hop_seq
+    number = first + ((header.hop_seq - first) & 0xFFFFFFFF)
+    if link.offered is not None and _tag_fits(
+        worker, header, datagram, link.offered.receive, number
     ):
         link.take_offered()
         worker.post(LinkKeyed(link.handle))
-        return header.hop_seq
+        return number
     return verdict
 
 

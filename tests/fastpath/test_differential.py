@@ -45,7 +45,7 @@ def test_new_scenarios(block: int) -> None:
 
 def test_the_scenarios_reach_every_verdict_of_a_link() -> None:
     reached: Counter[str] = Counter()
-    for seed in range(150):
+    for seed in range(250):
         traffic = Traffic(seed, digest)
         traffic.run(40)
         reached.update({name for name, n in traffic.twins.native.verdicts().items() if n})

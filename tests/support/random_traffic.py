@@ -107,13 +107,21 @@ class Traffic(Neighbours):
             rate_bps=rng.choice(RATES_BPS),
         )
         neighbour = Neighbour(address, link, rng.randbytes(16), self.nodes)
+        # Fresh keys, or a link taken over just before its numbers wrap.
+        first, peer_first = (
+            1 if rng.random() < 0.7 else (rng.randrange(1, 4) << 32) - rng.randrange(60)
+            for _ in range(2)
+        )
         if rng.random() < 0.9:
+            neighbour.hop_seq = peer_first - 1
             self.twins.call(
                 "offer_keys",
                 link=link,
                 receive_key=neighbour.send_key,
                 send_key=bytes([address[1] & 255]) * 16,
                 send_now=rng.random() < 0.8,
+                first_hop_seq=first,
+                peer_first_hop_seq=peer_first,
             )
         self.neighbours.append(neighbour)
 
