@@ -1,0 +1,4 @@
+"""The brain: what nodes measure goes in, paths and the streams they carry come out.
+
+All here is sans-IO: time is an argument in microseconds, answers are values.
+"""

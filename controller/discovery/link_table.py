@@ -1,0 +1,135 @@
+"""The last measurement of each directed link, in square arrays that grow with the nodes.
+
+Row = sending node. Both ends measure one and the same round trip, with their own clock; `picture`
+decides which reading counts:
+
+- both sides, of about the same age: the smaller, since what a side adds is its own waiting;
+- both sides, one much older: the newer;
+- one side only: that one, for both directions;
+- a side that says "no answer": no link, until either side has a newer reading.
+
+Loss and utilisation belong to a direction. Loss that its sender has not measured is taken from the
+other direction, the best guess there is; an unmeasured utilisation is 0, nobody sends there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+BoolArray: TypeAlias = NDArray[np.bool_]
+TimeArray: TypeAlias = NDArray[np.int64]
+
+NEVER_US = -(2**62)  # before every time, and a difference to any time still fits in 64 bits
+FIRST_CAPACITY = 16
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPicture:
+    """One number for each directed link, all (N, N), row = sender.
+
+    rtt_us: symmetric, inf = no link, also on the diagonal. loss, utilisation: 0..1.
+    """
+
+    rtt_us: FloatArray
+    loss: FloatArray
+    utilisation: FloatArray
+    overloaded: BoolArray
+
+
+class LinkTable:
+    """Arrays are views of the first `count` rows and columns; writing to them is how to fill it.
+
+    rtt_us: NaN = never measured or forgotten, inf = the peer does not answer. loss, utilisation:
+    NaN like rtt_us. measured_us, asked_us: when last measured, when a ping was last asked for.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._allocate(FIRST_CAPACITY)
+
+    def _allocate(self, capacity: int) -> None:
+        shape = (capacity, capacity)
+        self._rtt_us = np.full(shape, np.nan)
+        self._loss = np.full(shape, np.nan)
+        self._utilisation = np.full(shape, np.nan)
+        self._overloaded = np.zeros(shape, np.bool_)
+        self._measured_us = np.full(shape, NEVER_US, np.int64)
+        self._asked_us = np.full(shape, NEVER_US, np.int64)
+
+    @property
+    def rtt_us(self) -> FloatArray:
+        return self._rtt_us[: self.count, : self.count]
+
+    @property
+    def loss(self) -> FloatArray:
+        return self._loss[: self.count, : self.count]
+
+    @property
+    def utilisation(self) -> FloatArray:
+        return self._utilisation[: self.count, : self.count]
+
+    @property
+    def overloaded(self) -> BoolArray:
+        return self._overloaded[: self.count, : self.count]
+
+    @property
+    def measured_us(self) -> TimeArray:
+        return self._measured_us[: self.count, : self.count]
+
+    @property
+    def asked_us(self) -> TimeArray:
+        return self._asked_us[: self.count, : self.count]
+
+    def _contents(self) -> tuple[FloatArray | BoolArray | TimeArray, ...]:
+        return (
+            self.rtt_us,
+            self.loss,
+            self.utilisation,
+            self.overloaded,
+            self.measured_us,
+            self.asked_us,
+        )
+
+    def add_node(self) -> None:
+        """Room for one more node, the last, without measurements."""
+        if self.count == len(self._rtt_us):
+            self._keep(np.arange(self.count), 2 * self.count)
+        self.count += 1
+
+    def remove_node(self, index: int) -> None:
+        """Later nodes move one place up."""
+        self._keep(np.delete(np.arange(self.count), index), len(self._rtt_us))
+
+    def _keep(self, indices: NDArray[np.intp], capacity: int) -> None:
+        kept = [np.array(array[np.ix_(indices, indices)]) for array in self._contents()]
+        self._allocate(capacity)
+        self.count = len(indices)
+        for array, values in zip(self._contents(), kept, strict=True):
+            array[...] = values
+
+    def forget_before(self, time_us: int) -> None:
+        """Links last measured before this are as if they had never been."""
+        old = (self.measured_us < time_us) & (self.measured_us > NEVER_US)
+        for values in (self.rtt_us, self.loss, self.utilisation):
+            values[old] = np.nan
+        self.overloaded[old] = False
+        self.measured_us[old] = NEVER_US
+
+    def picture(self, pairing_us: int) -> LinkPicture:
+        """pairing_us: readings of two sides further apart than this do not compete."""
+        measured_us = self.measured_us
+        too_old = measured_us < measured_us.T - pairing_us
+        own = np.where(too_old, np.nan, self.rtt_us)
+        rtt_us = np.fmin(own, own.T)
+        silent = np.isposinf(own) & (measured_us >= measured_us.T)
+        rtt_us[np.isnan(rtt_us) | silent | silent.T] = np.inf
+        np.fill_diagonal(rtt_us, np.inf)
+        loss = np.where(np.isnan(self.loss), self.loss.T, self.loss)
+        return LinkPicture(
+            rtt_us, np.nan_to_num(loss), np.nan_to_num(self.utilisation), self.overloaded.copy()
+        )
