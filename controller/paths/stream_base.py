@@ -1,0 +1,209 @@
+"""Which broadcasts are live, who produces them, and the ids of their streams (LiveNet's SIB).
+
+A producer announces a broadcast with its tracks, and repeats that whenever it likes: the same
+announcement changes nothing. `session` names one run of the broadcast at one producer. Another
+session of the same name replaces the first, as after a restart, or when the broadcaster has moved:
+its tracks get ids of their own, and each old id knows its successor. What the replaced session
+still says is answered with Superseded, whatever order messages arrive in.
+
+The old producer of a moved broadcast should subscribe to the new one, so that paths need not change
+(LiveNet 7.1): `Announced.moved_from` names it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from controller.errors import InvalidAnnouncementError
+from controller.paths.stream_ids import StreamIds
+
+RETIRED_SESSIONS = 100_000  # chosen: remembered in all, some hours of a large network's broadcasts
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What a producer says of one track. name: unique in its broadcast; one bitrate version is one
+    track. Another description under the same name is another stream."""
+
+    name: str
+    media: Literal["video", "audio"]
+    codec: str
+    payload_type: int
+    clock_rate: int
+    fmtp: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    stream_id: int
+    track: Track
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """One that is live. since_us: its session's first announcement."""
+
+    name: str
+    producer: str
+    session: int
+    streams: tuple[Stream, ...]
+    since_us: int
+
+    @property
+    def stream_ids(self) -> tuple[int, ...]:
+        return tuple(stream.stream_id for stream in self.streams)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """successors: (old id, new id or None) of streams that are over because of this.
+
+    is_new: something changed; False for a repetition. moved_from: the producer before, if another.
+    """
+
+    broadcast: Broadcast
+    is_new: bool
+    successors: tuple[tuple[int, int | None], ...] = ()
+    moved_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """The announcing session is over: replaced by `current`, or ended if that is None."""
+
+    current: Broadcast | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last state of a broadcast that is over now."""
+
+    broadcast: Broadcast
+
+
+Announcement: TypeAlias = Announced | Superseded
+_Session: TypeAlias = tuple[str, str, int]
+
+
+class StreamBase:
+    """ids: where new stream ids come from; save its `next_id` with the state."""
+
+    def __init__(self, ids: StreamIds) -> None:
+        self._ids = ids
+        self._broadcasts: dict[str, Broadcast] = {}
+        self._by_id: dict[int, str] = {}
+        self._by_producer: defaultdict[str, set[str]] = defaultdict(set)
+        self._retired: OrderedDict[_Session, None] = OrderedDict()
+        self.version = 0
+
+    def announce(
+        self, name: str, producer: str, session: int, tracks: tuple[Track, ...], now_us: int
+    ) -> Announcement:
+        """A broadcast is, or still is, live. Raises InvalidAnnouncementError for bad `tracks`."""
+        if not tracks:
+            raise InvalidAnnouncementError(f"broadcast {name!r} has no tracks")
+        if len({track.name for track in tracks}) < len(tracks):
+            raise InvalidAnnouncementError(f"broadcast {name!r} has two tracks of one name")
+        current = self._broadcasts.get(name)
+        if (name, producer, session) in self._retired:
+            return Superseded(current)
+        if current is None:
+            return Announced(self._set(None, name, producer, session, tracks, now_us), is_new=True)
+        if (current.producer, current.session) == (producer, session):
+            if tuple(stream.track for stream in current.streams) == tracks:
+                return Announced(current, is_new=False)
+            now_us = current.since_us
+        else:
+            self._retire(current)
+        made = self._set(current, name, producer, session, tracks, now_us)
+        return Announced(
+            made,
+            is_new=True,
+            successors=_successors(current, made),
+            moved_from=current.producer if current.producer != producer else None,
+        )
+
+    def end(self, name: str, producer: str, session: int) -> Ended | None:
+        """This session is over. None if it was over already, or is not the current one."""
+        current = self._broadcasts.get(name)
+        if current is None or (current.producer, current.session) != (producer, session):
+            return None
+        self._retire(current)
+        self._remove(current)
+        self.version += 1
+        return Ended(current)
+
+    def end_producer(self, producer: str) -> tuple[Ended, ...]:
+        """A node is lost with all it produced, by name. Its sessions may come back with it."""
+        ended = []
+        for name in sorted(self._by_producer.get(producer, ())):
+            current = self._broadcasts[name]
+            self._remove(current)
+            ended.append(Ended(current))
+        self.version += bool(ended)
+        return tuple(ended)
+
+    def find(self, stream: str | int) -> Broadcast | None:
+        """By its name, or by the id of one of its streams."""
+        if isinstance(stream, int):
+            name = self._by_id.get(stream)
+            return None if name is None else self._broadcasts[name]
+        return self._broadcasts.get(stream)
+
+    def broadcasts(self) -> tuple[Broadcast, ...]:
+        """All that are live, by name."""
+        return tuple(self._broadcasts[name] for name in sorted(self._broadcasts))
+
+    def _set(
+        self,
+        current: Broadcast | None,
+        name: str,
+        producer: str,
+        session: int,
+        tracks: tuple[Track, ...],
+        now_us: int,
+    ) -> Broadcast:
+        """Ids are kept for unchanged tracks of an unchanged session only."""
+        kept: dict[Track, int] = {}
+        if current is not None and (current.producer, current.session) == (producer, session):
+            kept = {stream.track: stream.stream_id for stream in current.streams}
+        streams = []
+        for track in tracks:
+            # Living ids include those of `current`: they go only once their successors are known.
+            stream_id = kept.get(track) or self._ids.draw(self._by_id)
+            self._by_id[stream_id] = name
+            streams.append(Stream(stream_id, track))
+        if current is not None:
+            self._remove(current)
+        made = Broadcast(name, producer, session, tuple(streams), now_us)
+        self._broadcasts[name] = made
+        self._by_id.update(dict.fromkeys(made.stream_ids, name))
+        self._by_producer[producer].add(name)
+        self.version += 1
+        return made
+
+    def _remove(self, broadcast: Broadcast) -> None:
+        del self._broadcasts[broadcast.name]
+        for stream_id in broadcast.stream_ids:
+            del self._by_id[stream_id]
+        names = self._by_producer[broadcast.producer]
+        names.discard(broadcast.name)
+        if not names:
+            del self._by_producer[broadcast.producer]
+
+    def _retire(self, broadcast: Broadcast) -> None:
+        self._retired[broadcast.name, broadcast.producer, broadcast.session] = None
+        if len(self._retired) > RETIRED_SESSIONS:
+            self._retired.popitem(last=False)
+
+
+def _successors(old: Broadcast, new: Broadcast) -> tuple[tuple[int, int | None], ...]:
+    """A track's successor is the one of its name; without one its stream just ends."""
+    by_name = {stream.track.name: stream.stream_id for stream in new.streams}
+    return tuple(
+        (stream.stream_id, by_name.get(stream.track.name))
+        for stream in old.streams
+        if stream.stream_id not in new.stream_ids
+    )
