@@ -36,7 +36,8 @@ class Relevance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkSnapshot:
-    """The network at one version. Arrays are read-only; N = number of nodes, row = sender.
+    """The network at one version; N = number of nodes, row = sender. The arrays given to it become
+    its own, and read-only.
 
     names: by index. rtt_us (N, N): round trip, symmetric, inf = no link, also on the diagonal.
     loss, utilisation (N, N), node_load (N,): 0..1. Overloaded: reached the alarm level and not yet

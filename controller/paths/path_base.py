@@ -79,12 +79,37 @@ class PairPaths:
     computed_us: int
 
 
+class _Footprint:
+    """Links and relays that one producer's paths use, each once: made once, asked often.
+
+    size: N.
+    """
+
+    def __init__(self, found: SourcePaths, size: int) -> None:
+        exists = np.isfinite(found.cost_us)
+        first, second = found.middle[exists, 0], found.middle[exists, 1]
+        target = np.broadcast_to(found.targets[:, None], exists.shape)[exists]
+        source = np.full_like(target, found.source)
+        one, two = first != NOBODY, second != NOBODY
+        last = np.where(two, second, np.where(one, first, source))
+        senders = np.concatenate((last, source[one], first[two]))
+        receivers = np.concatenate((target, first[one], second[two]))
+        links = np.unique(senders * size + receivers)  # numbers: faster to sort than pairs
+        self._links = np.divmod(links, size)
+        self._relays = np.unique(np.concatenate((first[one], second[two])))
+
+    def is_hit(self, worse: BoolArray, barred: BoolArray) -> bool:
+        """Whether one of its links got worse or one of its relays may be none any more."""
+        return bool(worse[self._links].any() or barred[self._relays].any())
+
+
 @dataclass(slots=True)
 class _Row:
-    """One producer's paths; found: bounded; pairs: filter-after, by consumer, as they are asked."""
+    """One producer's paths. found: bounded search, pairs: filter-after, by consumer as asked."""
 
     computed_us: int
     found: SourcePaths | None = None
+    footprint: _Footprint | None = None
     pairs: dict[int, list[IndexPath]] = field(default_factory=dict)
 
 
@@ -159,6 +184,7 @@ class PathBase:
         if self.config.mode is SearchMode.BOUNDED:
             if row.found is None:
                 row.found = self._bounded.from_source(source)
+                row.footprint = _Footprint(row.found, len(self.graph.names))
                 self.searches += 1
             return row.found.paths(target)
         if target not in row.pairs:
@@ -187,7 +213,8 @@ class PathBase:
             source
             for source, row in self._rows.items()
             if row.found is not None
-            and not _is_hit(row.found, worse, barred)
+            and row.footprint is not None
+            and not row.footprint.is_hit(worse, barred)
             and not any(bound.may_beat(row.found) for bound in bounds)
         }
 
@@ -213,16 +240,3 @@ class _Bound:
         counts = np.isfinite(least_us) & (least_us <= found.cost_us[:, -1])
         counts[found.source] = False
         return bool(counts.any())
-
-
-def _is_hit(found: SourcePaths, worse: BoolArray, barred: BoolArray) -> bool:
-    """Whether one of the paths has a link that got worse or a relay that may be none any more."""
-    first, second = found.middle[..., 0], found.middle[..., 1]
-    exists = np.isfinite(found.cost_us)
-    target = np.broadcast_to(found.targets[:, None], first.shape)
-    after_source = np.where(first == NOBODY, target, first)
-    before_target = np.where(second == NOBODY, first, second)
-    hit = worse[found.source, after_source]
-    hit = hit | ((first != NOBODY) & (barred[first] | worse[before_target, target]))
-    hit = hit | ((second != NOBODY) & (barred[second] | worse[first, second]))
-    return bool((hit & exists).any())

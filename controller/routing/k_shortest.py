@@ -80,7 +80,7 @@ class AllPaths:
 
 
 class PathSearch:
-    """A graph made ready for searches.
+    """A graph made ready for searches, one at a time: they share memory.
 
     usable_us (N, N): cost, row = sender, inf = no link, also on the diagonal; whole numbers >= 0.
     may_relay (N,): which nodes may stand between the ends. Raises InvalidSettingError.

@@ -64,13 +64,29 @@ def test_only_what_a_change_can_concern_is_searched_again() -> None:
     # Nobody's best path is the direct link of A and D.
     worse = snapshot("ABCD", {**SQUARE, "AD": 70}, version=2)
     assert paths.update(worse) == Invalidation(2, (), 4)
-    alarm = snapshot("ABCD", {**SQUARE, "AD": 70}, version=3, overloaded="BD")
+    better = snapshot("ABCD", {**SQUARE, "AD": 65}, version=3)
+    assert paths.update(better) == Invalidation(3, (), 4)
+    alarm = snapshot("ABCD", {**SQUARE, "AD": 65}, version=4, overloaded="BD")
     # B -> D lies on best paths of A and B; C's own is direct, D's go the other way.
-    assert paths.update(alarm) == Invalidation(3, ("A", "B"), 2)
+    assert paths.update(alarm) == Invalidation(4, ("A", "B"), 2)
     assert nodes(paths, "AD") == ["ACD"]
-    over = snapshot("ABCD", {**SQUARE, "AD": 70}, version=4)
+    over = snapshot("ABCD", {**SQUARE, "AD": 65}, version=5)
     assert "A" in paths.update(over).producers
     assert nodes(paths, "AD") == ["ABD"]
+
+
+def test_each_link_of_a_path_is_watched() -> None:
+    """A - D is A - B - C - D, although A - X - B is the way to B: over X it is too far."""
+    links = {"AB": 10, "AX": 2, "XB": 2, "BC": 2, "CD": 2, "XD": 14}
+    for link, cost_ms in links.items():
+        held, fresh = base(k=1), base(k=1)
+        held.update(snapshot("ABCDX", links))
+        assert nodes(held, "AD") == ["ABCD"]
+        worse = snapshot("ABCDX", {**links, link: cost_ms + 40}, version=2)
+        held.update(worse)
+        fresh.update(worse)
+        for consumer in "BCDX":
+            assert held.lookup("A", consumer, 0) == fresh.lookup("A", consumer, 0), link
 
 
 def test_a_link_that_gets_as_good_takes_over_if_it_saves_a_hop() -> None:
