@@ -26,7 +26,15 @@ FRESH_SEED = random.SystemRandom().getrandbits(40)
 PEER = ("10.0.0.2", 7000)
 KEY = b"key of the peer."
 STREAM_ID = 0xC0FFEE
-TOO_RARE = {"events_lost", "command_stale", "early_evicted", "no_block_left", "evicted_for_space"}
+TOO_RARE = {
+    "events_lost",
+    "command_stale",
+    "early_evicted",
+    "late_queue_full",
+    "stranger_rate_limited",
+    "no_block_left",
+    "evicted_for_space",
+}
 NOT_FROM_LINKS = ("ingest", "send_would", "send_refused", "receive_", "viewer_")
 
 
@@ -117,11 +125,11 @@ def test_a_claimed_early_packet_keeps_its_place_until_older_ones_have_gone() -> 
         payload = bytes([0x80]) * 20
         return [bench.datagram(PacketType.MEDIA, payload, stream_id=7) for _ in range(packets)]
 
-    jump, far = 1 << 20, 1 << 21
+    jump = 1 << 20
     arriving = [*unknown(1), bench.media(0), bench.media(jump), *unknown(1022)]
     bench.twins.turn(bench.now_us, arriving)
     assert bench.twins.native.memory().held_early_packets == (1024, 1024)
-    bench.twins.turn(bench.now_us, [bench.media(jump + 1), bench.media(far), *unknown(1)])
+    bench.twins.turn(bench.now_us, [bench.media(jump + 1), *unknown(1)])
     verdicts = bench.twins.native.verdicts()
     assert (verdicts["early_evicted"], verdicts["unknown_stream"]) == (1, 1)
 
@@ -188,3 +196,22 @@ def test_a_new_address_is_believed_for_two_seconds(after_us: int, verdict: str) 
     port, _peer, data = bench.datagram(PacketType.PADDING, b"")
     bench.twins.turn(bench.now_us, [(port, moved, data)])
     assert bench.twins.native.verdicts()[verdict] == 1
+
+
+def test_more_asked_for_than_may_wait_to_leave() -> None:
+    bench = Bench()
+    stream = bench.add_stream(0xFFFFFFFF)
+    bench.twins.call("add_cursor", stream=stream, link=bench.link)
+    bench.twins.turn(bench.now_us, [bench.media(0xFFFFFFFF + i) for i in range(40)])
+    request = b"\x01" + struct.pack(">II", 1, 0xFFFFFFFF) * 6
+    arriving = [bench.datagram(PacketType.FEEDBACK, request) for _ in range(8)]
+    bench.twins.turn(bench.now_us + 1_000, arriving)
+    assert bench.twins.native.verdicts()["late_queue_full"] > 0
+
+
+def test_more_hellos_from_strangers_than_are_looked_at() -> None:
+    bench = Bench()
+    head = Header(PacketType.HELLO, stream_id=99).pack()
+    hello = head + tag(head, b"hello", KEY, 0, digest) + b"hello"
+    bench.twins.turn(bench.now_us, [(bench.port, ("10.0.0.9", 7000), hello)] * 25)
+    assert bench.twins.native.verdicts()["stranger_rate_limited"] == 25 - 20

@@ -160,10 +160,10 @@ class Neighbours(Overlay):
             self.twins.call(name, link=neighbour.link, payload=payload)
         elif which == 1:
             key = rng.choice((HELLO_KEY, HELLO_KEY, HELLO_KEY, neighbour.send_key))
-            address = rng.choice((neighbour.address, neighbour.address, ("10.0.0.78", 7000)))
+            address = rng.choice((neighbour.address, ("10.0.0.78", 7000)))
             node_id = rng.choice((neighbour.node_id, neighbour.node_id, 0, 99))
             head = Header(PacketType.HELLO, stream_id=node_id, hop_seq=rng.randrange(3)).pack()
-            for _ in range(rng.choice((1, 1, 12, 25))):
+            for _ in range(rng.choice((1, 1, 12, 25, 25))):
                 data = head + tag(head, payload, key, 0, self.digest) + payload
                 self.arriving.append((self.port, address, data))
         elif which == 2:

@@ -42,7 +42,7 @@ class Traffic(Neighbours):
             (self.forge, 1.5),
             (self.skip, 1),
             (self.jump, 0.5),
-            (self.backfill, 0.2),
+            (self.backfill, 0.4),
             (self.stray, 0.5),
             (self.feedback, 0.7),
             (self.message, 0.7),
