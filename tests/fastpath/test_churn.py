@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from random import Random
 
 from fastpath import Engine, Media, PortKind
@@ -127,4 +128,6 @@ def test_a_hundred_thousand_streams_leave_nothing_behind() -> None:
         0,
         0,
     )
-    assert resident_kib() - before_kib < MOST_GROWTH_KIB
+    # The address sanitizer keeps what was freed.
+    if "libasan" not in os.environ.get("LD_PRELOAD", ""):
+        assert resident_kib() - before_kib < MOST_GROWTH_KIB

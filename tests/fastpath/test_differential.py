@@ -20,7 +20,7 @@ from tests.fastpath.differential import run_seed
 from tests.support.random_traffic import Traffic
 from tests.support.twins import Datagram, MismatchError, Twins, shrink
 
-BLOCKS, BLOCK_SEEDS = 15, 60
+BLOCKS, BLOCK_SEEDS = 30, 60
 FRESH_BLOCKS = 5
 FRESH_SEED = random.SystemRandom().getrandbits(40)
 PEER = ("10.0.0.2", 7000)
