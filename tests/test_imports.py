@@ -14,7 +14,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fastpath": {"rtp"},
     "relay": {"rtp", "fastpath", "control_client"},
     "control_client": {"rtp", "fastpath.wire"},
-    "controller": {"control_client.messages"},
+    "controller": {"control_client"},
     "overlane": EVERYTHING,
     "lab": EVERYTHING,
 }
@@ -81,7 +81,7 @@ def is_allowed(package: str, module: str) -> bool:
         ("control_client", "fastpath.engine", False),
         ("control_client", "fastpath.wireless", False),
         ("controller", "control_client.messages.Hello", True),
-        ("controller", "control_client.session", False),
+        ("controller", "control_client.table", True),
         ("controller", "relay.messages", False),
         ("controller", "fastpath.wire", False),
         ("control_client", "controller.paths", False),

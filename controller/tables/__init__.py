@@ -1,0 +1,1 @@
+"""What each node is told: tables compiled, versioned, sent and acknowledged."""

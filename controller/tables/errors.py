@@ -1,0 +1,13 @@
+"""What this package raises; the text is one line an operator can act on."""
+
+
+class TablesError(Exception):
+    """Base of all errors here."""
+
+
+class CompileError(TablesError):
+    """What is wanted contradicts itself; no table was made."""
+
+
+class TermError(TablesError):
+    """The brain's term cannot be read or stored, so it must not start."""
