@@ -7,6 +7,7 @@ if that is asked for. Redirections are not followed, as they could lead elsewher
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from yarl import URL
 
 from control_client.codec import MAX_MESSAGE_BYTES
 from control_client.errors import ConnectionConfigError
+from control_client.refusals import NORMAL
 from control_client.session import NodeSession, SessionState
 from control_client.session_events import Connect, Disconnect, SessionEvent
 
@@ -158,7 +160,7 @@ class ControlConnection:
             await asyncio.wait((writer,))
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_WITHIN_S):
-                    await socket.close()
+                    await self._close_socket(socket)
 
     async def _read(self, http: aiohttp.ClientSession, socket: ClientWebSocketResponse) -> str:
         while True:
@@ -173,6 +175,8 @@ class ControlConnection:
                 case WSMsgType.CLOSE:
                     text = f": {message.extra}" if message.extra else ""
                     return f"the brain closed the connection ({message.data}{text})"
+                case WSMsgType.ERROR:
+                    return self._explain(message.data)
                 case _:
                     return self._explain(socket.exception())
 
@@ -188,13 +192,16 @@ class ControlConnection:
                 self._has_output.clear()
                 while (data := self._session.next_message()) is not None:
                     await socket.send_bytes(data)
-                if (wish := self._disconnect) is not None:
-                    text = wish.text.encode()[:MAX_CLOSE_TEXT_BYTES]
-                    text = text.decode(errors="ignore").encode()
-                    await socket.close(code=wish.close_code, message=text)
+                if self._disconnect is not None:
+                    await self._close_socket(socket)  # the reader ends
                     return
         except (aiohttp.ClientError, OSError):
             await socket.close()  # the reader learns of it, and says why
+
+    async def _close_socket(self, socket: ClientWebSocketResponse) -> None:
+        wish = self._disconnect or Disconnect(NORMAL, "")
+        text = wish.text.encode()[:MAX_CLOSE_TEXT_BYTES].decode(errors="ignore")
+        await socket.close(code=wish.close_code, message=text.encode())
 
     def _explain(self, error: BaseException | None) -> str:
         """One line for an operator."""
@@ -207,7 +214,8 @@ class ControlConnection:
             case aiohttp.ClientConnectorSSLError():
                 return f"{where} does not speak TLS as this node does: {error.strerror}"
             case aiohttp.ClientConnectorError():
-                return f"cannot connect to {where}: {error.strerror or error.os_error}"
+                reason = os.strerror(error.errno) if error.errno else error.strerror
+                return f"cannot connect to {where}: {reason}"
             case _RedirectedError():
                 return f"{self._url} leads to {error}; redirections are not followed"
             case aiohttp.WSServerHandshakeError():

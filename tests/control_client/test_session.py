@@ -46,6 +46,7 @@ from control_client.session_events import (
 )
 from control_client.table import HeldTable, NodeTable
 from controller.tables.node_session import NodeJoined, NodeLeft, NodeTurnedAway, RefusedByNode
+from tests.control_client.test_messages import FROM_BRAIN, FROM_NODE
 from tests.support.control_channel import (
     DEMO,
     REPORT,
@@ -636,6 +637,12 @@ def test_no_order_of_events_turns_a_table_back_or_misapplies_a_change(seed: int)
                 c.node.restart(c.now_us)
                 c.node.applied.clear()
                 highest = None
+                c.step()
+                c.deliver_to_brain()
+                c.deliver_to_node()
+                if everything:  # before the brain has seen the inventory
+                    c.to_node.appendleft(rng.choice(everything))
+                    c.deliver_to_node()
             case 13 | 14 | 15 | 16:
                 c.step()
             case _:
@@ -650,6 +657,34 @@ def test_no_order_of_events_turns_a_table_back_or_misapplies_a_change(seed: int)
     status = c.brain.distribution.status("tokyo")
     assert status is not None
     assert status.is_current
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_message_in_any_state_raises(seed: int) -> None:
+    """Each side hears anything the schema has, true or not, at any time, and goes on."""
+    rng = Random(seed)
+    c = Channel(ChannelNode(seed=seed), Brain())
+    c.brain.distribution.set_tables({"tokyo": TABLE}, 0)
+    for _ in range(200):
+        match rng.randrange(6):
+            case 0:
+                c.to_node.append(encode(rng.choice(FROM_BRAIN)))
+            case 1:
+                c.to_brain.append(encode(rng.choice(FROM_NODE)))
+            case 2:
+                c.node.session.ask_path(rng.choice(("demo", "other")), c.now_us)
+                c.node.session.announce(DEMO, c.now_us)
+            case 3:
+                c.step()
+            case _:
+                c.settle()
+        held = c.node.session.held
+        assert held is None or held.table == TABLE or held.version.term == 3  # the samples' term
+    c.cut()
+    c.node.stored = None
+    c.node.restart(c.now_us)
+    c.run_for(100_000_000)
+    assert c.node.session.is_registered
 
 
 def test_heartbeats_alone_register_nobody() -> None:

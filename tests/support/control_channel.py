@@ -163,7 +163,6 @@ class ChannelNode:
     is_disk_full: bool = False
     streams: tuple[ProducedStream, ...] = ()
     subscriptions: tuple[SubscriptionState, ...] = ()
-    reports: int = 0
 
     def __post_init__(self) -> None:
         self.boots = 0
@@ -181,25 +180,30 @@ class ChannelNode:
         """Take all events, do the node's part, and give the shell's."""
         wishes: list[Connect | Disconnect] = []
         while (event := self.session.next_event()) is not None:
-            self.events.append(event)
-            match event:
-                case Connect() | Disconnect():
-                    wishes.append(event)
-                case InventoryWanted():
-                    self.session.register(
-                        address="192.0.2.200:7000",
-                        admin_url="http://192.0.2.200:8080",
-                        capacity=CAPACITY,
-                        streams=self.streams,
-                        subscriptions=self.subscriptions,
-                        now_us=now_us,
-                    )
-                case ReportDue():
-                    self.reports += 1
-                    self.session.report(REPORT, now_us)
-                case ApplyTable():
-                    self._apply(event, now_us)
+            if isinstance(event, Connect | Disconnect):
+                self.events.append(event)
+                wishes.append(event)
+            else:
+                self.on_event(event, now_us)
         return wishes
+
+    def on_event(self, event: SessionEvent, now_us: int) -> None:
+        """One of those that are for the node."""
+        self.events.append(event)
+        match event:
+            case InventoryWanted():
+                self.session.register(
+                    address="192.0.2.200:7000",
+                    admin_url="http://192.0.2.200:8080",
+                    capacity=CAPACITY,
+                    streams=self.streams,
+                    subscriptions=self.subscriptions,
+                    now_us=now_us,
+                )
+            case ReportDue():
+                self.session.report(REPORT, now_us)
+            case ApplyTable():
+                self._apply(event, now_us)
 
     def of(self, kind: type) -> list[SessionEvent]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -258,7 +262,9 @@ class Channel:
         self.pump()
 
     def deliver_to_brain(self) -> None:
-        if self.to_brain and self.connection is not None:
+        if self.connection is None:
+            self.to_brain.clear()
+        elif self.to_brain:
             self.brain.sessions[self.connection].receive(self.to_brain.popleft(), self.now_us)
         self.pump()
 

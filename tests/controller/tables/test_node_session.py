@@ -56,7 +56,7 @@ def enter(brain: Brain, message: Hello, now_us: int = 0) -> int:
 
 def heard(brain: Brain, number: int) -> list[object]:
     """What that node got."""
-    messages = []
+    messages: list[object] = []
     while (data := brain.sessions[number].next_message()) is not None:
         messages.append(decode_from_brain(data))
     return messages

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from control_client.messages import Path
 from control_client.table import NodeTable
@@ -115,9 +117,6 @@ def test_secrets_differ_by_pair_key_and_generation() -> None:
 
 def test_the_secret_is_hkdf_of_rfc_5869() -> None:
     """Against another implementation: secrets must not change with a version of this one."""
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-
     info = b"overlane adjacency" + b"\x05paris\x00\x00\x00\x01" + b"\x05tokyo\x00\x00\x00\x02"
     expected = HKDFExpand(SHA256(), 32, info).derive(KEY)
     assert adjacency_secret(KEY, Party("tokyo", 2), Party("paris")) == expected
