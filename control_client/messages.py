@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated, Literal, TypeAlias
 
@@ -74,14 +75,20 @@ def _require_distinct(what: str, values: Iterable[object]) -> None:
 
 
 def _require_address(field: str, text: str) -> None:
-    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})", text)
-    try:
-        is_good = match is not None and 1 <= int(match[3]) <= 65_535
-        host = ip_address(match[1] or match[2]) if match else None
-    except ValueError:
-        is_good, host = False, None
-    if not is_good or host is None or host.is_unspecified:
+    if not _is_reachable(text):
         raise ValueError(f"{field} {text!r} is not an ip:port that others can send to")
+
+
+@lru_cache(maxsize=2 * MAX_NEIGHBOURS)  # a table's compiler checks each node's address n times
+def _is_reachable(text: str) -> bool:
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})", text)
+    if match is None or not 1 <= int(match[3]) <= 65_535:
+        return False
+    try:
+        host = ip_address(match[1] or match[2])
+    except ValueError:
+        return False
+    return not host.is_unspecified
 
 
 # -- parts
