@@ -1,7 +1,9 @@
-"""What this package raises; the text is one line an operator can act on."""
+"""What this package raises."""
+
+from controller.errors import ControllerError
 
 
-class TablesError(Exception):
+class TablesError(ControllerError):
     """Base of all errors here."""
 
 
