@@ -224,7 +224,6 @@ cdef int put_pieces(
         first = 0
         seq += 1
         size = fragments_next(pieces, worker.fragment)
-    count(worker, INGEST_SPLIT)
     return verdict
 
 
@@ -257,8 +256,10 @@ cdef int ingest_packet(
         put_parameter_sets(worker, ingest, datagram, seq, now_us)
         marks &= ~(MARK_GOP_START | MARK_FRAME_START)
         seq += 1
-    if piece_count == 1:
+    if datagram.size <= MAX_RTP_BYTES:
         return put(worker, ingest, datagram.data, datagram.size, marks, seq, datagram, now_us)
+    if piece_count > 1:  # else it fits without its padding, or without the frame of an aggregate
+        count(worker, INGEST_SPLIT)
     return put_pieces(worker, ingest, &pieces, marks, seq, datagram, now_us)
 
 

@@ -293,6 +293,36 @@ def test_header_extension_and_csrcs_stay_with_every_piece() -> None:
     assert [packet.padding_bytes for packet in got] == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("payload", "padding_bytes", "codec"),
+    [
+        (other_slice(bytes(1_400)), 252, Codec.H264),
+        (join_stap_a([other_slice(bytes(1_424))[:1_424]]), 0, Codec.H264),
+        (b"\x90\x80\x81\x23\x11" + bytes(1_400), 80, Codec.VP8),
+        (b"\xf8" + bytes(1_300), 200, Codec.OPUS),
+    ],
+    ids=["padded_h264", "aggregate_of_one", "padded_vp8", "padded_opus"],
+)
+def test_a_packet_that_is_too_large_only_by_what_nobody_needs_goes_without_it(
+    payload: bytes, padding_bytes: int, codec: Codec
+) -> None:
+    edge = Edge()
+    stream = edge.add_track(97, codec)
+    edge.add_neighbour(stream)
+    whole = RtpPacket(97, 65_535, 9, 0x1234, payload, True, padding_bytes=padding_bytes)
+    assert len(whole.serialise()) > MAX_RTP_BYTES
+    small = other_slice() if codec == Codec.H264 else payload[:200]
+    edge.encode(whole.serialise(), rtp(0, 9, small, payload_type=97))
+    large, after = edge.legs()
+    assert len(large.rtp) <= MAX_RTP_BYTES
+    got = RtpPacket.parse(large.rtp)
+    assert (got.marker, got.padding_bytes) == (True, 0)
+    units = assemble([got.payload]) if codec == Codec.H264 else got.payload
+    assert units == (assemble([payload]) if codec == Codec.H264 else payload)
+    assert after.stream_seq == large.stream_seq + 1
+    assert "ingest_split" not in edge.counted()
+
+
 @pytest.mark.parametrize("payload", [b"\x1c\x80" + bytes(1_500), b"\x78" + bytes(1_500)])
 def test_a_large_packet_that_cannot_be_split_is_counted(payload: bytes) -> None:
     edge = Edge()
