@@ -1,9 +1,10 @@
 """Where a viewer's media may not be sent, whoever asks for it."""
 
+import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 
-from relay.address import Address, format_address, ip_of
+from relay.address import Address, clashes, format_address, ip_of, parse_address
 from relay.config import MAX_PORT, NodeConfig
 from relay.errors import RefusalCode, Refused
 
@@ -20,10 +21,29 @@ def check_destination(address: Address, config: NodeConfig) -> None:
         raise ValueError(f"{ip} is no host; give the viewer's own address")
     if ip.is_multicast and not config.viewers.allow_multicast:
         raise ValueError(f"{ip} is multicast; viewers.allow_multicast = true would allow it")
-    tracks = [track for ingest in config.ingests for track in ingest.tracks]
-    own = [config.endpoint, *(track.endpoint for track in tracks)]
-    if address in own or address in (track.rtcp_endpoint for track in tracks):
+    if _is_own(address, config):
         raise ValueError(f"{format_address(address)} is a socket of this node itself")
+
+
+def _is_own(address: Address, config: NodeConfig) -> bool:
+    """A wildcard socket hears what goes to any address of this host."""
+    tracks = [track for ingest in config.ingests for track in ingest.tracks]
+    own = [config.endpoint, parse_address(config.viewers.listen)]
+    own += [track.endpoint for track in tracks]
+    own += [track.rtcp_endpoint for track in tracks if track.rtcp_endpoint is not None]
+    met = [each for each in own if clashes(address, each)]
+    return address in met or (bool(met) and _is_of_this_host(address[0]))
+
+
+def _is_of_this_host(host: str) -> bool:
+    """Only an address of its own can be bound."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
 
 
 def check_report_ports(addresses: Mapping[str, Address]) -> None:
