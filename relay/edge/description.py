@@ -1,7 +1,8 @@
 """The session description that a player of plain RTP opens (RFC 8866).
 
-In: a broadcast's tracks and where the player listens. Out: text. Feedback is offered under
-RTP/AVPF (RFC 4585): NACK and PLI are answered, from whichever port they come.
+In: a broadcast's tracks and where the player listens. Out: text, or Refused if nothing of it can
+be described. Feedback is offered under RTP/AVPF (RFC 4585): NACK and PLI are answered, from
+whichever port they come.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from collections.abc import Iterable, Mapping
 
 from relay.address import Address
 from relay.edge.plain_rtp import RtcpMode, Viewer
+from relay.errors import RefusalCode, Refused
 from relay.messages import Track
+from rtp.errors import RtpValueError
 from rtp.sdp import Direction, MediaDescription, PayloadFormat, SessionDescription, write
 
 _FEEDBACK = {"video": ("nack", "nack pli", "ccm fir"), "audio": ("nack",)}
@@ -24,7 +27,7 @@ def describe(
     media = [
         _medium(track, addresses[track.media], rtcp) for track in tracks if track.media in addresses
     ]
-    return write(SessionDescription(tuple(media), name=name))
+    return _text(name, media, addresses)
 
 
 def describe_viewer(viewer: Viewer) -> str:
@@ -35,7 +38,16 @@ def describe_viewer(viewer: Viewer) -> str:
         )
         for kind, leg in viewer.legs.items()
     ]
-    return write(SessionDescription(tuple(media), name=viewer.broadcast))
+    return _text(viewer.broadcast, media, viewer.addresses)
+
+
+def _text(name: str, media: list[MediaDescription], wanted: Iterable[str]) -> str:
+    if not media:
+        raise Refused(RefusalCode.BAD_REQUEST, f"{name} has no {' or '.join(wanted)}")
+    try:
+        return write(SessionDescription(tuple(media), name=name))
+    except RtpValueError as error:  # a multicast group
+        raise Refused(RefusalCode.BAD_REQUEST, f"there is no SDP for this: {error}") from None
 
 
 def _medium(
@@ -57,7 +69,7 @@ def _medium(
                 codec=track.codec,
                 clock_rate=track.clock_rate,
                 channels=_OPUS_CHANNELS if track.codec == "opus" else 1,
-                fmtp=track.fmtp,
+                fmtp=track.fmtp.strip(),
                 rtcp_feedback=_FEEDBACK[track.media],
             ),
         ),

@@ -1,0 +1,38 @@
+"""What cannot be described is refused in one line."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.edge.description import describe
+from relay.errors import RefusalCode, Refused
+from relay.messages import Track
+from rtp.sdp import parse
+
+VIDEO = Track(
+    stream_id=1,
+    media="video",
+    codec="H264",
+    payload_type=96,
+    clock_rate=90_000,
+    first_stream_seq=0,
+    fmtp=" packetization-mode=1 ",
+)
+
+
+def test_spaces_around_the_format_parameters_do_no_harm() -> None:
+    text = describe("demo", [VIDEO], {"video": ("192.0.2.1", 6000)}, "next")
+    assert parse(text).media[0].formats[0].fmtp == "packetization-mode=1"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "text"),
+    [
+        ({"audio": ("192.0.2.1", 6000)}, "demo has no audio"),
+        ({"video": ("239.1.1.1", 6000)}, "there is no SDP for this: 239.1.1.1 is multicast"),
+    ],
+)
+def test_what_sdp_cannot_say_is_refused(addresses: dict[str, tuple[str, int]], text: str) -> None:
+    with pytest.raises(Refused) as raised:
+        describe("demo", [VIDEO], addresses, "next")
+    assert (str(raised.value), raised.value.code) == (text, RefusalCode.BAD_REQUEST)
