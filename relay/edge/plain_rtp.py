@@ -133,7 +133,9 @@ class PlainRtpEdge:
         Raises EngineFullError.
         """
         by_media: dict[str, Stream] = {stream.track.media: stream for stream in streams}
-        for viewer in [v for v in self._viewers.values() if v.broadcast == broadcast and v.legs]:
+        for viewer in self._viewers.values():
+            if viewer.broadcast != broadcast or viewer.link is None:
+                continue  # it waits: `start` is for it
             for media, leg in list(viewer.legs.items()):
                 if leg.stream not in streams:
                     self._move_leg(viewer, media, leg, by_media.get(media))
