@@ -16,7 +16,8 @@ _CODECS = {"h264": "H264", "vp8": "VP8", "opus": "opus"}
 def tracks_of(text: str, listen: str) -> list[dict[str, Any]]:
     """listen: the host that the encoder's ports are opened on.
 
-    Raises SdpError, or ValueError if a medium is of no codec that is carried here.
+    Raises SdpError, or ValueError if a medium is of no codec that is carried here, encrypted, or
+    reported on at a port that is not listened on.
     """
     # On its standard output ffmpeg puts a line of its own before the description.
     session = parse(text.removeprefix("SDP:").lstrip())
@@ -31,6 +32,11 @@ def _track(medium: MediaDescription, listen: str) -> dict[str, Any]:
     else:
         names = ", ".join(offered.codec for offered in medium.formats)
         raise ValueError(f"{medium.media}: {names} is none of H264, VP8, opus")
+    if "SAVP" in medium.protocol:
+        raise ValueError(f"{medium.media}: {medium.protocol} is encrypted; send RTP/AVP")
+    if not medium.rtcp_mux and medium.control_port not in (medium.port, medium.port + 1):
+        text = f"a=rtcp:{medium.control_port} is neither port {medium.port} nor the next one"
+        raise ValueError(f"{medium.media}: {text}, where reports are heard")
     host = f"[{listen}]" if ":" in listen else listen
     is_next = not medium.rtcp_mux and medium.control_port == medium.port + 1
     return {
