@@ -9,6 +9,7 @@ RTCP to the encoder goes where it was configured to, or back to where its RTCP c
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp
 from fastpath.address cimport address_t, address_to_sockaddr, sockaddr_storage, socklen_t
 from fastpath.cursor cimport NOBODY
 from fastpath.media_clock cimport clock_expected_us, ntp_of_us, us_of_ntp
@@ -100,6 +101,11 @@ cdef void use_reports(worker_t* worker, ingest_t* reported) noexcept nogil:
                 follow_clock(worker, ingest)
 
 
+cdef bint same_host(const address_t* a, const address_t* b) noexcept nogil:
+    """RTCP is believed, and answered, where the RTP comes from; the ports differ."""
+    return a.is_v6 == b.is_v6 and memcmp(a.ip, b.ip, 16) == 0
+
+
 cdef void take_report(worker_t* worker, ingest_t* ingest, const early_report_t* report) noexcept nogil:
     ingest.rtcp_source = report.source
     ingest.rtcp_port = report.port
@@ -107,7 +113,7 @@ cdef void take_report(worker_t* worker, ingest_t* ingest, const early_report_t* 
         return  # RFC 3550 6.4.1: it has no notion of wall-clock time
     ingest.has_report = True
     ingest.report_ntp = report.ntp
-    ingest.report_timestamp = report.timestamp
+    ingest.report_timestamp = report.timestamp + ingest.timestamp_shift
     ingest.report_at_us = report.arrival_us
     if ingest.uses_report and not agrees(worker, ingest, ingest.ntp_shift):
         ingest.uses_report = False  # somebody set the encoder's clock
@@ -133,6 +139,8 @@ cdef bint on_sender_report(
     for track in range(port.track_count):
         ingest = &port.tracks[track]
         if ingest.stream != NOBODY and ingest.is_locked and ingest.ssrc == info.ssrc:
+            if not same_host(&datagram.source, &ingest.source):
+                return False
             take_report(worker, ingest, &report)
             return True
     port.early_reports[port.early_report_count & (TRACKS_OF_PORT - 1)] = report
@@ -147,7 +155,7 @@ cdef void claim_report(worker_t* worker, int32_t rtp_port, ingest_t* ingest) noe
     cdef int i
     for i in range(TRACKS_OF_PORT):  # oldest first
         report = &port.early_reports[(port.early_report_count + <uint32_t>i) & (TRACKS_OF_PORT - 1)]
-        if report.ssrc == ingest.ssrc and report.source.port != 0:
+        if report.ssrc == ingest.ssrc and report.source.port != 0 and same_host(&report.source, &ingest.source):
             take_report(worker, ingest, report)
             report.source.port = 0
 

@@ -17,12 +17,14 @@ from fastpath.numbering cimport (
     numbering_added, numbering_extend, numbering_seq, numbering_shift, numbering_start,
 )
 from fastpath.report cimport report_soon
+from fastpath.ring cimport ring_held, slot_t
+from fastpath.slab cimport slab_payload
 from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, INGESTED, INGEST_DUPLICATE, INGEST_LATE_SPLIT, INGEST_MALFORMED,
     INGEST_OTHER_SSRC, INGEST_OVERSIZED, INGEST_PADDING, INGEST_PARAMETER_SETS, INGEST_PAYLOAD_TYPE, INGEST_SPLIT,
     INGEST_UNASSIGNED, JUMP_UNCONFIRMED, TOO_OLD_FOR_RING,
 )
-from fastpath.wire cimport FIB_HOP_LIMIT, MAX_RTP_BYTES
+from fastpath.wire cimport FIB_HOP_LIMIT, MAX_RTP_BYTES, load_be32, store_be32
 from fastpath.worker cimport (
     count, datagram_t, ingest_t, new_event, port_t, stream_handle, worker_t,
 )
@@ -35,6 +37,7 @@ from rtp.payload.rtp_header cimport is_rtcp, parse_rtp_header, rtp_header_t
 from rtp.payload.vp8 cimport vp8_marks
 
 cdef enum:
+    SHORTEST_SILENCE_US = 250000 # and one that insists takes over when the old one has gone quiet
     SILENCE_US = 1000000         # a new SSRC takes over at once when the old one was silent this long
     RTP_FIXED_BYTES = 12
 
@@ -68,8 +71,15 @@ cdef bint is_unassigned(const port_t* port) noexcept nogil:
 cdef void lock_on(
     worker_t* worker, ingest_t* ingest, const rtp_header_t* rtp, const datagram_t* datagram
 ) noexcept nogil:
-    """This SSRC is the track's from now on; nothing of an earlier one's clock holds for it."""
+    """This SSRC is the track's from now on; nothing of an earlier one's clock holds for it. The stream's
+    RTP time goes on by what went by meanwhile: players that follow one SSRC take a jump badly."""
     cdef bint restarted = ingest.is_locked
+    cdef int64_t elapsed_us = datagram.arrival_us - ingest.newest_us
+    if restarted:
+        ingest.timestamp_shift = (
+            ingest.newest_timestamp - rtp.timestamp
+            + <uint32_t>(elapsed_us * <int64_t>worker.streams[ingest.stream].clock_rate // 1000000)
+        )
     ingest.is_locked = True
     ingest.ssrc = rtp.ssrc
     ingest.other_ssrc = 0
@@ -89,11 +99,19 @@ cdef void lock_on(
     numbering_start(&ingest.numbering, rtp.sequence_number, worker.streams[ingest.stream].ring.head)
     announce(worker, ingest, restarted)
     clock_on_arrival(
-        &ingest.arrivals, worker.streams[ingest.stream].clock_rate, rtp.timestamp, datagram.arrival_us
+        &ingest.arrivals, worker.streams[ingest.stream].clock_rate, rtp.timestamp + ingest.timestamp_shift,
+        datagram.arrival_us,
     )
     follow_clock(worker, ingest)
     claim_report(worker, datagram.port, ingest)
     report_soon(worker, &worker.streams[ingest.stream])
+
+
+cdef int64_t quiet_us(const ingest_t* ingest) noexcept nogil:
+    """How long a track is silent when its encoder has gone: well beyond its own gaps."""
+    if 2 * ingest.longest_gap_us > SILENCE_US:
+        return SILENCE_US
+    return 2 * ingest.longest_gap_us if 2 * ingest.longest_gap_us > SHORTEST_SILENCE_US else SHORTEST_SILENCE_US
 
 
 cdef bint belongs(
@@ -105,7 +123,7 @@ cdef bint belongs(
     if ingest.is_locked and now_us - ingest.last_us < SILENCE_US and rtp.ssrc != ingest.other_ssrc:
         ingest.other_ssrc = rtp.ssrc
         return False
-    if ingest.is_locked and now_us - ingest.last_us < SILENCE_US // 4:
+    if ingest.is_locked and now_us - ingest.last_us < quiet_us(ingest):
         return False  # the old one still sends: two encoders on one port
     lock_on(worker, ingest, rtp, datagram)
     return True
@@ -118,8 +136,16 @@ cdef void observe(
     cdef uint32_t clock_rate = worker.streams[ingest.stream].clock_rate
     cdef int64_t transit_us = datagram.arrival_us - <int64_t>rtp.timestamp * 1000000 // clock_rate
     cdef int64_t difference_us = transit_us - ingest.transit_us
+    cdef uint32_t timestamp = rtp.timestamp + ingest.timestamp_shift
+    cdef int64_t gap_us = datagram.arrival_us - ingest.newest_us
     if number > ingest.numbering.highest:
         ingest.expected += number - ingest.numbering.highest
+        ingest.longest_gap_us -= ingest.longest_gap_us // 64
+        if ingest.received > 0 and gap_us > ingest.longest_gap_us:
+            ingest.longest_gap_us = gap_us
+        ingest.source = datagram.source
+        ingest.newest_timestamp = timestamp
+        ingest.newest_us = datagram.arrival_us
     if ingest.received > 0:
         if difference_us < 0:
             difference_us = -difference_us
@@ -127,7 +153,7 @@ cdef void observe(
             ingest.jitter_us += (difference_us - ingest.jitter_us) // 16
     ingest.transit_us = transit_us
     ingest.received += 1
-    if clock_on_arrival(&ingest.arrivals, clock_rate, rtp.timestamp, datagram.arrival_us) and not ingest.uses_report:
+    if clock_on_arrival(&ingest.arrivals, clock_rate, timestamp, datagram.arrival_us) and not ingest.uses_report:
         follow_clock(worker, ingest)
 
 
@@ -174,6 +200,8 @@ cdef int put(
     const datagram_t* datagram, int64_t now_us,
 ) noexcept nogil:
     cdef media_t media
+    cdef slot_t* slot
+    cdef int verdict
     media.data = data
     media.size = <uint16_t>size
     media.delay = 0
@@ -184,7 +212,12 @@ cdef int put(
     media.hop_seq = 0
     media.link = NOBODY
     media.arrival_us = datagram.arrival_us
-    return insert_media(worker, ingest.stream, &media, now_us)
+    verdict = insert_media(worker, ingest.stream, &media, now_us)
+    if ingest.timestamp_shift != 0 and (verdict == ACCEPTED or verdict == ACCEPTED_LATE):
+        slot = ring_held(&worker.streams[ingest.stream].ring, seq)
+        if slot != NULL:
+            store_be32(slab_payload(&worker.slab, slot.block) + 4, load_be32(data + 4) + ingest.timestamp_shift)
+    return verdict
 
 
 cdef int put_parameter_sets(

@@ -48,6 +48,10 @@ ctypedef struct ingest_t:        # one track on an ingest port, told apart by it
     uint32_t other_ssrc          # a newcomer, believed after its second packet
     int64_t last_us
     numbering_t numbering
+    int64_t longest_gap_us       # between its packets, slowly forgotten
+    uint32_t timestamp_shift     # RTP time of the stream = the encoder's + this
+    uint32_t newest_timestamp    # of the stream, and when its packet came
+    int64_t newest_us
     uint32_t last_timestamp
     uint32_t key_timestamp       # of the newest access unit with key content
     uint64_t key_number          # its packet that came first

@@ -94,12 +94,14 @@ class UpstreamSubscription:
     def on_answer(
         self, tracks: tuple[Track, ...], ancestors: tuple[str, ...], is_live: bool, now_us: int
     ) -> None:
-        """An OK. is_live: False if the node upstream has itself lost it."""
+        """An OK. is_live: False if the node upstream has itself lost it: it will say when it is back,
+        but that may be lost, so asking goes on ever less often."""
         self.tracks, self.ancestors = tracks, ancestors
         self.state = BroadcastState.LIVE if is_live else BroadcastState.LOST
         self._answer_by_us = None
-        self._retry_us = self._first_retry_us
-        self._ask_at_us = now_us + REFRESH_US
+        if is_live:
+            self._retry_us = self._first_retry_us
+            self._ask_at_us = now_us + REFRESH_US
 
     def on_lost(self, now_us: int) -> None:
         """The link or the node upstream is down. Ask at once, then ever less often."""

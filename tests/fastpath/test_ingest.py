@@ -137,6 +137,42 @@ def test_each_track_locks_on_to_its_own_ssrc_and_follows_its_own_restart() -> No
     assert numbers == [(65_530 + n) & 0xFFFF for n in range(7)]
 
 
+def test_rtp_time_goes_on_when_the_encoder_begins_anew() -> None:
+    """With another base, across the wrap, twice; SSRC and sequence numbers of the viewer go on too."""
+    edge = Edge()
+    viewer = edge.add_viewer(edge.add_track())
+    interval_us = 40_000
+    for ssrc, base in ((1, 2**32 - 50_000), (2, 4_026_531_840), (3, 17)):
+        for n in range(25):
+            payload = other_slice(b"x") if n else key_slice(b"x")
+            packet = rtp(100 + n, base + 3_600 * n, payload, marker=True, ssrc=ssrc)
+            edge.encode(packet, after_us=interval_us)
+        edge.now_us += 1_000_000  # it is away for a second
+    got = edge.media(viewer)
+    assert len(got) == 3 * 25
+    assert {data[8:12] for data in got} == {got[0][8:12]}
+    numbers = [int.from_bytes(data[2:4], "big") for data in got]
+    assert {b - a & 0xFFFF for a, b in itertools.pairwise(numbers)} == {1}
+    times = [int.from_bytes(data[4:8], "big") for data in got]
+    steps = [b - a & 0xFFFFFFFF for a, b in itertools.pairwise(times)]
+    away = 90_000 + 3_600
+    assert steps == [*[3_600] * 24, away, *[3_600] * 24, away, *[3_600] * 24]
+    assert edge.engine.stream_stats(edge.streams[0]).packets == 3 * 25
+
+
+def test_two_strays_do_not_take_over_a_slow_track() -> None:
+    edge = Edge()
+    viewer = edge.add_viewer(edge.add_track())
+    for n in range(30):  # three frames a second
+        payload = other_slice(b"x") if n else key_slice(b"x")
+        edge.encode(rtp(n, 30_000 * n, payload, marker=True), after_us=333_000)
+        if n % 5 == 4:
+            for after_us in (280_000, 1_000):
+                edge.encode(rtp(9_000, 1, key_slice(b"stray"), ssrc=0xBAD), after_us=after_us)
+    assert edge.counted()["ingest_other_ssrc"] == 12
+    assert len(edge.media(viewer)) == 30
+
+
 def test_a_restarted_encoder_with_the_old_timestamps_begins_a_gop() -> None:
     edge = Edge()
     edge.add_neighbour(edge.add_track())

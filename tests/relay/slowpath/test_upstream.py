@@ -77,6 +77,21 @@ def test_lost_is_asked_for_at_once_and_for_ever() -> None:
     assert one.next_timer_us() == 65_000_000
 
 
+def test_an_answer_that_it_is_lost_upstream_too_ends_no_asking() -> None:
+    """The message that says it is back may be lost; nobody is to wait for a refresh then."""
+    one = upstream(rtt_us=40_000)
+    run(one, 0)
+    one.on_answer(TRACKS, ("a",), True, 0)
+    one.on_lost(1_000_000)
+    times = []
+    for _ in range(4):
+        now_us = one.next_timer_us()
+        times += asked(run(one, now_us))
+        one.on_answer(TRACKS, ("a",), False, now_us + 40_000)
+    assert times == [1_000_000, 1_060_000, 1_180_000, 1_420_000]
+    assert one.state is BroadcastState.LOST
+
+
 def test_ended_is_asked_for_each_five_seconds() -> None:
     one = upstream()
     run(one, 0)
