@@ -138,7 +138,7 @@ def test_each_track_locks_on_to_its_own_ssrc_and_follows_its_own_restart() -> No
 
 
 def test_rtp_time_goes_on_when_the_encoder_begins_anew() -> None:
-    """With another base, across the wrap, twice; SSRC and sequence numbers of the viewer go on too."""
+    """With another base, across the wrap, twice; SSRC and numbers of the viewer go on too."""
     edge = Edge()
     viewer = edge.add_viewer(edge.add_track())
     interval_us = 40_000
