@@ -94,8 +94,8 @@ class UpstreamSubscription:
     def on_answer(
         self, tracks: tuple[Track, ...], ancestors: tuple[str, ...], is_live: bool, now_us: int
     ) -> None:
-        """An OK. is_live: False if the node upstream has itself lost it. It will say when it is back,
-        but that may be lost: asking goes on, ever less often."""
+        """An OK. is_live: False if the node upstream has itself lost it. When it is back it says so
+        once, which may get lost: asking goes on, ever less often."""
         self.tracks, self.ancestors = tracks, ancestors
         self.state = BroadcastState.LIVE if is_live else BroadcastState.LOST
         self._answer_by_us = None
