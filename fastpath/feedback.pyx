@@ -12,8 +12,8 @@ from fastpath.media_clock cimport clock_read
 from fastpath.repair cimport on_gone, on_request, on_void
 from fastpath.report cimport report_soon
 from fastpath.verdict cimport FEEDBACK_TAKEN, MALFORMED
-from fastpath.wire cimport load_be32, load_be64
 from fastpath.worker cimport find_stream, stream_t, want_key_frame, worker_t
+from rtp.big_endian cimport load_be32, load_be64
 
 cdef enum:
     ITEMS_BYTES = 9              # a REQUEST or VOID with one item

@@ -24,10 +24,11 @@ from fastpath.verdict cimport (
     INGEST_OTHER_SSRC, INGEST_OVERSIZED, INGEST_PADDING, INGEST_PARAMETER_SETS, INGEST_PAYLOAD_TYPE, INGEST_SPLIT,
     INGEST_UNASSIGNED, JUMP_UNCONFIRMED, TOO_OLD_FOR_RING,
 )
-from fastpath.wire cimport FIB_HOP_LIMIT, MAX_RTP_BYTES, load_be32, store_be32
+from fastpath.wire cimport FIB_HOP_LIMIT, MAX_RTP_BYTES
 from fastpath.worker cimport (
     count, datagram_t, ingest_t, new_event, port_t, stream_handle, worker_t,
 )
+from rtp.big_endian cimport load_be32, store_be32
 from rtp.payload.codec cimport CODEC_H264, CODEC_OPUS
 from rtp.payload.fragment cimport fragments_begin, fragments_next, fragments_t
 from rtp.payload.h264 cimport h264_has_sps, h264_marks

@@ -9,8 +9,9 @@ from fastpath.cursor cimport NOBODY
 from fastpath.encoder_rtcp cimport send_picture_loss
 from fastpath.feedback cimport KEY_WANTED_BYTES, MESSAGE_KEY_WANTED
 from fastpath.send cimport message_payload, send_message
-from fastpath.wire cimport TYPE_FEEDBACK, store_be32
+from fastpath.wire cimport TYPE_FEEDBACK
 from fastpath.worker cimport MEDIA_VIDEO, stream_t, worker_t
+from rtp.big_endian cimport store_be32
 
 cdef enum:
     SHORTEST_INTERVAL_US = 500000  # chosen: longer than a key frame takes to come over eight hops

@@ -29,12 +29,13 @@ from fastpath.verdict cimport (
 from fastpath.viewer_rtcp cimport receive_viewer_rtcp
 from fastpath.wire cimport (
     FLAG_REPAIR, FLAG_SEALED, MAX_OVERLAY_BYTES, MAX_RTP_BYTES, TAG_BYTES, TYPE_CONTROL, TYPE_FEEDBACK,
-    TYPE_HELLO, TYPE_MEDIA, TYPE_PADDING, TYPE_PROBE, header_t, load_be64, packet_tag, parse_header,
+    TYPE_HELLO, TYPE_MEDIA, TYPE_PADDING, TYPE_PROBE, header_t, packet_tag, parse_header,
 )
 from fastpath.worker cimport (
     PORT_INGEST, PORT_INGEST_RTCP, PORT_OVERLAY, count, datagram_t, find_peer, find_stranger, find_stream,
     link_handle, mark_ready, new_event, post_event, rebuild_peers, stream_t, worker_t,
 )
+from rtp.big_endian cimport load_be64
 
 cdef enum:
     HELLO_COST_US = 50000        # 20 authentic HELLOs a second and link, in bursts of 10

@@ -23,10 +23,9 @@ from fastpath.mailbox cimport EVENT_LINK_DOWN
 from fastpath.ring cimport ring_held, ring_mark_gone
 from fastpath.send cimport message_payload, send_message
 from fastpath.verdict cimport LATE_QUEUE_FULL, MALFORMED, PROBE_TAKEN
-from fastpath.wire cimport (
-    TYPE_FEEDBACK, TYPE_PROBE, load_be32, load_be64, store_be32, store_be64,
-)
+from fastpath.wire cimport TYPE_FEEDBACK, TYPE_PROBE
 from fastpath.worker cimport count, find_stream, link_handle, mark_ready, post_event, stream_t, worker_t
+from rtp.big_endian cimport load_be32, load_be64, store_be32, store_be64
 
 cdef enum:
     GONE_BYTES = 17

@@ -6,7 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from fastpath.feedback cimport CLOCK_BYTES, MESSAGE_CLOCK
 from fastpath.link cimport CNAME_BYTES
 from fastpath.media_clock cimport clock_read
-from fastpath.wire cimport store_be32, store_be64
+from rtp.big_endian cimport store_be32, store_be64
 from rtp.rtcp.walk cimport write_cname, write_sender_report
 
 cdef enum:

@@ -22,14 +22,14 @@ from fastpath.slab cimport HEADROOM_BYTES, slab_payload
 from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
 from fastpath.wheel cimport wheel_cancel, wheel_set
 from fastpath.wire cimport (
-    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FLAG_REPAIR, FLAG_SEALED, TAG_BYTES,
-    TYPE_FEEDBACK, TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, load_be32, packet_tag, store_be16, store_be32,
-    store_be64, write_header,
+    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FLAG_REPAIR, FLAG_SEALED, TAG_BYTES, TYPE_FEEDBACK,
+    TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, packet_tag, write_header,
 )
 from fastpath.worker cimport (
     BATCH_BYTES, BATCH_SEGMENTS, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES,
     batch_t, count, count_many, post_event, stream_handle, stream_t, want_key_frame, worker_t,
 )
+from rtp.big_endian cimport load_be32, store_be16, store_be32, store_be64
 
 cdef enum:
     TAIL_PROBE_US = 20000        # a probe this long after media exposes a lost tail

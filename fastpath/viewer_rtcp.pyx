@@ -15,10 +15,10 @@ from fastpath.ring cimport ring_held
 from fastpath.verdict cimport (
     LATE_QUEUE_FULL, VIEWER_MALFORMED, VIEWER_NACK_TOO_OLD, VIEWER_REPORT, VIEWER_RESEND_SUPPRESSED, VIEWER_UNKNOWN,
 )
-from fastpath.wire cimport load_be16, load_be32
 from fastpath.worker cimport (
     MEDIA_AUDIO, count, datagram_t, first_viewer_of, mark_ready, stream_t, want_key_frame, worker_t,
 )
+from rtp.big_endian cimport load_be16, load_be32
 from rtp.payload.rtp_header cimport is_rtcp
 from rtp.rtcp.walk cimport (
     FIR_ITEM_BYTES, NACK_ITEM_BYTES, PSFB_FIR, PSFB_PLI, RTCP_PSFB, RTCP_RTPFB, RTPFB_NACK, feedback_t,

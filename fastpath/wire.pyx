@@ -6,6 +6,7 @@ from fastpath.siphash cimport siphash24, siphash_key_t
 from fastpath.verdict cimport (
     ACCEPTED, MALFORMED, TRUNCATED, UNKNOWN_TYPE, WRONG_VERSION,
 )
+from rtp.big_endian cimport load_be16, load_be32, store_be16, store_be32
 
 
 cdef int parse_header(const uint8_t* data, size_t size, header_t* header) noexcept nogil:
