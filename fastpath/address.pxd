@@ -25,6 +25,7 @@ ctypedef struct address_t:
     uint8_t is_v6
 
 cdef bint address_equal(const address_t* a, const address_t* b) noexcept nogil
+cdef bint address_same_host(const address_t* a, const address_t* b) noexcept nogil
 cdef uint32_t address_hash(const address_t* a) noexcept nogil
 cdef void address_from_sockaddr(const sockaddr_storage* source, address_t* address) noexcept nogil
 cdef socklen_t address_to_sockaddr(const address_t* address, sockaddr_storage* target) noexcept nogil

@@ -11,7 +11,12 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 
 cdef bint address_equal(const address_t* a, const address_t* b) noexcept nogil:
-    return a.port == b.port and a.is_v6 == b.is_v6 and memcmp(a.ip, b.ip, 16) == 0
+    return a.port == b.port and address_same_host(a, b)
+
+
+cdef bint address_same_host(const address_t* a, const address_t* b) noexcept nogil:
+    """Whatever the ports: RTP and RTCP of one side leave from two."""
+    return a.is_v6 == b.is_v6 and memcmp(a.ip, b.ip, 16) == 0
 
 
 cdef uint32_t address_hash(const address_t* a) noexcept nogil:

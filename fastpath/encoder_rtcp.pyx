@@ -9,8 +9,7 @@ RTCP to the encoder goes where it was configured to, or back to where its RTCP c
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp
-from fastpath.address cimport address_t, address_to_sockaddr, sockaddr_storage, socklen_t
+from fastpath.address cimport address_same_host, address_t, address_to_sockaddr, sockaddr_storage, socklen_t
 from fastpath.cursor cimport NOBODY
 from fastpath.media_clock cimport clock_expected_us, ntp_of_us, us_of_ntp
 from fastpath.report cimport REPORT_INTERVAL_US
@@ -101,11 +100,6 @@ cdef void use_reports(worker_t* worker, ingest_t* reported) noexcept nogil:
                 follow_clock(worker, ingest)
 
 
-cdef bint same_host(const address_t* a, const address_t* b) noexcept nogil:
-    """RTCP is believed, and answered, where the RTP comes from; the ports differ."""
-    return a.is_v6 == b.is_v6 and memcmp(a.ip, b.ip, 16) == 0
-
-
 cdef void take_report(worker_t* worker, ingest_t* ingest, const early_report_t* report) noexcept nogil:
     ingest.rtcp_source = report.source
     ingest.rtcp_port = report.port
@@ -139,7 +133,8 @@ cdef bint on_sender_report(
     for track in range(port.track_count):
         ingest = &port.tracks[track]
         if ingest.stream != NOBODY and ingest.is_locked and ingest.ssrc == info.ssrc:
-            if not same_host(&datagram.source, &ingest.source):
+            # RTCP is believed, and answered, where the RTP comes from.
+            if not address_same_host(&datagram.source, &ingest.source):
                 return False
             take_report(worker, ingest, &report)
             return True
@@ -155,7 +150,10 @@ cdef void claim_report(worker_t* worker, int32_t rtp_port, ingest_t* ingest) noe
     cdef int i
     for i in range(TRACKS_OF_PORT):  # oldest first
         report = &port.early_reports[(port.early_report_count + <uint32_t>i) & (TRACKS_OF_PORT - 1)]
-        if report.ssrc == ingest.ssrc and report.source.port != 0 and same_host(&report.source, &ingest.source):
+        if (
+            report.ssrc == ingest.ssrc and report.source.port != 0
+            and address_same_host(&report.source, &ingest.source)
+        ):
             take_report(worker, ingest, report)
             report.source.port = 0
 

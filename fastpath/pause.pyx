@@ -5,14 +5,14 @@ a key frame. The message is not authenticated, so it stops a viewer for a while 
 """
 
 from libc.stdint cimport int32_t, int64_t
-from fastpath.address cimport address_t
+from fastpath.address cimport address_equal, address_t
 from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_PAUSED, CURSOR_WAITS_FOR_KEY, cursor_begin, cursor_t
 from fastpath.link cimport link_t
 from fastpath.mailbox cimport EVENT_VIEWER_PAUSED, mailbox_post, message_t
 from fastpath.send cimport queue_cursor, unqueue_cursor
 from fastpath.verdict cimport VIEWER_PAUSED
 from fastpath.worker cimport (
-    MEDIA_VIDEO, count, first_viewer_at, mark_ready, new_event, stream_t, viewer_is_at, want_key_frame, worker_t,
+    MEDIA_VIDEO, count, first_viewer_at, mark_ready, new_event, stream_t, want_key_frame, worker_t,
 )
 
 cdef enum:
@@ -52,7 +52,7 @@ cdef void on_refused(worker_t* worker, int32_t port, const address_t* destinatio
     while at >= 0:
         cursor = &worker.cursors[at]
         if (
-            cursor.port == port and viewer_is_at(cursor, destination)
+            cursor.port == port and address_equal(&cursor.peer, destination)
             and (cursor.state == CURSOR_ACTIVE or cursor.state == CURSOR_WAITS_FOR_KEY)
         ):
             pause(worker, at, now_us)

@@ -6,8 +6,7 @@ packet's own number, at most once per round trip (RFC 4585 6.2.1).
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
-from libc.string cimport memcmp
-from fastpath.address cimport address_t
+from fastpath.address cimport address_same_host, address_t
 from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_PAUSED, NOBODY, TOLD_REPORTS, cursor_t
 from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, RESENT_ENTRIES, late_push, late_t, link_t, resent_t
 from fastpath.pause cimport end_pause
@@ -37,7 +36,7 @@ cdef int32_t find_viewer(worker_t* worker, uint32_t ssrc, const address_t* sourc
     cdef cursor_t* cursor
     while at >= 0:
         cursor = &worker.cursors[at]
-        if cursor.ssrc == ssrc and cursor.peer.is_v6 == source.is_v6 and memcmp(cursor.peer.ip, source.ip, 16) == 0:
+        if cursor.ssrc == ssrc and address_same_host(&cursor.peer, source):
             return at
         at = cursor.next_in_ssrc_bucket
     return NOBODY

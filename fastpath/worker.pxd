@@ -232,7 +232,6 @@ cdef void index_viewer(worker_t* worker, int32_t cursor) noexcept nogil
 cdef void unindex_viewer(worker_t* worker, int32_t cursor) noexcept nogil
 cdef int32_t first_viewer_of(const worker_t* worker, uint32_t ssrc) noexcept nogil
 cdef int32_t first_viewer_at(const worker_t* worker, const address_t* address) noexcept nogil
-cdef bint viewer_is_at(const cursor_t* cursor, const address_t* address) noexcept nogil
 cdef int32_t find_stranger(const worker_t* worker, uint32_t node_id, int32_t port) noexcept nogil
 cdef message_t* new_event(worker_t* worker, uint32_t kind) noexcept nogil
 cdef void post_event(worker_t* worker, uint32_t kind, int64_t handle) noexcept nogil

@@ -63,10 +63,6 @@ cdef int32_t first_viewer_at(const worker_t* worker, const address_t* address) n
     return worker.viewer_addresses[address_hash(address) & worker.viewer_mask]
 
 
-cdef bint viewer_is_at(const cursor_t* cursor, const address_t* address) noexcept nogil:
-    return address_equal(&cursor.peer, address)
-
-
 cdef void index_viewer(worker_t* worker, int32_t index) noexcept nogil:
     cdef cursor_t* cursor = &worker.cursors[index]
     cdef int32_t* by_ssrc = &worker.viewer_ssrcs[spread(cursor.ssrc) & worker.viewer_mask]
