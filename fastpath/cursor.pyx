@@ -22,9 +22,7 @@ cdef bint cursor_begin(cursor_t* cursor, const ring_t* ring, bint is_video) noex
     Video: newest complete key frame. A node without one gets all that is held, as it may need it;
     a viewer waits. Audio: live. An empty ring: from its first packet on."""
     cdef uint32_t seq = ring.head
-    if ring.held == 0 and not cursor.is_viewer:
-        seq = ring.base if ring.head == ring.base else ring.head
-    elif is_video and not ring_fast_start(ring, &seq):
+    if is_video and (ring.held > 0 or cursor.is_viewer) and not ring_fast_start(ring, &seq):
         if cursor.is_viewer:
             enter(cursor, ring.head, CURSOR_WAITS_FOR_KEY)
             return False

@@ -210,7 +210,6 @@ cdef int put(
     media.flags = 0
     media.hop_limit = FIB_HOP_LIMIT + 1
     media.stream_seq = seq
-    media.hop_seq = 0
     media.link = NOBODY
     media.arrival_us = datagram.arrival_us
     verdict = insert_media(worker, ingest.stream, &media, now_us)

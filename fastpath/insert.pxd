@@ -10,7 +10,6 @@ ctypedef struct media_t:         # one packet of a stream, borrowed for the call
     uint8_t flags
     uint8_t hop_limit
     uint32_t stream_seq
-    uint32_t hop_seq
     int32_t link
     int64_t arrival_us
 

@@ -104,8 +104,6 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
     before = stream.ring
     slot = ring_place(&stream.ring, &worker.rings, &worker.slab, media.stream_seq, now_us)
     memcpy(slab_payload(&worker.slab, block), media.data, media.size)
-    slot.hop_seq = media.hop_seq
-    slot.link = media.link
     slot.delay = media.delay
     slot.flags = media.flags
     slot.hop_limit = media.hop_limit
@@ -194,7 +192,6 @@ cdef int hold_early(worker_t* worker, uint32_t stream_id, const media_t* media, 
     early.block = block
     early.stream_id = stream_id
     early.stream_seq = media.stream_seq
-    early.hop_seq = media.hop_seq
     early.link = media.link
     early.size = media.size
     early.delay = media.delay
@@ -232,7 +229,6 @@ cdef void claim_early(worker_t* worker, int32_t stream_index, int64_t now_us) no
         media.flags = taken.flags
         media.hop_limit = taken.hop_limit
         media.stream_seq = taken.stream_seq
-        media.hop_seq = taken.hop_seq
         media.link = taken.link
         media.arrival_us = taken.arrival_us
         count(worker, insert_media(worker, stream_index, &media, now_us))

@@ -202,7 +202,6 @@ cdef int receive_media(
     media.flags = header.flags
     media.hop_limit = header.hop_limit
     media.stream_seq = header.stream_seq
-    media.hop_seq = header.hop_seq
     media.link = link_index
     media.arrival_us = arrival_us
     stream = find_stream(worker, header.stream_id)

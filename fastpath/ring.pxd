@@ -24,8 +24,6 @@ ctypedef struct slot_t:
     int64_t arrival_us
     uint32_t stream_seq
     uint32_t block
-    uint32_t hop_seq
-    int32_t link
     uint32_t batch               # serial of the last send batch that used this slot's headroom
     uint16_t size                # RTP packet, bytes
     uint16_t delay               # header field at receipt, 0.25 ms
@@ -45,7 +43,6 @@ ctypedef struct ring_t:
     uint32_t pool_index
     int32_t size_class
     uint32_t mask
-    uint32_t base                # first stream_seq this ring was told of
     uint32_t head                # one after the newest
     uint32_t tail                # oldest that may still be held
     uint32_t held

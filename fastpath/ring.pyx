@@ -66,7 +66,6 @@ cdef int ring_open(ring_t* ring, ring_pool_t* pool, int size_class, uint32_t fir
     """An empty ring of this size, or of the nearest size that is left; -1 if none is."""
     cdef int step
     memset(ring, 0, sizeof(ring_t))
-    ring.base = first_seq
     ring.head = first_seq
     ring.tail = first_seq
     for step in range(RING_CLASSES):
@@ -171,7 +170,6 @@ cdef slot_t* ring_place(
     if ahead >= (SMALLEST_RING << (RING_CLASSES - 1)):
         # A confirmed jump: begin at the packet that announced it, which may still be put in.
         move_tail(ring, slab, ring.head)
-        ring.base = ring.jump_seq
         ring.head = ring.jump_seq
         ring.tail = ring.jump_seq
     while True:

@@ -135,7 +135,6 @@ ctypedef struct early_t:
     uint32_t block
     uint32_t stream_id
     uint32_t stream_seq
-    uint32_t hop_seq
     int32_t link
     uint16_t size
     uint16_t delay
