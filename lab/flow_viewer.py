@@ -21,8 +21,8 @@ from overlane.play.sequence_log import SequenceLog
 from overlane.play.tracks import AudioTrack, VideoTrack
 from overlane.play.verdict import Verdict, judge
 from overlane.publish.manifest import Manifest
-from rtp.constants import RTCP_FIRST_MULTIPLEXED_TYPE, RTCP_LAST_MULTIPLEXED_TYPE
 from rtp.packet import RtpPacket
+from rtp.payload.rtp_header import looks_like_rtcp
 
 POLL_S = 0.1  # chosen: how soon a viewer notices that its node has forgotten it
 WAIT_S = 30.0  # for a stream: longer than any restart
@@ -134,7 +134,7 @@ class FlowViewer:
             return True
 
     def _on_video(self, data: bytes, arrival_us: int, _source: tuple[str, int]) -> None:
-        if not _is_rtcp(data):
+        if not looks_like_rtcp(data):
             packet = RtpPacket.parse(data)
             self.arrivals.append(
                 Arrival(arrival_us, packet.ssrc, packet.sequence_number, packet.timestamp)
@@ -142,9 +142,5 @@ class FlowViewer:
             self._video.receive(packet, arrival_us)
 
     def _on_audio(self, data: bytes, arrival_us: int, _source: tuple[str, int]) -> None:
-        if not _is_rtcp(data):
+        if not looks_like_rtcp(data):
             self._audio.receive(RtpPacket.parse(data), arrival_us)
-
-
-def _is_rtcp(data: bytes) -> bool:
-    return RTCP_FIRST_MULTIPLEXED_TYPE <= data[1] <= RTCP_LAST_MULTIPLEXED_TYPE

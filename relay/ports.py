@@ -29,11 +29,11 @@ VIRTUAL = Ports()
 """No sockets: the owner of the engine moves the datagrams."""
 
 
-def ingest_tracks(config: NodeConfig) -> Iterator[tuple[IngestKey, Track]]:
-    """Every track of every ingest."""
-    for ingest in config.ingests:
-        for track in ingest.tracks:
-            yield (ingest.name, track.kind), track
+def ingest_tracks(config: NodeConfig) -> Iterator[tuple[str, IngestKey, Track]]:
+    """Every track of every ingest, with its key path in the configuration."""
+    for i, ingest in enumerate(config.ingests):
+        for j, track in enumerate(ingest.tracks):
+            yield f"ingests[{i}].tracks[{j}]", (ingest.name, track.kind), track
 
 
 def open_ports(config: NodeConfig, engine: Engine, sockets: Ports) -> Ports:
@@ -43,7 +43,7 @@ def open_ports(config: NodeConfig, engine: Engine, sockets: Ports) -> Ports:
     opened: dict[Address, int] = {}
     ingests: dict[IngestKey, int] = {}
     reports: dict[IngestKey, int] = {}
-    for key, track in ingest_tracks(config):
+    for _, key, track in ingest_tracks(config):
         if track.endpoint not in opened:
             fd = sockets.ingests.get(key, -1)
             opened[track.endpoint] = engine.open_port(PortKind.INGEST, fd)

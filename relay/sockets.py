@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from relay.address import Address, format_address, ip_of, parse_address
-from relay.config import NodeConfig, Track
+from relay.config import NodeConfig
 from relay.errors import SocketError
 from relay.log import Logger
-from relay.ports import IngestKey, Ports
+from relay.ports import IngestKey, Ports, ingest_tracks
 
 SO_SNDBUFFORCE = 32  # asm-generic/socket.h; Python names neither
 SO_RCVBUFFORCE = 33
@@ -27,7 +27,7 @@ def open_sockets(config: NodeConfig, logger: Logger) -> Ports:
         bound: dict[Address, int] = {}
         ingests: dict[IngestKey, int] = {}
         reports: dict[IngestKey, int] = {}
-        for what, key, track in _tracks(config):
+        for what, key, track in ingest_tracks(config):
             if track.endpoint not in bound:
                 bound[track.endpoint] = _bind(f"{what}.listen", track.endpoint, opened, logger)
             ingests[key] = bound[track.endpoint]
@@ -58,13 +58,6 @@ def _bind(what: str, address: Address, opened: list[socket.socket], logger: Logg
     _enlarge(bound, what, "receive", SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES, logger)
     _enlarge(bound, what, "send", SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER_BYTES, logger)
     return bound.fileno()
-
-
-def _tracks(config: NodeConfig) -> Iterator[tuple[str, IngestKey, Track]]:
-    """With the key path of each."""
-    for i, ingest in enumerate(config.ingests):
-        for j, track in enumerate(ingest.tracks):
-            yield f"ingests[{i}].tracks[{j}]", (ingest.name, track.kind), track
 
 
 def bind_error(key: str, transport: str, address: Address, error: OSError) -> SocketError:

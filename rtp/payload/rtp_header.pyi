@@ -6,4 +6,4 @@ def parse(
     """`parse_rtp_header` for tests: the fields of `rtp_header_t` in order, or why not."""
 
 def looks_like_rtcp(data: bytes | bytearray | memoryview) -> bool:
-    """`is_rtcp` for tests."""
+    """`is_rtcp`: RFC 5761 4."""
