@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from random import Random
+from typing import TypeAlias
 
 from fastpath import Engine, EngineFullError
 from fastpath import events as engine_events
@@ -27,6 +28,7 @@ from relay.slowpath.subscription import SubscriptionTable
 from relay.stream import CODECS, StreamRegistry
 from relay.subscriber import NodeCursors
 
+Paths: TypeAlias = tuple[tuple[str, ...], ...]
 FIRST_STREAM_SEQ_LIMIT = 1 << 16  # chosen: far from 2^32, so that short tests stay readable
 
 
@@ -166,6 +168,33 @@ class Node:
         self.edge.remove(viewer)
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
         self._events.append(events.ViewerLeft(viewer.id, viewer.broadcast, expired))
+
+    # -- paths from outside: names of nodes as SUBSCRIBE travels, a neighbour first, the producer last
+
+    def on_paths(self, stream: str, paths: Paths, now_us: int) -> None:
+        """The answer to PathsWanted, the best first; 1 to 4."""
+        raise NotImplementedError
+
+    def on_no_path(self, stream: str, code: RefusalCode, text: str, now_us: int) -> None:
+        """The other answer: who waits is refused, what flows stays."""
+        raise NotImplementedError
+
+    def rehome(self, stream: str, paths: Paths, now_us: int) -> None:
+        """A better way to a broadcast that is here: it is used once it delivers. Of one that starts
+        here: its broadcaster has moved, and this node becomes a subscriber along paths[0]."""
+        raise NotImplementedError
+
+    def reclaim(self, stream: str, tracks: tuple[Track, ...], now_us: int) -> None:
+        """The broadcaster of an ingest is here, as these streams; see `new_tracks`."""
+        raise NotImplementedError
+
+    def new_tracks(self, stream: str) -> tuple[Track, ...]:
+        """Fresh stream ids and first numbers for an ingest's tracks. Raises KeyError."""
+        raise NotImplementedError
+
+    def set_pushed_paths(self, paths: Mapping[str, Paths]) -> None:
+        """Of the table: what may be wanted soon. Replaces those set before."""
+        raise NotImplementedError
 
     # -- what the engine says
 
