@@ -378,19 +378,16 @@ def test_a_broadcaster_moves_away_and_comes_back() -> None:
 
 def test_a_nearly_full_link_is_told_at_once_and_when_it_has_room_again() -> None:
     tables = mesh("a", "b", "c")
-    slow = [entry("a", "b", rate_bps=400_000), entry("a", "c")]
+    slow = [entry("a", "b", rate_bps=310_000), entry("a", "c")]
     world = three(tables=tables | {"a": NodeTable.of(slow)})
     brain = brain_of(world)
     brain.ways["demo"] = (("a",),)
     encoder = Encoder(world, "a")
     encoder.run_for(500_000)
-    brain.events.clear()
+    brain.forget()
     world.watch("b")
     encoder.run_for(6_000_000)
     a = world.agents["a"]
-    level = max(link.utilisation_permille for r in brain.reports("a") for link in r.links)
-    if level < 800:
-        pytest.fail(f"the scene does not fill the link: {level}")
     (raised,) = a.of(AlarmRaised)
     assert raised.neighbour == "b"
     alarm = next(r for r in brain.reports("a") if r.is_alarm and r.links[0].utilisation_permille)
@@ -406,7 +403,7 @@ def test_a_link_that_goes_down_is_told_at_once() -> None:
     world = three()
     brain = brain_of(world)
     world.run_for(3_000_000)
-    brain.events.clear()
+    brain.forget()
     world.cut(id_of("a"), id_of("b"))
     cut_us = world.now_us
     world.run_for(300_000)
@@ -423,7 +420,7 @@ def test_a_link_that_goes_down_is_told_at_once() -> None:
 
 def test_reports_come_as_often_as_the_brain_wants() -> None:
     world = three()
-    brain_of(world).events.clear()
+    brain_of(world).forget()
     world.run_for(120_000_000)
     reports = brain_of(world).reports("c")
     assert [report.window_us for report in reports] == [60_000_000, 60_000_000]

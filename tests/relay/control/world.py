@@ -100,6 +100,11 @@ class ScriptedBrain(Brain):
     def say(self, node: str, message: FromBrain, now_us: int) -> None:
         self.sessions[self.registry.connected[node]].send(message, now_us)
 
+    def forget(self) -> None:
+        """What was heard so far."""
+        self.events.clear()
+        self._seen = 0
+
     def heard(self, kind: type, node: str | None = None) -> list[Any]:
         """What nodes said of a kind."""
         return [
@@ -204,9 +209,10 @@ class World(Overlay):
                 self.connect(id_of(one), id_of(other))
 
     def watch(self, name: str, stream: str = "demo") -> Any:
-        """A viewer there."""
+        """A viewer there, who stays."""
         node = self.agents[name].running.node
-        return node.add_viewer(stream, {"video": ("10.0.9.9", 6004)}, self.now_us)
+        addresses = {"video": ("10.0.9.9", 6004)}
+        return node.add_viewer(stream, addresses, self.now_us, expiry_us=None)
 
     # -- the loop
 
