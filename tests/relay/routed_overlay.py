@@ -64,7 +64,8 @@ class Routed(Overlay):
     def watch(self, name: str) -> Viewer:
         """Viewers of different nodes are told apart by their SSRC."""
         addresses = {"video": VIEWER, "audio": AUDIO_VIEWER}
-        return self.nodes[name].node.add_viewer("demo", addresses, self.now_us)
+        node = self.nodes[name].node
+        return node.add_viewer("demo", addresses, self.now_us, expiry_us=None)
 
     def on_event(self, running: Running, event: NodeEvent) -> None:
         if isinstance(event, PathsWanted):
