@@ -16,7 +16,6 @@ from control_client.messages import Neighbour as TableEntry
 from fastpath import Engine, EngineFullError
 from fastpath import events as engine_events
 from relay import events
-from relay.address import Address, format_address, ip_of, parse_address
 from relay.config import Ingest, NodeConfig
 from relay.edge.destinations import check_report_ports
 from relay.edge.plain_rtp import PlainRtpEdge, RtcpMode, Viewer
@@ -29,6 +28,7 @@ from relay.slowpath import subscription_events as wanted
 from relay.slowpath.subscription import SubscriptionTable
 from relay.stream import CODECS, StreamRegistry
 from relay.subscriber import NodeCursors
+from service.address import Address, format_address, ip_of, parse_address
 
 Paths: TypeAlias = tuple[tuple[str, ...], ...]
 FIRST_STREAM_SEQ_LIMIT = 1 << 16  # chosen: far from 2^32, so that short tests stay readable
@@ -206,7 +206,7 @@ class Node:
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
         self._events.append(events.ViewerLeft(viewer.id, viewer.broadcast, expired))
 
-    # -- paths from outside: names of nodes as SUBSCRIBE travels, a neighbour first, the producer last
+    # -- paths from outside: names of nodes as SUBSCRIBE goes, a neighbour first, the producer last
 
     def on_paths(self, stream: str, paths: Paths, now_us: int) -> None:
         """The answer to PathsWanted, the best first; 1 to 4."""
