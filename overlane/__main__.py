@@ -104,7 +104,7 @@ def check_config(
 ) -> None:
     """Check configurations: every problem with its file, line and key."""
     from relay.config_file import load
-    from relay.errors import ConfigError
+    from service.errors import ConfigError
 
     problems: list[dict[str, str]] = []
     for file in files:

@@ -11,7 +11,7 @@ from control_client.certificates import issue, new_lab_ca
 from control_client.tokens import new_token
 from relay.config import NodeConfig
 from relay.config_file import load
-from relay.errors import ConfigError
+from service.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 TOKEN = new_token()

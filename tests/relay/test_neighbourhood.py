@@ -15,8 +15,8 @@ from relay.events import NeighbourAdded, NeighbourKeyed, NeighbourRemoved, Neigh
 from relay.neighbourhood import NeighboursRefusedError
 from relay.node import Node, new_engine
 from relay.slowpath.subscription_events import BroadcastState
+from tests.relay.encoder import Encoder
 from tests.relay.overlay import SECRET, SMALL, Overlay, address_of, config_of, demo_ingest
-from tests.relay.test_node_virtual import Encoder
 
 RATE_BPS = 50_000_000
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from random import Random
 
 import pytest
 
-from tests.relay.overlay import SMALL
 from tests.relay.routed_overlay import Routed, watched
 
 TRIALS = 100

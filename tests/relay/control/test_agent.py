@@ -40,8 +40,8 @@ from relay.errors import RefusalCode
 from relay.events import NeighbourUp, PathsWanted, ViewerStarted, ViewerTurnedAway
 from relay.status import controller_status
 from tests.relay.control.world import Controlled, ScriptedBrain, World, entry, id_of, mesh
+from tests.relay.encoder import Encoder
 from tests.relay.overlay import SMALL, demo_ingest
-from tests.relay.test_node_virtual import Encoder
 
 
 def three(brain: ScriptedBrain | None = None, tables: dict[str, NodeTable] | None = None) -> World:
