@@ -226,7 +226,7 @@ class Node:
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
         self._events.append(events.ViewerLeft(viewer.id, viewer.broadcast, expired))
 
-    # -- paths from outside: names of nodes as SUBSCRIBE goes, a neighbour first, the producer last
+    # -- paths from outside: nodes as SUBSCRIBE travels, a neighbour first, the producer last
 
     def on_paths(self, stream: str, paths: Paths, now_us: int) -> None:
         """The answer to PathsWanted, the best first; 1 to 4."""
@@ -246,8 +246,8 @@ class Node:
         self._carry_out(now_us)
 
     def reclaim(self, stream: str, tracks: tuple[Track, ...], now_us: int) -> None:
-        """The broadcaster of an ingest is here, as these streams (see `new_tracks`): after a rehome,
-        or because the ids are others now. Raises KeyError if no such ingest is configured."""
+        """The broadcaster of an ingest is here, as these streams (see `new_tracks`): after a
+        rehome, or because the ids are others now. Raises KeyError if no ingest has that name."""
         self._carried.check_ingest(stream)
         self.subscriptions.reclaim(stream, tracks, now_us)
         self._carry_out(now_us)

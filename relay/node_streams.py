@@ -1,5 +1,5 @@
-"""The streams that a node carries, as its engine holds them: from encoders or from upstream, and the
-cursors of neighbours on them. What the subscription table decides about streams is done here.
+"""The streams that a node carries, as its engine holds them: from encoders or from upstream, and
+the cursors of neighbours on them. What the subscription table decides about streams is done here.
 """
 
 from __future__ import annotations

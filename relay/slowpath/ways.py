@@ -1,10 +1,10 @@
 """The ways a broadcast may come: the one in use, the one that stands by, and the step from one to
 the other.
 
-A way is a subscription at a neighbour. When the one in use fails, the standby is activated with the
-first packet numbers that the rings here lack, or the best path not tried yet is asked for them; what
-both have is a duplicate, which the ring drops. Nobody else is asked: outside help is only wanted for
-more paths. Source: LiveNet (SIGCOMM 2022) 4.4.
+A way is a subscription at a neighbour. When the one in use fails, the standby is activated with
+the first packet numbers that the rings here lack, or the best path not tried yet is asked for them;
+what both have is a duplicate, which the ring drops. Nobody else is asked: outside help is only
+wanted for more paths. Source: LiveNet (SIGCOMM 2022) 4.4.
 """
 
 from __future__ import annotations
