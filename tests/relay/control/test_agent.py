@@ -48,10 +48,8 @@ def three(brain: ScriptedBrain | None = None, tables: dict[str, NodeTable] | Non
     """a, b and c, which know each other by their tables alone; `demo` may start at a."""
     world = World(brain or ScriptedBrain())
     world.link_all("a", "b", "c")
-    assert world.brain is not None
-    world.brain.distribution.set_tables(
-        mesh("a", "b", "c") if tables is None else tables, world.now_us
-    )
+    chosen = mesh("a", "b", "c") if tables is None else tables
+    brain_of(world).distribution.set_tables(chosen, world.now_us)
     world.start_node("a", ingests=demo_ingest(id_of("a")))
     world.start_node("b")
     world.start_node("c")
@@ -60,7 +58,7 @@ def three(brain: ScriptedBrain | None = None, tables: dict[str, NodeTable] | Non
 
 
 def brain_of(world: World) -> ScriptedBrain:
-    assert world.brain is not None
+    assert isinstance(world.brain, ScriptedBrain)
     return world.brain
 
 
@@ -167,8 +165,8 @@ def test_a_node_restarts_without_its_brain_and_forwards_by_its_stored_table() ->
     assert len(c.running.of(ViewerStarted)) == 1
     # The brain is back with a higher term and the same table: no link is lost.
     link = c.running.node.neighbours["a"].link
-    world.brain = ScriptedBrain(term=2)
-    world.brain.distribution.set_tables(tables, world.now_us)
+    world.brain = brain = ScriptedBrain(term=2)
+    brain.distribution.set_tables(tables, world.now_us)
     encoder.run_for(35_000_000)
     assert c.version.term == 2
     assert c.running.node.neighbours["a"].link == link
