@@ -39,6 +39,7 @@ from relay.slowpath import subscription_events as wanted
 from relay.slowpath.path_monitor import SAMPLE_US
 from relay.slowpath.routes import Paths
 from relay.slowpath.subscription import SubscriptionTable
+from relay.slowpath.ways import MAX_HOPS
 
 
 class Node:
@@ -50,7 +51,9 @@ class Node:
         self.subscriptions = SubscriptionTable(
             config.name, [neighbour.name for neighbour in config.neighbours], rng
         )
-        self.subscriptions.asks_for_paths = getattr(config, "controller", None) is not None
+        if getattr(config, "controller", None) is not None:
+            self.subscriptions.asks_for_paths = True
+            self.subscriptions.max_hops = MAX_HOPS
         self.neighbours: dict[str, Neighbour] = {}
         self.counters: Counter[str] = Counter()
         self._carried = NodeStreams(engine, rng, self._link_of)
