@@ -651,9 +651,10 @@ cdef class Engine:
     def cursor_stats(self, int64_t cursor):
         cdef cursor_t* c = &self.worker.cursors[self.cursors.check(cursor)]
         cdef stream_t* s = &self.worker.streams[c.stream]
+        cdef bint is_ahead = 0 < <int32_t>(c.next - s.ring.head) <= LARGEST_RING
         return CursorStats(
             packets=c.packets, bytes=c.bytes, next_stream_seq=c.next,
-            lag_packets=0 if 0 < <int32_t>(c.next - s.ring.head) <= LARGEST_RING else <uint32_t>(s.ring.head - c.next), late_packets=c.late_packets, lapped=c.lapped,
+            lag_packets=0 if is_ahead else <uint32_t>(s.ring.head - c.next), late_packets=c.late_packets, lapped=c.lapped,
             is_paused=c.state == CURSOR_PAUSED, paused_times=c.paused_times, reports_sent=c.reports, reports_received=c.reports_received,
             rtt_us=c.rtt_us, fraction_lost=c.fraction_lost / 256.0, cumulative_lost=c.cumulative_lost,
             jitter_us=<int64_t>c.jitter * 1000000 // s.clock_rate if s.clock_rate else 0,
