@@ -40,6 +40,7 @@ from relay.slowpath import subscription_events as wanted
 from relay.slowpath.path_monitor import SAMPLE_US
 from relay.slowpath.routes import Paths
 from relay.slowpath.subscription import SubscriptionTable
+from relay.slowpath.ways import MAX_HOPS
 from service.address import Address, format_address, ip_of, parse_address
 
 
@@ -52,7 +53,9 @@ class Node:
         self.subscriptions = SubscriptionTable(
             config.name, [neighbour.name for neighbour in config.neighbours], rng
         )
-        self.subscriptions.asks_for_paths = config.controller is not None
+        if config.controller is not None:
+            self.subscriptions.asks_for_paths = True
+            self.subscriptions.max_hops = MAX_HOPS
         self.neighbourhood = Neighbourhood(config, engine, self.subscriptions, rng)
         self.counters: Counter[str] = Counter()
         self._carried = NodeStreams(engine, rng, self._link_of)

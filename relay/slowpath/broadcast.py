@@ -124,11 +124,13 @@ class Broadcast:
         return bool(self.tracks) and self.state is not BroadcastState.ENDED
 
     @property
-    def is_asked_for(self) -> bool:
-        """Whether it is here is for the next node upstream to say."""
-        upstream = self.upstream
-        is_asking = upstream is not None and upstream.state is BroadcastState.ASKING
-        return is_asking and not self.is_local
+    def is_settled(self) -> bool:
+        """OK can be said of it: what it is made of is known, and nobody is being asked if he has
+        it."""
+        if self.is_local or self.upstream is None:
+            return self.is_local
+        is_open = self.upstream.state in (BroadcastState.ASKING, BroadcastState.ENDED)
+        return bool(self.known_tracks) and not is_open
 
     @property
     def is_stuck(self) -> bool:

@@ -99,7 +99,7 @@ class SubscriptionTable(Sources):
         if broadcast is None or node is None or node.starts.get(stream_id, 0) is not None:
             return
         node.starts[stream_id] = first_stream_seq
-        if node.is_ready and not broadcast.is_asked_for:
+        if node.is_ready and broadcast.is_settled:
             self._answer(broadcast, node)
 
     def on_cursor_refused(self, peer: str, stream_id: int, text: str, now_us: int) -> None:
@@ -271,9 +271,7 @@ class SubscriptionTable(Sources):
         elif broadcast.state is BroadcastState.ENDED:
             error = Error(node.transaction, broadcast.name, RefusalCode.NO_SUCH_STREAM, "it ended")
             self._emit(Send(node.peer, error))
-        elif (node.is_paused and broadcast.known_tracks) or (
-            node.is_ready and not broadcast.is_asked_for
-        ):
+        elif (node.is_paused or node.is_ready) and broadcast.is_settled:
             self._answer(broadcast, node)
 
     def _refusal(

@@ -29,6 +29,7 @@ from relay.slowpath.subscription_events import (
 )
 from relay.slowpath.upstream import GIVE_UP_US, NEXT_PATH_US, AskOutcome, Mode, UpstreamSubscription
 
+MAX_HOPS = 3  # of a path that is chosen: LiveNet (SIGCOMM 2022) 4.3
 MAX_UNTOLD = 1024  # chosen: what neighbours whose links are down may still send, at most for 15 s
 # A ring that begins in the middle of a stream leaves room before it: another subscriber may lack
 # more than the first. Chosen: as much as the ring of a usual video stream holds.
@@ -87,7 +88,7 @@ class Ways(Downstream):
         while (outcome := way.handle_timer(now_us)) is not AskOutcome.NOTHING:
             if outcome is AskOutcome.ASK:
                 self._emit(Send(way.peer, way.message()))
-                if way.asked > 1:
+                if way.asked > 2:  # longer than a round trip over three hops like the first
                     self._give_notice(broadcast, way)
             elif outcome is AskOutcome.LOSE:
                 self._lose(broadcast, way, "no_answer", now_us)
@@ -207,6 +208,7 @@ class Ways(Downstream):
         """Go on over another neighbour; False if there is none."""
         old = broadcast.upstream
         assert old is not None
+        broadcast.tried.intersection_update(broadcast.paths)
         broadcast.tried.add(old.route.via)
         new = self._next_way(broadcast, now_us)
         if new is None:

@@ -185,6 +185,23 @@ def test_a_killed_relay_is_gone_around_and_a_killed_node_s_viewers_come_elsewher
     assert len(overlay.video(again)) >= 45
 
 
+def test_who_gets_it_from_a_node_that_switches_stays_there() -> None:
+    overlay = Routed()
+    overlay.join({**DIAMOND, "ce": 20_000, "de": 30_000})
+    overlay.paths = {"c": BOTH, "e": (("c", "b", "a"), ("d", "a"))}
+    encoder, _ = watched(overlay)
+    viewer = overlay.watch("e")
+    encoder.run_for(1_000_000)
+    assert route(overlay, "e") == ("c", "d")
+    cut_us = overlay.now_us
+    overlay.cut_link("bc")
+    encoder.run_for(1_000_000)
+    assert route(overlay, "e") == ("c", "d")
+    assert overlay.nodes["e"].node.path_of("demo") == ("a", "d", "c", "e")
+    assert overlay.longest_gap(viewer, cut_us)[0] <= 200_000 + 2 * (15_000 + 15_000)
+    assert overlay.missing(viewer) == set()
+
+
 def test_both_paths_lost_and_one_mended() -> None:
     overlay = diamond()
     encoder, viewer = watched(overlay)

@@ -16,7 +16,6 @@ from control_client.messages import (
 from control_client.session import SessionState
 from control_client.table import HeldTable, NodeTable
 from controller.tables.distribution import Distribution
-from relay.control.agent import STORE_RETRY_US
 from relay.control.agent_events import (
     AlarmCleared,
     AlarmRaised,
@@ -36,6 +35,7 @@ from relay.control.agent_events import (
     TableStored,
     TableTurnedDown,
 )
+from relay.control.table_keeper import STORE_RETRY_US
 from relay.errors import RefusalCode
 from relay.events import NeighbourUp, PathsWanted, ViewerStarted, ViewerTurnedAway
 from relay.status import controller_status

@@ -102,8 +102,11 @@ def test_neighbours_are_told_only_if_the_standby_does_not_answer_in_time() -> No
     table.on_link_down("b", 1_000_000)
     assert told(drain(table), "e") == []
     table.handle_timer(1_300_000)
+    assert told(drain(table), "e") == []
+    table.handle_timer(1_900_000)
     events = drain(table)
     assert told(events, "e") == [UpstreamLost((11,))]
+    table.handle_timer(1_000_000 + NEXT_PATH_US)
     table.handle_timer(1_000_000 + NEXT_PATH_US)
     broadcast = table.find("demo")
     assert broadcast is not None
