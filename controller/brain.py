@@ -189,7 +189,8 @@ class Brain:
         self._input(now_us)
         self._connections.handle_timer(now_us)
         self._view.handle_timer(now_us)
-        self._members.handle_timer(now_us)
+        if self._members.handle_timer(now_us):
+            self._tables.change(now_us)
         self._producers.handle_timer(now_us)
         self._requests.handle_timer(now_us)
 

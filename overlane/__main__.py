@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.live import Live
 
 from lab.errors import LabError
-from overlane import streams
+from overlane import controller_commands, streams
 
 T = TypeVar("T")
 
@@ -37,6 +37,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(controller_commands.controller)
+app.add_typer(controller_commands.token, name="token")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -99,17 +101,19 @@ def _settings(settings: list[str] | None) -> dict[str, object]:
 
 @app.command("check-config")
 def check_config(
-    files: Annotated[list[Path], typer.Argument(help="TOML configurations of nodes.")],
+    files: Annotated[list[Path], typer.Argument(help="TOML configurations of nodes and brains.")],
     as_json: Json = False,
 ) -> None:
     """Check configurations: every problem with its file, line and key."""
+    from controller.config_file import is_controller_file
+    from controller.config_file import load as load_controller
     from relay.config_file import load
     from service.errors import ConfigError
 
     problems: list[dict[str, str]] = []
     for file in files:
         try:
-            load(file)
+            (load_controller if is_controller_file(file) else load)(file)
         except ConfigError as error:
             problems += [
                 {"source": p.source, "key": p.key, "problem": p.text} for p in error.problems
