@@ -1,0 +1,248 @@
+"""What the tables of a scenario must not contradict one another in.
+
+Works on the entries that are well formed by themselves, so one typing error hides no other problem.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from lab.cities import rtt_us
+from lab.errors import NoMeasurementError
+from lab.scenario.model import (
+    Brain,
+    BrainEvent,
+    Broadcast,
+    ChangeLink,
+    Cut,
+    Event,
+    Mend,
+    MoveBroadcast,
+    MoveViewer,
+    NodeEvent,
+    RestartEncoder,
+    Scenario,
+    ScenarioLink,
+    ScenarioNode,
+    ScenarioPath,
+    ScenarioViewer,
+    ViewerEvent,
+)
+from relay.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The well-formed entries with their index in the file. is_complete: there were no others."""
+
+    duration_s: float | None = None
+    brain: Brain | None = None
+    nodes: Sequence[tuple[int, ScenarioNode]] = ()
+    links: Sequence[tuple[int, ScenarioLink]] = ()
+    paths: Sequence[tuple[int, ScenarioPath]] = ()
+    broadcasts: Sequence[tuple[int, Broadcast]] = ()
+    viewers: Sequence[tuple[int, ScenarioViewer]] = ()
+    events: Sequence[tuple[int, Event]] = ()
+    malformed: frozenset[str] = field(default_factory=frozenset)
+    """Tables with a malformed entry: a name that is not found may be that one's."""
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Parts:
+        """All of a scenario."""
+        return cls(
+            duration_s=scenario.duration_s,
+            brain=scenario.brain,
+            nodes=tuple(enumerate(scenario.nodes)),
+            links=tuple(enumerate(scenario.links)),
+            paths=tuple(enumerate(scenario.paths)),
+            broadcasts=tuple(enumerate(scenario.broadcasts)),
+            viewers=tuple(enumerate(scenario.viewers)),
+            events=tuple(enumerate(scenario.events)),
+        )
+
+
+def cross_check(parts: Parts) -> list[Problem]:
+    """Every contradiction."""
+    return [
+        *_check_names(parts),
+        *_check_references(parts),
+        *_check_links(parts),
+        *_check_times(parts),
+        *_check_events(parts),
+        *_check_paths(parts),
+    ]
+
+
+def _check_names(parts: Parts) -> Iterator[Problem]:
+    for table, what in (("nodes", "node"), ("broadcasts", "broadcast"), ("viewers", "viewer")):
+        first: dict[str, str] = {}
+        for index, entry in getattr(parts, table):
+            key = f"{table}[{index}].name"
+            names = entry.names if isinstance(entry, ScenarioViewer) else (entry.name,)
+            for name in dict.fromkeys((entry.name, *names)):
+                if name in first:
+                    yield Problem(key, f"{what} {name} is already that of {first[name]}")
+                    break
+            else:
+                first.update(dict.fromkeys((entry.name, *names), key))
+
+
+def _unknown(key: str, what: str, name: str, known: Collection[str]) -> Problem:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return Problem(key, f"there is no {what} {name}{hint}")
+
+
+def _check_references(parts: Parts) -> Iterator[Problem]:
+    names = {
+        "node": {node.name for _, node in parts.nodes},
+        "broadcast": {broadcast.name for _, broadcast in parts.broadcasts},
+        "viewer": {viewer.name for _, viewer in parts.viewers},
+    }
+    for key, what, name in _references(parts):
+        if name not in names[what] and f"{what}s" not in parts.malformed:
+            yield _unknown(key, what, name, names[what])
+
+
+def _references(parts: Parts) -> Iterator[tuple[str, str, str]]:
+    """Key path, "node", "broadcast" or "viewer", and the name."""
+    for i, link in parts.links:
+        yield f"links[{i}].a", "node", link.a
+        yield f"links[{i}].b", "node", link.b
+    for i, path in parts.paths:
+        yield f"paths[{i}].node", "node", path.node
+        yield f"paths[{i}].stream", "broadcast", path.stream
+        for j, name in enumerate(path.via):
+            yield f"paths[{i}].via[{j}]", "node", name
+    for i, broadcast in parts.broadcasts:
+        yield f"broadcasts[{i}].node", "node", broadcast.node
+    for i, viewer in parts.viewers:
+        yield f"viewers[{i}].node", "node", viewer.node
+        yield f"viewers[{i}].stream", "broadcast", viewer.stream
+    for i, event in parts.events:
+        for field_name, what, name in _references_of(event):
+            yield f"events[{i}].{field_name}", what, name
+
+
+def _references_of(event: Event) -> Iterable[tuple[str, str, str]]:
+    match event:
+        case Cut() | Mend() | ChangeLink():
+            return [("a", "node", event.a), ("b", "node", event.b)]
+        case NodeEvent():
+            return [("node", "node", event.node)]
+        case ViewerEvent():
+            return [("viewer", "viewer", event.viewer)]
+        case MoveViewer():
+            return [("viewer", "viewer", event.viewer), ("to", "node", event.to)]
+        case MoveBroadcast():
+            return [("broadcast", "broadcast", event.broadcast), ("to", "node", event.to)]
+        case RestartEncoder():
+            return [("broadcast", "broadcast", event.broadcast)]
+        case BrainEvent():
+            return []
+
+
+def _pair(a: str, b: str) -> tuple[str, str]:
+    return (a, b) if a < b else (b, a)
+
+
+def _check_links(parts: Parts) -> Iterator[Problem]:
+    cities = {node.name: node.city for _, node in parts.nodes}
+    given: dict[tuple[str, str], tuple[str, ScenarioLink]] = {}
+    for i, link in parts.links:
+        key, pair = f"links[{i}]", _pair(link.a, link.b)
+        if link.a == link.b:
+            yield Problem(key, f"joins {link.a} with itself")
+        if pair in given:
+            yield Problem(key, f"{link.a} and {link.b} are already joined by {given[pair][0]}")
+        given.setdefault(pair, (key, link))
+        placeless = [name for name in (link.a, link.b) if name in cities and cities[name] is None]
+        if link.delay_ms is None and not link.cut and placeless:
+            text = f"is missing, and {placeless[0]} has no city to tell it by"
+            yield Problem(f"{key}.delay_ms", text)
+    needs_no_reading = {
+        pair for pair, (_, link) in given.items() if link.cut or link.delay_ms is not None
+    }
+    placed = [(i, node.name, node.city) for i, node in parts.nodes if node.city is not None]
+    for (_, one, one_city), (i, other, other_city) in combinations(placed, 2):
+        if _pair(one, other) in needs_no_reading:
+            continue
+        try:
+            rtt_us(one_city, other_city)
+        except NoMeasurementError as error:
+            text = f"{error}; give [[links]] of {one} and {other} with a delay_ms"
+            yield Problem(f"nodes[{i}].city", text)
+    for i, event in parts.events:
+        if isinstance(event, Cut | Mend | ChangeLink) and {event.a, event.b} <= cities.keys():
+            _, own = given.get(_pair(event.a, event.b), ("", None))
+            is_meshed = cities[event.a] is not None and cities[event.b] is not None
+            is_joined = is_meshed if own is None else not own.cut
+            if event.a == event.b or not is_joined:
+                yield Problem(f"events[{i}]", f"{event.a} and {event.b} have no link")
+
+
+def _check_times(parts: Parts) -> Iterator[Problem]:
+    end = parts.duration_s
+    for i, broadcast in parts.broadcasts:
+        if broadcast.end_s is not None and broadcast.end_s <= broadcast.start_s:
+            yield Problem(f"broadcasts[{i}].end_s", f"is not after start_s ({broadcast.start_s})")
+    for i, viewer in parts.viewers:
+        if viewer.leave_s is not None and (
+            viewer.join_s is None or viewer.leave_s <= viewer.join_s
+        ):
+            yield Problem(f"viewers[{i}].leave_s", "is not after join_s")
+        if end is not None and viewer.join_s is not None and viewer.join_s >= end:
+            yield Problem(f"viewers[{i}].join_s", f"is not before the end (duration_s = {end})")
+    for i, event in parts.events:
+        if end is not None and event.at_s >= end:
+            yield Problem(f"events[{i}].at_s", f"is not before the end (duration_s = {end})")
+
+
+def _check_events(parts: Parts) -> Iterator[Problem]:
+    """Each must be possible when it comes."""
+    is_up = {node.name: True for _, node in parts.nodes}
+    brain_up = parts.brain is not None
+    ordered = sorted(parts.events, key=lambda item: (item[1].at_s, item[0]))
+    for i, event in ordered:
+        match event:
+            case NodeEvent() if event.node in is_up:
+                wanted = event.do == "start"
+                if is_up[event.node] == wanted:
+                    state = "runs already" if wanted else "is down already"
+                    yield Problem(f"events[{i}].node", f"{event.node} {state} at {event.at_s:g} s")
+                is_up[event.node] = wanted
+            case BrainEvent() if parts.brain is None and "brain" not in parts.malformed:
+                yield Problem(f"events[{i}].do", "there is no brain: [brain] is missing")
+            case BrainEvent() if parts.brain is not None:
+                wanted = event.do == "start_brain"
+                if brain_up == wanted:
+                    state = "runs already" if wanted else "is down already"
+                    yield Problem(f"events[{i}].do", f"the brain {state} at {event.at_s:g} s")
+                brain_up = wanted
+            case MoveBroadcast() if parts.brain is None and "brain" not in parts.malformed:
+                yield Problem(f"events[{i}].do", "without [brain] nobody finds a broadcast anew")
+
+
+def _check_paths(parts: Parts) -> Iterator[Problem]:
+    """Without a brain each viewer needs a static path; with one, there are none."""
+    given: dict[tuple[str, str], str] = {}
+    for i, path in parts.paths:
+        if parts.brain is not None:
+            yield Problem(f"paths[{i}]", "a static path and [brain] exclude each other")
+        if (path.node, path.stream) in given:
+            first = given[path.node, path.stream]
+            yield Problem(f"paths[{i}]", f"{path.node} has a path to {path.stream}: {first}")
+        given.setdefault((path.node, path.stream), f"paths[{i}]")
+        if path.node in path.via or len(set(path.via)) < len(path.via):
+            yield Problem(f"paths[{i}].via", "visits a node twice")
+    if parts.brain is not None or parts.malformed & {"brain", "paths", "broadcasts"}:
+        return
+    hosts: Mapping[str, str] = {broadcast.name: broadcast.node for _, broadcast in parts.broadcasts}
+    for i, viewer in parts.viewers:
+        is_elsewhere = hosts.get(viewer.stream, viewer.node) != viewer.node
+        if is_elsewhere and (viewer.node, viewer.stream) not in given:
+            text = f"nothing leads to {viewer.stream}: give [brain], or [[paths]] of this node"
+            yield Problem(f"viewers[{i}].node", text)

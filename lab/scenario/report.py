@@ -1,0 +1,157 @@
+"""What a run of a scenario found: plain values, the same for virtual and real time.
+
+A frame counts as intact only if it is whole and in time: complete before the time it was sent plus
+the smallest delay of the viewer's path plus 300 ms (LiveNet, SIGCOMM 2022, 7.1). Frames of a
+viewer's first 3 s, in which it catches up, need only be whole. Expected is every frame from the
+first that came to the last that was sent while the viewer was there.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+IN_TIME_US = 300_000  # LiveNet 7.1
+CATCHING_UP_US = 3_000_000  # after the first packet of a viewer
+
+
+class Delay(msgspec.Struct, frozen=True, kw_only=True):
+    """From the encoder's sending of a frame to its last packet at the viewer, ms."""
+
+    p50: float | None = None
+    p99: float | None = None
+
+
+class EventGap(msgspec.Struct, frozen=True, kw_only=True):
+    """The longest silence of a viewer's video that an event began. event: its place in the file's
+    order of time, from 0."""
+
+    event: int
+    gap_ms: float
+
+
+class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One viewer, all its stays at nodes together."""
+
+    name: str
+    stream: str
+    node: str
+    """At the end, or where it left."""
+    path: list[str]
+    """From the producer to `node`, at the end or where it left."""
+    joined_s: float | None
+    left_s: float | None = None
+    refused: str | None = None
+    """Why the last answer of a node was no."""
+    frames_expected: int = 0
+    frames_intact: int = 0
+    frames_late: int = 0
+    """Whole, but not in time."""
+    frames_damaged: int = 0
+    """Some packets missing, or content not as it was sent."""
+    frames_missing: int = 0
+    """Not one packet of them came."""
+    frames_duplicate: int = 0
+    """Frames of which a packet came twice."""
+    intact_ratio: float | None = None
+    """Of those expected; None if none was."""
+    packets: int = 0
+    packets_duplicate: int = 0
+    packets_corrupt: int = 0
+    sequence_breaks: int = 0
+    """RTP sequence numbers that are neither new in order, nor filled in later, nor missing."""
+    audio_packets: int = 0
+    audio_missing: int = 0
+    is_cache_hit: bool | None = None
+    """Whether its node had the stream already when it last joined."""
+    first_packet_ms: float | None = None
+    """From joining, as are the next: of the first stay."""
+    first_frame_ms: float | None = None
+    longest_gap_ms: float | None = None
+    """The longest time between two packets of video."""
+    gaps: list[EventGap] = []
+    delay_ms: Delay = Delay()
+    least_delay_ms: float | None = None
+    """Of the path: its links' one-way delays, or the smallest that was seen."""
+
+
+class HopReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One direction of one link, as its two nodes count it at the end."""
+
+    sender: str
+    receiver: str
+    packets: int
+    """Received, of all kinds."""
+    lost: int = 0
+    repaired: int = 0
+    gone: int = 0
+    given_up: int = 0
+    loss: float = 0.0
+    """Share of all that was sent."""
+    rtt_ms: float | None = None
+    delay_ms: float | None = None
+    """One way, as emulated."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.sender}>{self.receiver}"
+
+
+class BrainReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the controller did, over all its lives."""
+
+    term: int = 0
+    starts: int = 0
+    path_requests: int = 0
+    """Requests of nodes for paths that arrived."""
+    lookups: int = 0
+    """Path decisions that were computed for them: requests for one stream and node coalesce."""
+    tables_pushed: int = 0
+    tables_refused: int = 0
+    rehome_advices: int = 0
+
+
+class EventReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What followed an event, until the next one."""
+
+    at_s: float
+    do: str
+    what: str
+    """In words: "cut london - tokyo"."""
+    viewers_with_gap: int = 0
+    """Whose video was silent for more than 100 ms longer than a frame lasts."""
+    longest_gap_ms: float | None = None
+    switches: list[str] = []
+    """What nodes told of changed upstreams, in order."""
+
+
+class ExpectationReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of [expect]. figure: None if there was nothing to measure, which fails."""
+
+    name: str
+    bound: str
+    figure: float | None
+    matches: int
+    held: bool
+
+
+class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run."""
+
+    name: str
+    mode: Literal["virtual", "real_time"]
+    seed: int
+    duration_s: float
+    viewers: list[ViewerReport]
+    hops: list[HopReport]
+    brain: BrainReport | None = None
+    events: list[EventReport] = []
+    trace_digest: str | None = None
+    """Of every datagram that a node was given and when; virtual time only."""
+    datagrams: int = 0
+    expectations: list[ExpectationReport] = []
+
+    @property
+    def is_as_expected(self) -> bool:
+        return all(expectation.held for expectation in self.expectations)

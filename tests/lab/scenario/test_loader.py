@@ -1,0 +1,147 @@
+"""Scenario files: those that are shipped load, and bad ones name every problem with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab.scenario.loader import load_scenario, scenario_of
+from lab.scenario.topology import changed, link_configs, pair_of
+from relay.errors import ConfigError
+
+SHIPPED = sorted((Path(__file__).parents[3] / "lab" / "scenarios").glob("*.toml"))
+
+GOOD = """
+name = "small"
+duration_s = 10.0
+[brain]
+[[nodes]]
+name = "a"
+[[nodes]]
+name = "b"
+[[links]]
+a = "a"
+b = "b"
+delay_ms = 5.5
+loss = 0.01
+[[broadcasts]]
+name = "live"
+node = "a"
+[[viewers]]
+name = "v"
+stream = "live"
+node = "b"
+join_s = 2.0
+[[events]]
+at_s = 3.0
+do = "cut"
+a = "a"
+b = "b"
+[expect]
+"viewers.*.intact_ratio" = ">= 0.9"
+"""
+
+
+def problems_of(tmp_path: Path, text: str) -> list[str]:
+    file = tmp_path / "scenario.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_scenario(file)
+    return [str(problem).replace(f"{file}:", "") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_shipped_scenarios_load(file: Path) -> None:
+    scenario = load_scenario(file)
+    assert scenario.name == file.stem
+    assert scenario.expect
+    assert link_configs(scenario)
+
+
+def test_a_small_scenario(tmp_path: Path) -> None:
+    file = tmp_path / "small.toml"
+    file.write_text(GOOD)
+    scenario = load_scenario(file)
+    config = link_configs(scenario)[pair_of("b", "a")]
+    assert (config.delay_us, config.loss, config.jitter_us) == (5_500, 0.01, 0)
+
+
+def test_every_problem_is_named_with_its_line(tmp_path: Path) -> None:
+    text = GOOD.replace('node = "a"', 'node = "aa"').replace("join_s = 2.0", "join_s = 20.0")
+    text = text.replace('do = "cut"', 'do = "cutt"').replace("loss = 0.01", "loss = 1.5")
+    found = problems_of(tmp_path, text)
+    assert [problem.split(":")[:2] for problem in found] == [
+        ["13", " links[0].loss"],
+        ["24", " events[0].do"],
+        ["16", " broadcasts[0].node"],
+        ["21", " viewers[0].join_s"],
+    ]
+    assert "did you mean cut?" in found[1]
+    assert "there is no node aa; did you mean a?" in found[2]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('b = "b"\n[expect]', 'b = "c"\n[expect]', "26: events[0].b: there is no node c"),
+        ("at_s = 3.0\n", "", "22: events[0].at_s: is missing"),
+        ("at_s = 3.0", "at_s = 11.0", "23: events[0].at_s: is not before the end"),
+        ('do = "cut"\n', "", "22: events[0].do: is missing: one of cut, mend"),
+        ("[brain]\n", "", "19: viewers[0].node: nothing leads to live"),
+        ("delay_ms = 5.5\n", "", "9: links[0].delay_ms: is missing, and a has no city"),
+        ("[[events]]", '[[events]]\nhow = "x"', "23: events[0].how: unknown key"),
+        ('name = "a"', 'name = "a"\ncity = "Londn"', "7: nodes[0].city: unknown city 'Londn'"),
+        ('name = "b"', 'name = "a"', "there is no node b"),
+        ('">= 0.9"', '"at most 1"', "28: expect.viewers"),
+        (".intact_ratio", ".intact_ration", "did you mean viewers.*.intact_ratio"),
+        ('do = "cut"', 'do = "start"\nnode = "a"', "events[0].a: unknown key"),
+        ("duration_s = 10.0", "duration_s = ", "is not TOML"),
+    ],
+)
+def test_problems(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in GOOD
+    found = problems_of(tmp_path, GOOD.replace(old, new))
+    assert any(expected in problem for problem in found), found
+
+
+def test_events_must_be_possible_when_they_come(tmp_path: Path) -> None:
+    again = '[[events]]\nat_s = 4.0\ndo = "start_brain"\n[expect]'
+    assert (
+        "the brain runs already at 4 s" in problems_of(tmp_path, GOOD.replace("[expect]", again))[0]
+    )
+    again = '[[events]]\nat_s = 4.0\ndo = "start"\nnode = "b"\n[expect]'
+    assert "b runs already at 4 s" in problems_of(tmp_path, GOOD.replace("[expect]", again))[0]
+
+
+def test_cities_make_a_mesh_that_links_override() -> None:
+    scenario = scenario_of(
+        {
+            "name": "mesh",
+            "duration_s": 5,
+            "nodes": [
+                {"name": "l", "city": "London"},
+                {"name": "n", "city": "New York"},
+                {"name": "t", "city": "Tokyo"},
+            ],
+            "mesh": {"loss": 0.02, "jitter_ms": 1},
+            "links": [
+                {"a": "t", "b": "l", "delay_ms": 100, "loss": 0},
+                {"a": "n", "b": "t", "cut": True},
+            ],
+            "broadcasts": [{"name": "live", "node": "l"}],
+        }
+    )
+    links = link_configs(scenario)
+    assert set(links) == {("l", "n"), ("l", "t")}
+    assert links["l", "t"].delay_us == 100_000
+    assert (links["l", "t"].loss, links["l", "t"].jitter_us) == (0.0, 1_000)
+    assert (links["l", "n"].loss, links["l", "n"].delay_us) == (0.02, 35_500)
+    events = scenario_of(
+        {
+            **scenario.model_dump(exclude_none=True),
+            "events": [{"at_s": 1, "do": "link", "a": "l", "b": "n", "loss": 0.5}],
+        }
+    ).events
+    after = changed(links["l", "n"], events[0])  # type: ignore[arg-type]  # it is a link event
+    assert (after.loss, after.delay_us) == (0.5, links["l", "n"].delay_us)
