@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from random import Random
+from typing import TypeAlias
 
+from control_client.messages import Neighbour as TableEntry
 from fastpath import Engine, EngineFullError
 from fastpath import events as engine_events
 from relay import events
@@ -21,12 +23,14 @@ from relay.edge.plain_rtp import PlainRtpEdge, RtcpMode, Viewer
 from relay.errors import MessageError, RefusalCode, Refused
 from relay.messages import Message, Track, decode, encode, is_name
 from relay.neighbour import Neighbour
+from relay.neighbourhood import Neighbourhood
 from relay.ports import VIRTUAL, Ports, open_ports
 from relay.slowpath import subscription_events as wanted
 from relay.slowpath.subscription import SubscriptionTable
 from relay.stream import CODECS, StreamRegistry
 from relay.subscriber import NodeCursors
 
+Paths: TypeAlias = tuple[tuple[str, ...], ...]
 FIRST_STREAM_SEQ_LIMIT = 1 << 16  # chosen: far from 2^32, so that short tests stay readable
 
 
@@ -40,12 +44,16 @@ class Node:
             config.name, [neighbour.name for neighbour in config.neighbours], rng
         )
         self.streams = StreamRegistry(engine)
-        self.neighbours: dict[str, Neighbour] = {}
+        self.neighbourhood = Neighbourhood(config, engine, self.subscriptions, rng)
         self.counters: Counter[str] = Counter()
         self._cursors = NodeCursors(engine)
         self._rng = rng
-        self._by_link: dict[int, Neighbour] = {}
         self._events: deque[events.NodeEvent] = deque()
+
+    @property
+    def neighbours(self) -> Mapping[str, Neighbour]:
+        """By name, configured ones and those of a table."""
+        return self.neighbourhood.by_name
 
     def start(self, now_us: int, sockets: Ports = VIRTUAL) -> Ports:
         """Open everything and say the first HELLO. Raises EngineFullError if limits are too low."""
@@ -58,11 +66,7 @@ class Node:
             round(config.viewers.expiry_s * 1_000_000),
             self._rng,
         )
-        for neighbour in config.neighbours:
-            added = Neighbour(
-                neighbour, config.node_id, self.engine, self.ports.overlay, self._rng, now_us
-            )
-            self.neighbours[neighbour.name] = self._by_link[added.link] = added
+        self.neighbourhood.start(self.ports.overlay, now_us)
         for ingest in config.ingests:
             self._add_ingest(ingest)
         self.handle_timer(now_us)
@@ -79,19 +83,45 @@ class Node:
 
     def next_timer_us(self) -> int | None:
         """When `handle_timer` is due."""
-        times = [neighbour.handshake.next_timer_us() for neighbour in self.neighbours.values()]
-        times += [self.subscriptions.next_timer_us(), self.edge.next_timer_us()]
+        parts = self.neighbourhood, self.subscriptions, self.edge
+        times = [part.next_timer_us() for part in parts]
         return min((time_us for time_us in times if time_us is not None), default=None)
 
     def handle_timer(self, now_us: int) -> None:
         """HELLO again, ask again, expire."""
-        for neighbour in self.neighbours.values():
-            neighbour.handshake.handle_timer(now_us)
-            neighbour.carry_out()
+        self.neighbourhood.handle_timer(now_us)
         for viewer in self.edge.expired(now_us):
             self._remove_viewer(viewer, now_us, expired=True)
         self.subscriptions.handle_timer(now_us)
         self._carry_out(now_us)
+
+    # -- neighbours
+
+    def set_neighbours(self, entries: Iterable[TableEntry], now_us: int) -> None:
+        """Those of a table: all there are beside the configured ones, which win over entries of
+        their names. A link whose neighbour is as before is not touched.
+
+        Raises NeighboursRefusedError before anything has changed, and EngineFullError if the
+        worker takes no commands; called again, it goes on where it stopped.
+        """
+        changes = self.neighbourhood.plan(entries)
+        for neighbour, _ in changes.again:
+            self._remove_neighbour(neighbour, now_us)
+        for neighbour in changes.removed:
+            self._remove_neighbour(neighbour, now_us)
+            self._events.append(events.NeighbourRemoved(neighbour.name))
+        for neighbour, peer in changes.kept:
+            neighbour.become(peer)
+        for peer in [*(peer for _, peer in changes.again), *changes.added]:
+            self.neighbourhood.add(peer, now_us)
+            self._events.append(events.NeighbourAdded(peer.name, format_address(peer.address)))
+        self.neighbourhood.handle_timer(now_us)
+        self._carry_out(now_us)
+
+    def _remove_neighbour(self, neighbour: Neighbour, now_us: int) -> None:
+        self.neighbourhood.remove(neighbour, now_us)
+        self._carry_out(now_us)  # as long as there is a link to say it on
+        self.neighbourhood.unlink(neighbour)
 
     # -- viewers
 
@@ -167,6 +197,33 @@ class Node:
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
         self._events.append(events.ViewerLeft(viewer.id, viewer.broadcast, expired))
 
+    # -- paths from outside: names of nodes as SUBSCRIBE travels, a neighbour first, the producer last
+
+    def on_paths(self, stream: str, paths: Paths, now_us: int) -> None:
+        """The answer to PathsWanted, the best first; 1 to 4."""
+        raise NotImplementedError
+
+    def on_no_path(self, stream: str, code: RefusalCode, text: str, now_us: int) -> None:
+        """The other answer: who waits is refused, what flows stays."""
+        raise NotImplementedError
+
+    def rehome(self, stream: str, paths: Paths, now_us: int) -> None:
+        """A better way to a broadcast that is here: it is used once it delivers. Of one that starts
+        here: its broadcaster has moved, and this node becomes a subscriber along paths[0]."""
+        raise NotImplementedError
+
+    def reclaim(self, stream: str, tracks: tuple[Track, ...], now_us: int) -> None:
+        """The broadcaster of an ingest is here, as these streams; see `new_tracks`."""
+        raise NotImplementedError
+
+    def new_tracks(self, stream: str) -> tuple[Track, ...]:
+        """Fresh stream ids and first numbers for an ingest's tracks. Raises KeyError."""
+        raise NotImplementedError
+
+    def set_pushed_paths(self, paths: Mapping[str, Paths]) -> None:
+        """Of the table: what may be wanted soon. Replaces those set before."""
+        raise NotImplementedError
+
     # -- what the engine says
 
     def handle_engine_events(self, now_us: int) -> None:
@@ -178,22 +235,11 @@ class Node:
 
     def _on_engine_event(self, event: engine_events.Event, now_us: int) -> None:
         match event:
-            case engine_events.HelloReceived(link, payload):
-                if (neighbour := self._by_link.get(link)) is not None:
-                    neighbour.handshake.on_hello(payload, now_us)
-                    neighbour.carry_out()
             case engine_events.ControlReceived(link, payload):
                 self._on_control(link, payload, now_us)
-            case engine_events.LinkKeyed() | engine_events.LinkUp() | engine_events.LinkDown():
-                if (neighbour := self._by_link.get(event.link)) is not None:
-                    self._on_link_event(neighbour, event, now_us)
             case engine_events.CursorStarted(cursor, first_stream_seq):
                 if (owner := self._cursors.owner(cursor)) is not None:
                     self.subscriptions.on_cursor_started(*owner, first_stream_seq)
-            case engine_events.LinkMoved(link, address):
-                if (neighbour := self._by_link.get(link)) is not None:
-                    text = format_address(address)
-                    self._events.append(events.NeighbourMoved(neighbour.name, text))
             case engine_events.ViewerPaused(cursor):
                 if (leg := self.edge.find_leg(cursor)) is not None:
                     viewer, media = leg
@@ -201,8 +247,15 @@ class Node:
                     self._events.append(paused)
             case engine_events.Fallback(name, errno):
                 self._events.append(events.FeatureRefused(name, errno))
-            case _:
+            case (
+                engine_events.StreamStarted()
+                | engine_events.KeyFrameWanted()
+                | engine_events.IngestSource()
+            ):
                 self._on_stream_event(event)
+            case _:
+                if (told := self.neighbourhood.on_engine_event(event, now_us)) is not None:
+                    self._events.append(told)
 
     def _on_stream_event(
         self,
@@ -225,7 +278,7 @@ class Node:
                 self._events.append(events.EncoderSeen(name, media, ssrc, restarted))
 
     def _on_control(self, link: int, payload: bytes, now_us: int) -> None:
-        neighbour = self._by_link.get(link)
+        neighbour = self.neighbourhood.of_link(link)
         if neighbour is None:
             return
         try:
@@ -236,33 +289,6 @@ class Node:
         self.counters[f"received_{type(message).__name__.lower()}"] += 1
         self.subscriptions.on_rtt(neighbour.name, self.engine.link_stats(link).rtt_us)
         self.subscriptions.on_message(neighbour.name, message, now_us)
-
-    def _on_link_event(
-        self,
-        neighbour: Neighbour,
-        event: engine_events.LinkKeyed | engine_events.LinkUp | engine_events.LinkDown,
-        now_us: int,
-    ) -> None:
-        name, handshake = neighbour.name, neighbour.handshake
-        match event:
-            case engine_events.LinkKeyed():
-                handshake.on_keyed()
-                restarted = neighbour.carry_out()
-                self._events.append(events.NeighbourKeyed(name, restarted))
-                if restarted:
-                    self.subscriptions.on_peer_restarted(name, now_us)
-                else:
-                    self.subscriptions.on_link_up(name, now_us)
-            case engine_events.LinkUp():
-                handshake.on_link_up()
-                self._events.append(events.NeighbourUp(name))
-                self.subscriptions.on_link_up(name, now_us)
-            case engine_events.LinkDown():
-                handshake.on_link_down(now_us)
-                handshake.handle_timer(now_us)
-                neighbour.carry_out()
-                self._events.append(events.NeighbourDown(name))
-                self.subscriptions.on_link_down(name, now_us)
 
     # -- what the subscriptions want
 
@@ -293,8 +319,12 @@ class Node:
         except MessageError:
             self.counters["control_too_large"] += 1
             return
+        neighbour = self.neighbours.get(peer)
+        if neighbour is None:
+            self.counters["control_to_nobody"] += 1  # it has been removed meanwhile
+            return
         self.counters[f"sent_{type(message).__name__.lower()}"] += 1
-        self.engine.send_control(self.neighbours[peer].link, payload)
+        self.engine.send_control(neighbour.link, payload)
 
     def _change_tracks(self, broadcast: str, peer: str, tracks: tuple[Track, ...]) -> None:
         """The new ones first: viewers go on from the old to the new as one stream."""

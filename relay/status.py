@@ -59,9 +59,10 @@ def _neighbour(node: Node, name: str) -> Json:
     neighbour = node.neighbours[name]
     return {
         "name": name,
-        "node_id": neighbour.config.node_id,
-        "address": neighbour.config.address,
-        "rate_bps": neighbour.config.rate_bps,
+        "node_id": neighbour.peer.node_id,
+        "address": format_address(neighbour.peer.address),
+        "is_static": neighbour.peer.is_static,
+        "rate_bps": neighbour.peer.rate_bps,
         "handshake": neighbour.handshake.state,
         **dataclasses.asdict(node.engine.link_stats(neighbour.link)),
     }

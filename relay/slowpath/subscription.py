@@ -45,7 +45,7 @@ class SubscriptionTable:
 
     def __init__(self, own_name: str, neighbours: Collection[str], rng: Random) -> None:
         self._own_name = own_name
-        self._neighbours = frozenset(neighbours)
+        self._neighbours = set(neighbours)
         self._transaction = rng.getrandbits(32)
         self._broadcasts: dict[str, Broadcast] = {}
         self._by_stream_id: dict[int, Broadcast] = {}
@@ -105,6 +105,19 @@ class SubscriptionTable:
             broadcast.update_linger(now_us)
 
     # -- what the engine and the links say
+
+    def add_neighbour(self, name: str) -> None:
+        """There is a link with it now."""
+        self._neighbours.add(name)
+
+    def remove_neighbour(self, name: str, now_us: int) -> None:
+        """The link is about to go: nothing is sent to it any more, what came from it is lost."""
+        self._neighbours.discard(name)
+        for broadcast in tuple(self._broadcasts.values()):
+            if name in broadcast.nodes:
+                self._remove_node(broadcast, name)
+                broadcast.update_linger(now_us)
+        self.on_link_down(name, now_us)
 
     def on_cursor_started(self, peer: str, stream_id: int, first_stream_seq: int) -> None:
         """Where a neighbour's cursor began; only the first word on it counts."""
