@@ -82,6 +82,7 @@ class FlowViewer:
         self._poll_s = poll_s
         self._video, self._audio = VideoTrack(), AudioTrack()
         self._decoding = Decoding(picture) if picture is not None else None
+        self._first_key_us: int | None = None
         self._viewer = ""
 
     async def __aenter__(self) -> Self:
@@ -114,11 +115,10 @@ class FlowViewer:
         """When it left, or now."""
         return now_us() if self.left_us is None else self.left_us
 
+    @property
     def first_frame_us(self) -> int | None:
         """When the first key frame was whole."""
-        records = self._video.records().values()
-        whole = [each.completed_us for each in records if each.key and each.completed_us]
-        return min(whole, default=None)
+        return self._first_key_us
 
     def judge_audio(self, manifest: Manifest) -> AudioReport:
         """Of all packets sent so far."""
@@ -189,6 +189,8 @@ class FlowViewer:
             )
             for unit in self._video.receive(packet, arrival_us):
                 self.frames_whole += 1
+                if unit.key and self._first_key_us is None:
+                    self._first_key_us = unit.completed_us
                 if self._decoding is not None:
                     self._decoding.put(unit)
 

@@ -1,4 +1,4 @@
-"""The encoder of a broadcast over a whole run: started, stopped, moved to another node, begun anew."""
+"""The encoder of a broadcast over a whole run: started, stopped, moved elsewhere, restarted."""
 
 from __future__ import annotations
 

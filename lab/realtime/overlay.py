@@ -1,4 +1,4 @@
-"""The processes of a run that make the overlay: links, brain, nodes. Up, down, and what they say."""
+"""The processes that make a run's overlay: links, brain, nodes. Up, down, and what they answer."""
 
 from __future__ import annotations
 

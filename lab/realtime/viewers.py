@@ -73,6 +73,12 @@ class LabViewer:
         if was_here:
             await self.join()
 
+    @property
+    def first_frame_ms(self) -> float | None:
+        """From its first joining to its first key frame."""
+        first = self.stays[0] if self.stays else None
+        return None if first is None else _ms(first.joined_us, first.first_frame_us)
+
     def gap_ms(self, from_us: int, to_us: int) -> float | None:
         """The longest time without video that reaches into this time; None if it watched at no
         moment of it, or nothing had come."""
@@ -109,7 +115,7 @@ class LabViewer:
             node=self.node,
             path=list(last.path),
             joined_s=(first.joined_us - began_us) / 1_000_000,
-            left_s=None if self.is_here else (last.until_us - began_us) / 1_000_000,
+            left_s=(last.until_us - began_us) / 1e6 if last.until_us < ended_us else None,
             refused=last.refusal,
             frames_expected=expected,
             frames_intact=intact,
@@ -123,7 +129,7 @@ class LabViewer:
             audio_packets=sum(each.packets_received for each in audio),
             audio_missing=sum((each.packets_expected or 0) - (each.intact or 0) for each in audio),
             first_packet_ms=_ms(first.joined_us, first_packet_us),
-            first_frame_ms=_ms(first.joined_us, first.first_frame_us()),
+            first_frame_ms=self.first_frame_ms,
             longest_gap_ms=self.gap_ms(0, ended_us),
             gaps=[
                 EventGap(event=index, gap_ms=gap_ms)
