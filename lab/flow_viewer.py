@@ -21,6 +21,7 @@ from overlane.play.node_api import NodeApi
 from overlane.play.receiver import Receiver
 from overlane.play.report import AudioReport
 from overlane.play.sequence_log import SequenceLog
+from overlane.play.sink import SinkResult
 from overlane.play.summary import judge_audio
 from overlane.play.tracks import AudioTrack, VideoTrack
 from overlane.play.verdict import Verdict, judge
@@ -81,6 +82,8 @@ class FlowViewer:
         self._medias = ("video", "audio") if audio else ("video",)
         self._poll_s = poll_s
         self._video, self._audio = VideoTrack(), AudioTrack()
+        self.decoded: SinkResult | None = None
+        """What became of `picture`; after the context."""
         self._decoding = Decoding(picture) if picture is not None else None
         self._first_key_us: int | None = None
         self._viewer = ""

@@ -76,6 +76,11 @@ class Observer:
         """From the producer to the node; empty if the node has told none yet."""
         return self.paths.get((stream, node), ())
 
+    @property
+    def fallbacks(self) -> list[str]:
+        """What the kernel lacks, of any node."""
+        return sorted({name for each in self.statuses.values() for name in each["fallbacks"]})
+
     def brain_scene(self) -> BrainScene | None:
         if self.overlay.scenario.brain is None:
             return None
