@@ -13,7 +13,6 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree
 
 from lab.realtime.scene import Carried, Hop, Moment, Scene, Watching
 
@@ -58,9 +57,11 @@ def _parts(scene: Scene) -> Iterable[RenderableType]:
     yield ProgressBar(total=scene.duration_s, completed=scene.elapsed_s)
     yield Text()  # the bar ends no line
     for name in sorted(scene.streams)[:STREAMS]:
-        yield _stream_tree(scene, name)
+        yield _stream_table(scene, name)
+        yield Text()
     if scene.viewers:
         yield _viewers(scene.viewers)
+        yield Text()
     yield from (_moment(moment) for moment in scene.moments[-MOMENTS:])
 
 
@@ -74,7 +75,7 @@ def _headline(scene: Scene) -> Text:
         text.append(f", down: {', '.join(scene.down)}", style="bold red")
     if scene.brain is not None and scene.elapsed_s:
         if scene.brain.is_up:
-            text.append(f"; brain: term {scene.brain.term}, {scene.brain.connected} nodes")
+            text.append(f"; the brain sees {scene.brain.connected}")
         else:
             text.append("; the brain is away", style="bold red")
     return text
@@ -91,60 +92,72 @@ def _line(scene: Scene) -> Text:
     return text
 
 
-def _stream_tree(scene: Scene, name: str) -> RenderableType:
-    """The producer, and below each node those it forwards to."""
+def _stream_table(scene: Scene, name: str) -> RenderableType:
+    """The producer, and below each node those it forwards to; a line's figures are of the hop that
+    leads to its node."""
     carried = scene.streams[name]
-    width = max((len(node) for node in scene.nodes), default=8)
-    tree = Tree(Text(f"{name}", style="bold"), guide_style="dim")
+    table = _table(f"{name}, by who forwards it", "ms", "lost", "mended", "not", "viewers")
+    table.add_column("in reserve", overflow="ellipsis", no_wrap=True, ratio=1)
     shown: set[str] = set()
-    for node in carried.values():
-        if node.upstream is None or node.upstream not in carried:
-            _add(tree, scene, carried, node, shown, width, depth=0)
-    return tree
+    tops = [each for each in carried.values() if each.upstream not in carried]
+    for here in tops:
+        _add_branch(table, scene, carried, here, shown, "", "")
+    return table
 
 
-def _add(
-    above: Tree,
+def _add_branch(
+    table: Table,
     scene: Scene,
     carried: dict[str, Carried],
     here: Carried,
     shown: set[str],
-    width: int,
-    depth: int,
+    guide: str,
+    guide_below: str,
 ) -> None:
-    if here.node in shown:  # nodes were asked one after the other, in the middle of a change
-        return
+    """guide, guide_below: the lines of the tree before this node, and before those below it."""
     shown.add(here.node)
-    hop = scene.hops.get((here.upstream, here.node)) if here.upstream else None
-    branch = above.add(_node_line(scene, here, hop, max(8, width - 4 * depth)))
-    for node in carried.values():
-        if node.upstream == here.node:
-            _add(branch, scene, carried, node, shown, width, depth + 1)
-
-
-def _node_line(scene: Scene, here: Carried, hop: Hop | None, width: int) -> Text:
     is_gone = here.node in scene.down or here.state not in ("live", "local")
-    text = Text(overflow="ellipsis", no_wrap=True)
-    text.append(f"{here.node:{width}}", style="bold red" if is_gone else "cyan")
-    if hop is not None:
-        text.append(f" {hop.rtt_us / 2_000:4.0f} ms  {hop.loss:5.2%} lost")
-        text.append(f"  {hop.repaired:4} mended", style="green" if hop.repaired else "")
-        if hop.gone + hop.given_up:
-            text.append(f"  {hop.gone + hop.given_up} not", style="red")
-    elif here.upstream is None:
-        text.append("  the broadcast starts here")
-    if here.viewers:
-        text.append(f"  {here.viewers} viewer{'s' if here.viewers > 1 else ''}", style="magenta")
-    if here.standby:
-        text.append(f"  standby: {' > '.join(here.standby[:-1])}", style="dim")
-    return text
+    name = Text(guide, style="dim").append(here.node, "bold red" if is_gone else "cyan")
+    hop = scene.hops.get((here.upstream, here.node)) if here.upstream else None
+    viewers = str(here.viewers) if here.viewers else ""
+    table.add_row(name, *_figures(hop), viewers, _reserve(here))
+    # Nodes are asked one after the other: in the middle of a change they may form a ring.
+    below = [c for c in carried.values() if c.upstream == here.node and c.node not in shown]
+    for node in below:
+        is_last = node is below[-1]
+        _add_branch(
+            table,
+            scene,
+            carried,
+            node,
+            shown,
+            guide_below + ("└─ " if is_last else "├─ "),
+            guide_below + ("   " if is_last else "│  "),
+        )
+
+
+def _figures(hop: Hop | None) -> tuple[Text, ...]:
+    """One way, loss, repaired, not repaired."""
+    if hop is None:
+        return (Text(),) * 4
+    lost_for_good = hop.gone + hop.given_up
+    return (
+        Text(f"{hop.rtt_us / 2_000:.0f}"),
+        Text(f"{hop.loss:.1%}"),
+        Text(str(hop.repaired), style="green" if hop.repaired else ""),
+        Text(str(lost_for_good), style="red" if lost_for_good else ""),
+    )
+
+
+def _reserve(here: Carried) -> Text:
+    if not here.standby:
+        return Text("")
+    between = " > ".join(here.standby[1:-1])
+    return Text(f"via {between}" if between else f"{here.standby[0]} itself", style="dim")
 
 
 def _viewers(viewers: tuple[Watching, ...]) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("viewer", no_wrap=True)
-    for name in ("frames", "first ms", "gap ms"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _table("viewer", "frames", "first ms", "gap ms")
     table.add_column("path", overflow="ellipsis", no_wrap=True, ratio=1)
     for viewer in viewers[:VIEWERS]:
         path = " > ".join(viewer.path) or viewer.refusal or "-"
@@ -158,6 +171,16 @@ def _viewers(viewers: tuple[Watching, ...]) -> RenderableType:
         )
     if len(viewers) > VIEWERS:
         return Group(table, Text(f"and {len(viewers) - VIEWERS} more viewers"))
+    return table
+
+
+def _table(first: str, *numbers: str) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, expand=True
+    )
+    table.add_column(first, no_wrap=True)
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
