@@ -43,47 +43,6 @@ class Tls:
     key_file: Path | None = None
 
 
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """What a node speaks to a brain. Raises ConnectionConfigError for files that are no use."""
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or str(error)
-        raise ConnectionConfigError(
-            f"{tls.ca_file}: no authority's certificate: {reason}"
-        ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
-    if tls.certificate_file is not None:
-        try:
-            context.load_cert_chain(tls.certificate_file, tls.key_file, password="")
-        except (OSError, ssl.SSLError) as error:
-            reason = error.strerror or str(error)
-            files = f"{tls.certificate_file}, {tls.key_file}"
-            raise ConnectionConfigError(f"{files}: no certificate with its key: {reason}") from None
-    return context
-
-
-def explain_certificate(error: Exception, host: str | None, ca_file: Path | None) -> str:
-    """Why a brain's certificate was refused, for an operator.
-
-    Codes: X509_V_ERR_... of OpenSSL's x509_vfy.h.
-    """
-    if not isinstance(error, ssl.SSLCertVerificationError):
-        return f"the brain's certificate is no good: {error}"
-    match error.verify_code:
-        case 9:
-            return "the brain's certificate is not valid yet; is this node's clock right?"
-        case 10:
-            return "the brain's certificate has expired, or this node's clock is wrong"
-        case 18 | 19 | 20 | 21:
-            authority = f"an authority in {ca_file}" if ca_file else "an authority known here"
-            return f"the brain's certificate is not signed by {authority}"
-        case 62 | 64:
-            return f"the brain's certificate is not for {host}"
-    return f"the brain's certificate is no good: {error.verify_message}"
-
-
 class _RedirectedError(aiohttp.ClientError):
     pass
 
@@ -104,9 +63,9 @@ class ControlConnection:
         tls: Tls | None = None,
         allow_plain_text: bool = False,
     ) -> None:
-        self._url = _checked_url(url, tls, allow_plain_text)
+        self._url = check_url(url, tls, allow_plain_text=allow_plain_text)
         self._tls = tls
-        self._ssl = tls_context(tls) if tls is not None else None
+        self._ssl = ssl_context(tls) if tls is not None else None
         self._session = session
         self._on_event = on_event
         self._link: asyncio.Task[str] | None = None
@@ -251,9 +210,7 @@ class ControlConnection:
             case None:
                 return "the connection was closed"
             case aiohttp.ClientConnectorCertificateError():
-                ca_file = self._tls.ca_file if self._tls else None
-                reason = explain_certificate(error.certificate_error, self._url.host, ca_file)
-                return f"{where}: {reason}"
+                return f"{where}: {self._explain_certificate(error.certificate_error)}"
             case aiohttp.ClientConnectorSSLError():
                 return f"{where} does not speak TLS as this node does: {error.strerror}"
             case aiohttp.ClientConnectorError():
@@ -269,6 +226,23 @@ class ControlConnection:
                 return f"{where} does not answer"
         return f"{where}: {str(error) or type(error).__name__}"
 
+    def _explain_certificate(self, error: Exception) -> str:
+        """Codes: X509_V_ERR_... of OpenSSL's x509_vfy.h."""
+        if not isinstance(error, ssl.SSLCertVerificationError):
+            return f"the brain's certificate is no good: {error}"
+        match error.verify_code:
+            case 9:
+                return "the brain's certificate is not valid yet; is this node's clock right?"
+            case 10:
+                return "the brain's certificate has expired, or this node's clock is wrong"
+            case 18 | 19 | 20 | 21:
+                ca_file = self._tls.ca_file if self._tls else None
+                authority = f"an authority in {ca_file}" if ca_file else "an authority known here"
+                return f"the brain's certificate is not signed by {authority}"
+            case 62 | 64:
+                return f"the brain's certificate is not for {self._url.host}"
+        return f"the brain's certificate is no good: {error.verify_message}"
+
 
 async def _refuse_redirection(
     _session: aiohttp.ClientSession,
@@ -278,7 +252,8 @@ async def _refuse_redirection(
     raise _RedirectedError(params.response.headers.get("Location", "elsewhere"))
 
 
-def _checked_url(text: str, tls: Tls | None, allow_plain_text: bool) -> URL:
+def check_url(text: str, tls: Tls | None, *, allow_plain_text: bool) -> URL:
+    """Raises ConnectionConfigError for what must not be used. tls: None for plain text."""
     try:
         url = URL(text)
         host = url.host
@@ -302,6 +277,27 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def ssl_context(tls: Tls) -> ssl.SSLContext:
+    """Reads the files. Raises ConnectionConfigError."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror or str(error)
+        raise ConnectionConfigError(
+            f"{tls.ca_file}: no authority's certificate: {reason}"
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    if tls.certificate_file is not None:
+        try:
+            context.load_cert_chain(tls.certificate_file, tls.key_file, password="")
+        except (OSError, ssl.SSLError) as error:
+            reason = error.strerror or str(error)
+            files = f"{tls.certificate_file}, {tls.key_file}"
+            raise ConnectionConfigError(f"{files}: no certificate with its key: {reason}") from None
+    return context
 
 
 def _now_us() -> int:
