@@ -40,7 +40,6 @@ from controller.discovery.snapshot import (
 )
 from controller.errors import InvalidSettingError
 
-
 NO_SESSION = 0  # of a node that is known from before a restart
 
 
@@ -209,6 +208,11 @@ class NetworkView:
             return None
         self._published = settled
         return changes
+
+    @property
+    def count(self) -> int:
+        """Of nodes."""
+        return len(self._nodes)
 
     def is_known(self, a: str, b: str) -> bool:
         """Whether either end has ever said how the link between them is, and that is not forgotten:

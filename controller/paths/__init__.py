@@ -14,7 +14,15 @@ from controller.paths.path_answer import (
 from controller.paths.path_base import Invalidation, PathBase, PathConfig, SearchMode
 from controller.paths.path_decision import Decision, PathDecision
 from controller.paths.popularity import Popularity, PopularityConfig, PopularityState
-from controller.paths.rehome import ActivePath, Keep, Move, MoveReason, Rehome, RehomeConfig, Rehoming
+from controller.paths.rehome import (
+    ActivePath,
+    Keep,
+    Move,
+    MoveReason,
+    Rehome,
+    RehomeConfig,
+    Rehoming,
+)
 from controller.paths.stream_base import (
     Announced,
     Broadcast,

@@ -168,11 +168,18 @@ class StreamBase:
         """Where the ids go on: part of the state to save."""
         return self._ids.next_id
 
-    def restore(self, broadcasts: Iterable[Broadcast]) -> None:
+    def retired(self, most: int) -> tuple[tuple[str, str, int], ...]:
+        """Sessions that are over, the latest ones: broadcast, producer, session."""
+        return tuple(self._retired)[-most:]
+
+    def restore(
+        self, broadcasts: Iterable[Broadcast], retired: Iterable[tuple[str, str, int]]
+    ) -> None:
         """Those of a saved state, into an empty base."""
         assert not self._broadcasts
         for broadcast in broadcasts:
             self._add(broadcast)
+        self._retired.update(dict.fromkeys(retired))
         self.version += 1
 
     def produced_by(self, producer: str) -> tuple[Broadcast, ...]:
