@@ -99,9 +99,11 @@ def _stream_table(scene: Scene, name: str) -> RenderableType:
     table = _table(f"{name}, by who forwards it", "ms", "lost", "mended", "not", "viewers")
     table.add_column("in reserve", overflow="ellipsis", no_wrap=True, ratio=1)
     shown: set[str] = set()
+    # Nodes are asked one after the other: in the middle of a change they may form a ring.
     tops = [each for each in carried.values() if each.upstream not in carried]
-    for here in tops:
-        _add_branch(table, scene, carried, here, shown, "", "")
+    for here in [*tops, *carried.values()]:
+        if here.node not in shown:
+            _add_branch(table, scene, carried, here, shown, "", "")
     return table
 
 
@@ -121,7 +123,6 @@ def _add_branch(
     hop = scene.hops.get((here.upstream, here.node)) if here.upstream else None
     viewers = str(here.viewers) if here.viewers else ""
     table.add_row(name, *_figures(hop), viewers, _reserve(here))
-    # Nodes are asked one after the other: in the middle of a change they may form a ring.
     below = [c for c in carried.values() if c.upstream == here.node and c.node not in shown]
     for node in below:
         is_last = node is below[-1]
