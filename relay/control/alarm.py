@@ -71,6 +71,8 @@ class LinkWatch:
     def on_change(self, name: str, is_up: bool, now_us: int) -> None:
         """The engine says so. A link that was never up is not told to be down."""
         link = self._links.setdefault(name, _Link(is_up))
+        if link.is_up == is_up and link.due_us is not None:
+            return
         link.is_up = is_up
         if link.is_up == bool(link.told):
             link.due_us = None  # back as it was told

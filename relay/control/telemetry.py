@@ -19,6 +19,7 @@ CpuReader = Callable[[], int]
 """Microseconds of CPU time that the process has used."""
 
 _MOST_PERMILLE = 10_000
+_MOST_BPS = 10_000_000_000_000  # as the message allows
 _U32 = 0xFFFFFFFF
 
 
@@ -28,7 +29,7 @@ def grown(before: int, now: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _LinkMark:
+class LinkMark:
     link: int
     sent_bytes: int = 0
     received_packets: int = 0
@@ -48,7 +49,7 @@ class LinkMeter:
         self._marks = {}
         for name, neighbour in self._node.neighbours.items():
             stats = self._node.engine.link_stats(neighbour.link)
-            self._marks[name] = _LinkMark(
+            self._marks[name] = LinkMark(
                 neighbour.link, stats.sent_bytes, stats.received_packets, stats.lost
             )
 
@@ -66,15 +67,15 @@ class LinkMeter:
             if is_known:
                 mark = self._marks.get(name)
                 if mark is None or mark.link != neighbour.link:
-                    mark = _LinkMark(neighbour.link)
-                found.append(_link_report(name, mark, stats, neighbour.peer.rate_bps, window_us))
+                    mark = LinkMark(neighbour.link)
+                found.append(link_report(name, mark, stats, neighbour.peer.rate_bps, window_us))
         return found
 
 
-def _link_report(
-    name: str, mark: _LinkMark, stats: LinkStats, capacity_bps: int, window_us: int
+def link_report(
+    name: str, mark: LinkMark, stats: LinkStats, capacity_bps: int, window_us: int
 ) -> LinkReport:
-    rate_bps = grown(mark.sent_bytes, stats.sent_bytes) * 8_000_000 // window_us
+    rate_bps = min(grown(mark.sent_bytes, stats.sent_bytes) * 8_000_000 // window_us, _MOST_BPS)
     # Each number of the link either came or was lost; copies of lost packets have their own.
     lost = grown(mark.lost, stats.lost)
     numbers = grown(mark.received_packets, stats.received_packets) + lost
@@ -178,7 +179,7 @@ class LoadMeter:
             memory_permille=max(used * 1000 // limit for used, limit in blocks),
             streams=memory.streams[0],
             viewers=len(node.edge.viewers),
-            egress_bps=self._egress_bytes() * 8_000_000 // window_us,
+            egress_bps=min(self._egress_bytes() * 8_000_000 // window_us, _MOST_BPS),
         )
 
     def _egress_bytes(self) -> int:

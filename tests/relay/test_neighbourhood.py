@@ -152,9 +152,8 @@ def test_loopback_is_fine_for_a_node_on_loopback() -> None:
     assert names(node) == {"n3"}
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1])  # which a failure names
 def test_thousands_of_changes_leave_nothing_behind(seed: int) -> None:
-    print(f"seed {seed}")
     rng = Random(seed)
     node = lone_node(limits={**SMALL, "node_links": 8})
     now_us = 1_000_000
