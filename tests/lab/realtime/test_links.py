@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from lab.link import LinkConfig
-from lab.processes import Processes, ProcessError
+from lab.processes import ProcessError, Processes
 from lab.realtime.links import LinkSet
 
 pytestmark = pytest.mark.integration
