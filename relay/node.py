@@ -192,15 +192,6 @@ class Node:
         """What a broadcast that is here consists of; none if it is not here."""
         return [found.track for found in self.streams.of(stream)]
 
-    def encoder_heard_us(self, stream: str) -> int | None:
-        """When the newest packet of a broadcast that starts here came; None: never, or it does
-        not start here."""
-        if len(self.path_of(stream)) > 1:
-            return None
-        found = self.streams.of(stream)
-        times = (self.engine.stream_stats(each.handle).last_packet_us for each in found)
-        return max((time_us for time_us in times if time_us >= 0), default=None)
-
     def _remove_viewer(self, viewer: Viewer, now_us: int, *, expired: bool) -> None:
         self.edge.remove(viewer)
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
