@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,17 +20,14 @@ from relay.config import NodeConfig
 from relay.config_checks import suggestion
 from relay.config_sdp import tracks_of
 from relay.errors import ConfigError, Problem
-from relay.toml_places import lines_of_keys
+from relay.toml_file import MAX_FILE_BYTES, Table, parse_toml, read_text
 from rtp.errors import RtpError
 
 ENVIRONMENT_PREFIX = "OVERLANE_"
 DELIMITER = "__"
-MAX_FILE_BYTES = 1 << 20  # chosen: 5,000 streams take a third of it
 MAX_SECRET_BYTES = 4096  # chosen: a secret is 64 digits; what is longer is another file
 
 _CONTROLLER_FILES = ("ca_file", "certificate_file", "key_file", "table_file")
-
-Table = dict[str, Any]
 
 
 def load(path: Path | str, overrides: Mapping[str, object] | None = None) -> NodeConfig:
@@ -43,7 +39,7 @@ def load(path: Path | str, overrides: Mapping[str, object] | None = None) -> Nod
     file = Path(path)
     flags, problems = _nested(overrides or {})
     environment = _Environment()
-    document, lines = _parse(file)
+    document, lines = parse_toml(file)
     layers = _Layers(file, lines, flags, environment())
     problems += [*environment.problems, *_unknown_environment()]
     merged = _merge(_merge(document, layers.environment), flags)
@@ -111,44 +107,6 @@ def _variable_of(key: str) -> str:
     return f"{ENVIRONMENT_PREFIX}{key.replace('.', DELIMITER).upper()}{DELIMITER}..."
 
 
-def _read(file: Path, limit: int) -> str:
-    """A text file of at most `limit` bytes. Raises ConfigError."""
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(limit + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError([Problem("", reason or "cannot be read", str(file))]) from None
-    if len(data) > limit:
-        raise ConfigError([Problem("", f"is larger than {limit} bytes: not the file?", str(file))])
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        text = f"is not UTF-8 text: byte 0x{data[error.start]:02x}; save the file as UTF-8"
-        raise ConfigError([Problem("", text, f"{file}:{line}")]) from None
-
-
-def _parse(file: Path) -> tuple[Table, Mapping[str, int]]:
-    """The file's tables, and the line of each key."""
-    text = _read(file, MAX_FILE_BYTES)
-    try:
-        return tomllib.loads(text), lines_of_keys(text)
-    except tomllib.TOMLDecodeError as error:
-        # The position stands only in the message (Python 3.14 has it as attributes).
-        message, line, column = re.fullmatch(
-            r"(.*?)(?: \(at line (\d+), column (\d+)\)| \(at end of document\))?", str(error), re.S
-        ).groups()  # type: ignore[union-attr]  # it matches any text
-        end = text.rstrip().count("\n") + 1
-        where = f"{file}:{line}:{column}" if line else f"{file}:{end}"
-        raise ConfigError([Problem("", f"is not TOML: {message}", where)]) from None
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 500 brackets
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ConfigError(
-            [Problem("", f"is not TOML for this program: {reason}", str(file))]
-        ) from None
-
-
 def _merge(weaker: Table, stronger: Table) -> Table:
     """Tables are merged, anything else is replaced."""
     merged = dict(weaker)
@@ -176,7 +134,7 @@ def _read_secrets(merged: Table, file: Path) -> tuple[Table, dict[str, Path], li
         if not isinstance(name, str):
             continue
         try:
-            secret = _read(file.parent / name, MAX_SECRET_BYTES).strip()
+            secret = read_text(file.parent / name, MAX_SECRET_BYTES).strip()
         except ConfigError as error:
             (problem,) = error.problems
             key = f"neighbours[{index}].secret_file"
@@ -213,7 +171,7 @@ def _with_controller(merged: Table, file: Path) -> tuple[Table, list[Problem]]:
 def _read_token(path: Path) -> tuple[str, Problem | None]:
     key = "controller.token_file"
     try:
-        token = _read(path, MAX_SECRET_BYTES).strip()
+        token = read_text(path, MAX_SECRET_BYTES).strip()
     except ConfigError as error:
         (problem,) = error.problems
         return "", Problem(key, f"{problem.source}: {problem.text}")
@@ -243,7 +201,7 @@ def _with_tracks(ingest: object, index: int, file: Path, problems: list[Problem]
         return ingest
     path = file.parent / ingest["sdp_file"]
     try:
-        text = _read(path, MAX_FILE_BYTES)
+        text = read_text(path, MAX_FILE_BYTES)
         tracks = tracks_of(text, str(ingest.get("sdp_listen", "0.0.0.0")))
     except ConfigError as error:
         problems += [Problem(key, f"{each.source}: {each.text}") for each in error.problems]
