@@ -169,9 +169,7 @@ class ReferenceEngine:
         self._commands.append(apply)
         return stream.handle
 
-    def set_upstream(
-        self, stream: int, upstream: int | None, *, second: int | None = None
-    ) -> None:
+    def set_upstream(self, stream: int, upstream: int | None, *, second: int | None = None) -> None:
         known = self._streams_by_handle[stream]
         link, other = (
             None if handle is None else self._links_by_handle[handle]

@@ -266,9 +266,7 @@ class Link:
     def dead_at_us(self, probe_interval_us: int) -> int:
         """When a link that is up is down unless something authentic comes: three probes missed, and
         some time for the third to be late."""
-        return (
-            self.last_received_us + DEAD_PROBES * probe_interval_us + probe_interval_us * 2 // 5
-        )
+        return self.last_received_us + DEAD_PROBES * probe_interval_us + probe_interval_us * 2 // 5
 
     def on_rtt(self, sample_us: int) -> None:
         """Smoothed as in RFC 6298 2.3 (gain 1/8)."""

@@ -234,7 +234,21 @@ class Traffic(Neighbours):
             start = {}
             if rng.random() < 0.4:
                 near = self.sources[stream].next_seq + rng.choice(
-                    (0, 1, -1, -5, -60, -1030, 3, 40, 4_095, 4_096, 4_097, 6_000, rng.getrandbits(20))
+                    (
+                        0,
+                        1,
+                        -1,
+                        -5,
+                        -60,
+                        -1030,
+                        3,
+                        40,
+                        4_095,
+                        4_096,
+                        4_097,
+                        6_000,
+                        rng.getrandbits(20),
+                    )
                 )
                 start = {"start_seq": near & LOW_32}
             self.twins.call("add_cursor", stream=stream, link=self.any_neighbour().link, **start)
