@@ -4,8 +4,8 @@ Lisbon and seven cities around the globe, with the measured round trips between 
 loss on every link. Half-way a link that carries the broadcast to the farthest viewer is cut; which
 one that is, is read from the node. The nodes go over to the paths they hold in reserve.
 
-These cities because the straight line is not the quickest there: on the measured round trips Sydney
-and Hong Kong are reached sooner through Singapore, and Seattle through London.
+These cities because the straight line is not the quickest there: on the measured round trips Sydney,
+Seattle and Bogota are reached soonest through London, and Hong Kong through Frankfurt.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from lab.scenario.model import Cut, Event, Scenario
 from lab.scenario.report import ScenarioReport
 
 CITIES = (
-    "Lisbon", "London", "Frankfurt", "New York", "Seattle", "Singapore", "Hong Kong", "Sydney",
+    "Lisbon", "London", "Frankfurt", "New York", "Seattle", "Bogota", "Hong Kong", "Sydney",
 )  # fmt: skip
 STREAM = "demo"
 PRODUCER = "lisbon"
 FAR = "sydney"
-LATE = "singapore"
+LATE = "london"
 JOIN_S = {"sydney": 2.5, "seattle": 2.7, "hong-kong": 2.9}
 LATE_SHARE, CUT_SHARE = 0.4, 0.55  # of the broadcast's length
 JITTER_MS = 1.0  # chosen: a long-haul path with little load

@@ -41,12 +41,12 @@ class LabView:
         """For a log."""
         self.scene = scene
         for moment in scene.moments[self._told :]:
-            self.console.print(_moment(moment))
+            self.console.print(_moment(moment), soft_wrap=True)
         self._told = len(scene.moments)
         if scene.elapsed_s >= self._next_line_s or scene.step != self._last_step:
             self._last_step = scene.step
             self._next_line_s = scene.elapsed_s + LINE_EVERY_S
-            self.console.print(_line(scene), highlight=False)
+            self.console.print(_line(scene), soft_wrap=True)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Group(*_parts(self.scene))
