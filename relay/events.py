@@ -120,6 +120,26 @@ class ViewerLeft:
     expired: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PathsWanted:
+    """Nobody here knows how to reach a broadcast, or no second way to it: answer with
+    `Node.on_paths` or `Node.on_no_path`. Said once while it is unanswered."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSwitched:
+    """A broadcast now comes through another neighbour. before, after: the neighbours; "" is this
+    node itself. gap_us: between the last packet of the old way and the first of the new one."""
+
+    stream: str
+    reason: str
+    before: str
+    after: str
+    gap_us: int
+
+
 NodeEvent: TypeAlias = (
     NeighbourUp
     | NeighbourDown
@@ -135,4 +155,6 @@ NodeEvent: TypeAlias = (
     | ViewerPaused
     | ViewerTurnedAway
     | ViewerLeft
+    | PathsWanted
+    | UpstreamSwitched
 )

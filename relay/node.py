@@ -8,26 +8,37 @@ to the engine are mailbox writes. Nothing here sees a media packet.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from random import Random
+from typing import Literal
+
+import msgspec
 
 from fastpath import Engine, EngineFullError
 from fastpath import events as engine_events
 from relay import events
 from relay.address import Address, format_address, ip_of, parse_address
-from relay.config import Ingest, NodeConfig
+from relay.config import NodeConfig
 from relay.edge.destinations import check_report_ports
 from relay.edge.plain_rtp import PlainRtpEdge, RtcpMode, Viewer
 from relay.errors import MessageError, RefusalCode, Refused
-from relay.messages import Message, Track, decode, encode, is_name
+from relay.messages import (
+    End,
+    Message,
+    Subscribe,
+    Track,
+    UpstreamLost,
+    decode,
+    encode,
+    is_name,
+)
 from relay.neighbour import Neighbour
+from relay.node_streams import NodeStreams
 from relay.ports import VIRTUAL, Ports, open_ports
 from relay.slowpath import subscription_events as wanted
+from relay.slowpath.path_monitor import SAMPLE_US
+from relay.slowpath.routes import Paths
 from relay.slowpath.subscription import SubscriptionTable
-from relay.stream import CODECS, StreamRegistry
-from relay.subscriber import NodeCursors
-
-FIRST_STREAM_SEQ_LIMIT = 1 << 16  # chosen: far from 2^32, so that short tests stay readable
 
 
 class Node:
@@ -39,10 +50,13 @@ class Node:
         self.subscriptions = SubscriptionTable(
             config.name, [neighbour.name for neighbour in config.neighbours], rng
         )
-        self.streams = StreamRegistry(engine)
+        self.subscriptions.asks_for_paths = getattr(config, "controller", None) is not None
         self.neighbours: dict[str, Neighbour] = {}
         self.counters: Counter[str] = Counter()
-        self._cursors = NodeCursors(engine)
+        self._carried = NodeStreams(engine, rng, self._link_of)
+        self.streams = self._carried.registry
+        self._pushed_paths: dict[str, Paths] = {}
+        self._next_sample_us: int | None = None
         self._rng = rng
         self._by_link: dict[int, Neighbour] = {}
         self._events: deque[events.NodeEvent] = deque()
@@ -63,8 +77,9 @@ class Node:
                 neighbour, config.node_id, self.engine, self.ports.overlay, self._rng, now_us
             )
             self.neighbours[neighbour.name] = self._by_link[added.link] = added
-        for ingest in config.ingests:
-            self._add_ingest(ingest)
+        made = self._carried.open(self.edge, config.ingests, self.ports.ingests)
+        for name, tracks in made.items():
+            self.subscriptions.add_local(name, tracks)
         self.handle_timer(now_us)
         return self.ports
 
@@ -81,6 +96,7 @@ class Node:
         """When `handle_timer` is due."""
         times = [neighbour.handshake.next_timer_us() for neighbour in self.neighbours.values()]
         times += [self.subscriptions.next_timer_us(), self.edge.next_timer_us()]
+        times.append(self._next_sample_us)
         return min((time_us for time_us in times if time_us is not None), default=None)
 
     def handle_timer(self, now_us: int) -> None:
@@ -92,6 +108,21 @@ class Node:
             self._remove_viewer(viewer, now_us, expired=True)
         self.subscriptions.handle_timer(now_us)
         self._carry_out(now_us)
+        self._take_samples(now_us)
+
+    def _take_samples(self, now_us: int) -> None:
+        """Of broadcasts that could come another way, in case that is better."""
+        watched = [b.name for b in self.subscriptions.broadcasts if b.standby is not None]
+        if not watched:
+            self._next_sample_us = None
+        elif self._next_sample_us is None:
+            self._next_sample_us = now_us + SAMPLE_US
+        elif now_us >= self._next_sample_us:
+            self._next_sample_us = now_us + SAMPLE_US
+            for name in watched:
+                if (sample := self._carried.sample(name)) is not None:
+                    self.subscriptions.on_path_sample(name, sample, now_us)
+            self._carry_out(now_us)
 
     # -- viewers
 
@@ -127,7 +158,8 @@ class Node:
             raise Refused(RefusalCode.FULL, text)
         viewer = self.edge.add(stream, addresses, now_us, rtcp=rtcp, expiry_us=expiry_us)
         path = self.config.path_to(stream)
-        self.subscriptions.join_viewer(viewer.number, stream, path, now_us)
+        paths = (path,) if path else self._pushed_paths.get(stream, ())
+        self.subscriptions.join_viewer(viewer.number, stream, paths, now_us)
         self._carry_out(now_us)
         return viewer
 
@@ -167,6 +199,40 @@ class Node:
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
         self._events.append(events.ViewerLeft(viewer.id, viewer.broadcast, expired))
 
+    # -- paths from outside: names of nodes as SUBSCRIBE travels, a neighbour first, the producer last
+
+    def on_paths(self, stream: str, paths: Paths, now_us: int) -> None:
+        """The answer to PathsWanted, the best first; 1 to 4."""
+        self.subscriptions.on_paths(stream, paths, now_us)
+        self._carry_out(now_us)
+
+    def on_no_path(self, stream: str, code: RefusalCode, text: str, now_us: int) -> None:
+        """The other answer: who waits is refused, what flows stays."""
+        self.subscriptions.on_no_path(stream, code, text, now_us)
+        self._carry_out(now_us)
+
+    def rehome(self, stream: str, paths: Paths, now_us: int) -> None:
+        """Better ways to a broadcast that is here, best first: the old one is left once the new one
+        delivers. Of one that starts here: its broadcaster has moved, and this node becomes a
+        subscriber along the first that works; viewers and subscribers go on."""
+        self.subscriptions.rehome(stream, paths, now_us)
+        self._carry_out(now_us)
+
+    def reclaim(self, stream: str, tracks: tuple[Track, ...], now_us: int) -> None:
+        """The broadcaster of an ingest is here, as these streams (see `new_tracks`): after a rehome,
+        or because the ids are others now. Raises KeyError if no such ingest is configured."""
+        self._carried.check_ingest(stream)
+        self.subscriptions.reclaim(stream, tracks, now_us)
+        self._carry_out(now_us)
+
+    def new_tracks(self, stream: str) -> tuple[Track, ...]:
+        """Fresh stream ids and first numbers for an ingest's tracks. Raises KeyError."""
+        return self._carried.new_tracks(stream)
+
+    def set_pushed_paths(self, paths: Mapping[str, Paths]) -> None:
+        """Of the table: what may be wanted soon. Replaces those set before."""
+        self._pushed_paths = dict(paths)
+
     # -- what the engine says
 
     def handle_engine_events(self, now_us: int) -> None:
@@ -188,7 +254,7 @@ class Node:
                 if (neighbour := self._by_link.get(event.link)) is not None:
                     self._on_link_event(neighbour, event, now_us)
             case engine_events.CursorStarted(cursor, first_stream_seq):
-                if (owner := self._cursors.owner(cursor)) is not None:
+                if (owner := self._carried.cursors.owner(cursor)) is not None:
                     self.subscriptions.on_cursor_started(*owner, first_stream_seq)
             case engine_events.LinkMoved(link, address):
                 if (neighbour := self._by_link.get(link)) is not None:
@@ -202,13 +268,15 @@ class Node:
             case engine_events.Fallback(name, errno):
                 self._events.append(events.FeatureRefused(name, errno))
             case _:
-                self._on_stream_event(event)
+                self._on_stream_event(event, now_us)
 
     def _on_stream_event(
         self,
         event: engine_events.StreamStarted
         | engine_events.KeyFrameWanted
-        | engine_events.IngestSource,
+        | engine_events.IngestSource
+        | engine_events.UpstreamFlows,
+        now_us: int,
     ) -> None:
         stream = self.streams.by_handle(event.stream)
         if stream is None:
@@ -218,6 +286,9 @@ class Node:
             case engine_events.StreamStarted():
                 stream.is_started = True
                 self._events.append(events.TrackStarted(name, media))
+                self.subscriptions.on_upstream_flows(name, None, now_us)
+            case engine_events.UpstreamFlows(_, gap_us):
+                self.subscriptions.on_upstream_flows(name, gap_us, now_us)
             case engine_events.KeyFrameWanted():
                 self.counters["key_frames_missing"] += 1
                 self._events.append(events.KeyFrameMissing(name, media))
@@ -271,15 +342,22 @@ class Node:
             match event:
                 case wanted.Send(peer, message):
                     self._send(peer, message)
-                case wanted.TracksChanged(broadcast, peer, tracks):
-                    self._change_tracks(broadcast, peer, tracks)
+                case wanted.TracksChanged():
+                    self._change_tracks(event)
+                case wanted.UpstreamChanged(broadcast, peer, second):
+                    self._carried.set_upstream(broadcast, peer, second)
+                case wanted.PathsWanted(broadcast):
+                    self._events.append(events.PathsWanted(broadcast))
+                case wanted.Switched(broadcast, reason, before, after, gap_us):
+                    switched = events.UpstreamSwitched(broadcast, reason, before, after, gap_us)
+                    self._events.append(switched)
                 case wanted.BroadcastRemoved(broadcast):
-                    self._remove_streams(broadcast, keep=())
+                    self._carried.remove(broadcast)
                     self._events.append(events.BroadcastChanged(broadcast, "removed"))
-                case wanted.AddCursor(peer, stream_id):
-                    self._add_cursor(peer, stream_id, now_us)
+                case wanted.AddCursor():
+                    self._add_cursor(event, now_us)
                 case wanted.RemoveCursor(peer, stream_id):
-                    self._cursors.remove(peer, stream_id)
+                    self._carried.cursors.remove(peer, stream_id)
                 case wanted.ViewerReady(number, _):
                     self._start_viewer(number, now_us)
                 case wanted.ViewerRefused(number, code, text):
@@ -288,40 +366,40 @@ class Node:
                     self._events.append(events.BroadcastChanged(broadcast, state.value))
 
     def _send(self, peer: str, message: Message) -> None:
+        link = self._link_of(peer)
+        if link is None:
+            return
+        if isinstance(message, Subscribe) and message.start == "seq" and not message.starts:
+            starts = self._carried.lacking(message.broadcast)
+            start: Literal["live", "seq"] = "seq" if starts else "live"
+            message = msgspec.structs.replace(message, start=start, starts=starts)
         try:
             payload = encode(message)
         except MessageError:
             self.counters["control_too_large"] += 1
             return
-        self.counters[f"sent_{type(message).__name__.lower()}"] += 1
-        self.engine.send_control(self.neighbours[peer].link, payload)
+        # Viewers see nothing until this arrives, and it is small: one loss must not cost a retry.
+        is_urgent = isinstance(message, UpstreamLost | End) or (
+            isinstance(message, Subscribe) and message.start == "seq"
+        )
+        for _ in range(2 if is_urgent else 1):
+            self.counters[f"sent_{type(message).__name__.lower()}"] += 1
+            self.engine.send_control(link, payload)
 
-    def _change_tracks(self, broadcast: str, peer: str, tracks: tuple[Track, ...]) -> None:
-        """The new ones first: viewers go on from the old to the new as one stream."""
-        link = self.neighbours[peer].link
+    def _link_of(self, peer: str) -> int | None:
+        neighbour = self.neighbours.get(peer)
+        return neighbour.link if neighbour else None
+
+    def _change_tracks(self, change: wanted.TracksChanged) -> None:
         try:
-            for track in tracks:
-                if self.streams.by_id(track.stream_id) is None:
-                    self.streams.add(broadcast, track, link)
-            kept = [track.stream_id for track in tracks]
-            staying = [s for s in self.streams.of(broadcast) if s.track.stream_id in kept]
-            self.edge.move(broadcast, staying)
-            self._remove_streams(broadcast, kept)
+            self._carried.change(change.broadcast, change.peer, change.tracks)
         except EngineFullError as error:
-            self.subscriptions.on_streams_refused(broadcast, self._full(error))
+            self.subscriptions.on_streams_refused(change.broadcast, self._full(error))
 
-    def _remove_streams(self, broadcast: str, keep: Iterable[int]) -> None:
-        for stream in self.streams.of(broadcast):
-            if stream.track.stream_id not in keep:
-                self._cursors.forget_stream(stream.track.stream_id)
-                self.streams.remove(stream)
-
-    def _add_cursor(self, peer: str, stream_id: int, now_us: int) -> None:
-        stream = self.streams.by_id(stream_id)
-        if stream is None:
-            return
+    def _add_cursor(self, cursor: wanted.AddCursor, now_us: int) -> None:
+        peer, stream_id = cursor.peer, cursor.stream_id
         try:
-            self._cursors.add(peer, stream, self.neighbours[peer].link)
+            self._carried.add_cursor(peer, stream_id, cursor.start_seq)
         except EngineFullError as error:
             self.subscriptions.on_cursor_refused(peer, stream_id, self._full(error), now_us)
 
@@ -351,33 +429,6 @@ class Node:
     def _full(self, error: EngineFullError) -> str:
         self._events.append(events.TableFull(error.table))
         return f"{self.config.name}: no more {error.table}, the limit is {error.limit}"
-
-    def _add_ingest(self, ingest: Ingest) -> None:
-        tracks = []
-        for track in ingest.tracks:
-            stream_id = self._rng.randrange(1, 1 << 32)
-            while self.streams.by_id(stream_id) is not None:
-                stream_id = self._rng.randrange(1, 1 << 32)
-            described = Track(
-                stream_id=stream_id,
-                media=track.kind,
-                codec=track.codec,
-                payload_type=track.payload_type,
-                clock_rate=track.clock_rate,
-                first_stream_seq=self._rng.randrange(FIRST_STREAM_SEQ_LIMIT),
-                fmtp=track.fmtp,
-            )
-            stream = self.streams.add(ingest.name, described, None)
-            self.engine.set_ingest(
-                self.ports.ingests[ingest.name, track.kind],
-                stream=stream.handle,
-                codec=CODECS[track.codec],
-                payload_type=track.payload_type,
-                parameter_sets=track.parameter_sets,
-                rtcp_to=parse_address(track.rtcp_to) if track.rtcp_to else None,
-            )
-            tracks.append(described)
-        self.subscriptions.add_local(ingest.name, tuple(tracks))
 
 
 def new_engine(config: NodeConfig) -> Engine:
