@@ -63,9 +63,9 @@ class ControlConnection:
         tls: Tls | None = None,
         allow_plain_text: bool = False,
     ) -> None:
-        self._url = _checked_url(url, tls, allow_plain_text)
+        self._url = check_url(url, tls, allow_plain_text=allow_plain_text)
         self._tls = tls
-        self._ssl = _ssl_context(tls) if tls is not None else None
+        self._ssl = ssl_context(tls) if tls is not None else None
         self._session = session
         self._on_event = on_event
         self._link: asyncio.Task[str] | None = None
@@ -252,7 +252,8 @@ async def _refuse_redirection(
     raise _RedirectedError(params.response.headers.get("Location", "elsewhere"))
 
 
-def _checked_url(text: str, tls: Tls | None, allow_plain_text: bool) -> URL:
+def check_url(text: str, tls: Tls | None, *, allow_plain_text: bool) -> URL:
+    """Raises ConnectionConfigError for what must not be used. tls: None for plain text."""
     try:
         url = URL(text)
         host = url.host
@@ -278,7 +279,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _ssl_context(tls: Tls) -> ssl.SSLContext:
+def ssl_context(tls: Tls) -> ssl.SSLContext:
+    """Reads the files. Raises ConnectionConfigError."""
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
     except (OSError, ssl.SSLError) as error:

@@ -77,6 +77,7 @@ class RefusalCode(StrEnum):
     REPLACED = "replaced"
     TIME_OUT = "time_out"
     OVERLOADED = "overloaded"
+    WRONG_NODE_ID = "wrong_node_id"
 
 
 class RequestCode(StrEnum):

@@ -309,6 +309,16 @@ class NodeSession:
         if (answer := self._tables.on_refused(version, code, text)) is not None:
             self._decline(answer, now_us)
 
+    def turn_away(self, code: RefusalCode, text: str) -> None:
+        """Instead of `register`: this node cannot follow that brain. Tried again, slowly."""
+        if self._state is SessionState.ENTERING:
+            self._back_off.slow_down()
+            self._refuse(refusal(code, text))
+
+    def discard_table(self) -> None:
+        """The stored table cannot be put in force: there is none. Its term still counts."""
+        self._tables.discard()
+
     # -- what the brain says
 
     def _on_refusal(self, message: Refusal) -> None:

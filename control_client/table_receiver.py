@@ -54,8 +54,15 @@ class TableReceiver:
         self._offered = HeldTable(message.version, table)
         return ApplyTable(message.version, table, message)
 
+    def discard(self) -> None:
+        """What is held cannot be put in force."""
+        self.held, self._is_stored = None, False
+
     def on_applied(self, version: TableVersion, is_stored: bool) -> TableApplied | None:
         """It is in force. None: another table was offered since, or this one is known."""
+        if self._offered is None and version == self.version and is_stored != self._is_stored:
+            self._is_stored = is_stored  # stored at last
+            return TableApplied(version, is_stored)
         if self._offered is None or self._offered.version != version:
             return None
         self.held, self._offered = self._offered, None

@@ -18,6 +18,7 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from relay.address import Address, format_address, ip_of, parse_address, split_host_port
+from relay.clock import now_us
 from relay.config import MAX_STREAM_NAME, is_stream_name
 from relay.edge.description import describe, describe_viewer
 from relay.edge.destinations import check_destination, check_report_ports
@@ -95,7 +96,7 @@ def new_application(daemon: Daemon) -> web.Application:
 class _Api:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._registry = new_registry(daemon.node)
+        self._registry = new_registry(daemon.node, lambda: daemon.agent)
 
     async def livez(self, _request: web.Request) -> web.Response:
         return web.json_response({"alive": True})
@@ -104,6 +105,10 @@ class _Api:
         node, is_ready = self._daemon.node, self._daemon.is_ready
         neighbours = {n.name: n.handshake.state for n in node.neighbours.values()}
         detail = {"ready": is_ready, "worker": is_ready, "neighbours": neighbours}
+        if (agent := self._daemon.agent) is not None:
+            table = agent.in_force
+            detail["controller"] = agent.session.state.value  # it may be away: media flows on
+            detail["table"] = str(table.version) if table else None
         return web.json_response(detail, status=200 if is_ready else 503)
 
     async def metrics(self, _request: web.Request) -> web.Response:
@@ -111,7 +116,9 @@ class _Api:
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     async def status(self, _request: web.Request) -> web.Response:
-        return web.json_response(node_status(self._daemon.node, self._daemon.uptime_us))
+        daemon = self._daemon
+        status = node_status(daemon.node, daemon.uptime_us, daemon.agent, now_us())
+        return web.json_response(status)
 
     async def add_viewer(self, request: web.Request) -> web.Response:
         name = _stream_name(request)

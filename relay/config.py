@@ -126,6 +126,31 @@ class Viewers(Model):
     """Whether a viewer may be a multicast group. Off: one request would reach many hosts."""
 
 
+class Controller(Model):
+    """The brain, which tells this node its neighbours and the paths to broadcasts."""
+
+    url: str = Field(min_length=1, max_length=500)
+    """wss://HOST:PORT/control. ws:// is for loopback alone, with `allow_plain_text`."""
+    token: str | None = Field(default=None, repr=False)
+    """What this node proves its name with; the brain keeps its hash."""
+    token_file: Path | None = None
+    """Or a file that holds it, relative to the configuration file, as are the next four."""
+    ca_file: Path | None = None
+    """Authorities that the brain's certificate may be signed by, in PEM. None: the system's."""
+    certificate_file: Path | None = None
+    """This node's own certificate, for a brain that asks for one."""
+    key_file: Path | None = None
+    table_file: Path | None = None
+    """Where the last good table is kept; with secrets, so for the node's eyes only. `load` puts
+    NAME.table beside the configuration file in place of None."""
+    allow_plain_text: bool = False
+
+    @property
+    def is_plain_text(self) -> bool:
+        """Whoever shares the host can read and change what is said."""
+        return not self.url.lower().startswith("wss:")
+
+
 class Neighbour(Model):
     """A node that this one has a link with."""
 
@@ -272,6 +297,7 @@ class NodeConfig(Model):
     advertised_as: ReachableAddress | None = None
     """What neighbours are to configure, if it differs from `listen` (wildcard, NAT); in /status."""
     admin: Admin = Admin()
+    controller: Controller | None = None
     log: Log = Log()
     viewers: Viewers = Viewers()
     neighbours: tuple[Neighbour, ...] = ()
@@ -336,6 +362,8 @@ def _valid_parts(data: Any) -> Parts:
         name=one(TypeAdapter(NodeName), table.get("name")),
         node_id=one(TypeAdapter(NodeId), table.get("node_id")),
         listen=one(TypeAdapter(AddressText), table.get("listen")),
+        advertised_as=one(TypeAdapter(ReachableAddress), table.get("advertised_as")),
+        controller=one(TypeAdapter(Controller), table.get("controller")),
         viewers=one(TypeAdapter(Viewers), table.get("viewers", {})),
         neighbours=each("neighbours", TypeAdapter(Neighbour)),
         ingests=each("ingests", TypeAdapter(Ingest)),

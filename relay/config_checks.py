@@ -12,15 +12,28 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
+from control_client.connection import Tls, check_url, ssl_context
+from control_client.errors import ConnectionConfigError
 from relay.address import Address, clashes, ip_of, parse_address
 from relay.errors import Problem
 from relay.toml_places import key_path
 
 if TYPE_CHECKING:
-    from relay.config import Ingest, Limits, Neighbour, NodeConfig, StreamPath, Track, Viewers
+    from relay.config import (
+        Controller,
+        Ingest,
+        Limits,
+        Neighbour,
+        NodeConfig,
+        StreamPath,
+        Track,
+        Viewers,
+    )
 
 
 MAX_TRACKS_OF_PORT = 4  # the engine's limit
+
+MAX_PRODUCED = 256  # the control channel's limit
 
 MAX_SHOWN = 60  # characters of a bad value
 
@@ -32,6 +45,8 @@ class Parts:
     name: str | None
     node_id: int | None
     listen: str | None
+    advertised_as: str | None
+    controller: Controller | None
     viewers: Viewers | None
     neighbours: Sequence[tuple[int, Neighbour]]
     ingests: Sequence[tuple[int, Ingest]]
@@ -45,6 +60,8 @@ class Parts:
             name=config.name,
             node_id=config.node_id,
             listen=config.listen,
+            advertised_as=config.advertised_as,
+            controller=config.controller,
             viewers=config.viewers,
             neighbours=tuple(enumerate(config.neighbours)),
             ingests=tuple(enumerate(config.ingests)),
@@ -118,6 +135,7 @@ def cross_check(parts: Parts) -> list[Problem]:
         *_check_sockets(parts),
         *_check_paths(parts),
         *_check_limits(parts),
+        *_check_controller(parts),
     ]
 
 
@@ -263,3 +281,53 @@ def _check_limits(parts: Parts) -> Iterator[Problem]:
         limit = getattr(parts.limits, key)
         if need > limit:
             yield Problem(f"limits.{key}", f"is {limit}, but there are {need} {what}")
+
+
+def _check_controller(parts: Parts) -> Iterator[Problem]:
+    controller = parts.controller
+    if controller is None:
+        return
+    given = (controller.token is not None) + (controller.token_file is not None)
+    if given != 1:
+        text = "give token_file" + (" or token, not both" if given else "")
+        yield Problem("controller.token_file", text)
+    if (controller.certificate_file is None) != (controller.key_file is None):
+        yield Problem("controller.certificate_file", "comes with key_file, and the other way round")
+    yield from _check_channel(controller)
+    if (
+        parts.advertised_as is None
+        and parts.listen is not None
+        and ip_of(parse_address(parts.listen)).is_unspecified
+    ):
+        text = f"is needed with [controller]: neighbours cannot send to {parts.listen}"
+        yield Problem("advertised_as", text)
+    if len(parts.ingests) > MAX_PRODUCED:
+        text = f"are {len(parts.ingests)}; a node with [controller] has at most {MAX_PRODUCED}"
+        yield Problem("ingests", text)
+
+
+def _check_channel(controller: Controller) -> Iterator[Problem]:
+    """What the connection would not use."""
+    tls = tls_of(controller)
+    try:
+        check_url(controller.url, tls, allow_plain_text=controller.allow_plain_text)
+    except ConnectionConfigError as error:
+        yield Problem("controller.url", str(error))
+        return
+    files = {}
+    if tls is not None and controller.ca_file is not None:
+        files["ca_file"] = Tls(controller.ca_file)
+    if tls is not None and controller.certificate_file and controller.key_file:
+        files["certificate_file"] = Tls(None, controller.certificate_file, controller.key_file)
+    for key, part in files.items():
+        try:
+            ssl_context(part)
+        except ConnectionConfigError as error:
+            yield Problem(f"controller.{key}", str(error))
+
+
+def tls_of(controller: Controller) -> Tls | None:
+    """None for plain text."""
+    if controller.is_plain_text:
+        return None
+    return Tls(controller.ca_file, controller.certificate_file, controller.key_file)

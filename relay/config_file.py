@@ -15,6 +15,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from control_client.tokens import is_token
 from relay.config import NodeConfig
 from relay.config_checks import suggestion
 from relay.config_sdp import tracks_of
@@ -25,6 +26,8 @@ from rtp.errors import RtpError
 ENVIRONMENT_PREFIX = "OVERLANE_"
 DELIMITER = "__"
 MAX_SECRET_BYTES = 4096  # chosen: a secret is 64 digits; what is longer is another file
+
+_CONTROLLER_FILES = ("ca_file", "certificate_file", "key_file", "table_file")
 
 
 def load(path: Path | str, overrides: Mapping[str, object] | None = None) -> NodeConfig:
@@ -42,12 +45,13 @@ def load(path: Path | str, overrides: Mapping[str, object] | None = None) -> Nod
     merged = _merge(_merge(document, layers.environment), flags)
     config: NodeConfig | None = None
     with_secrets, secret_files, unreadable = _read_secrets(merged, file)
+    with_secrets, token_problems = _with_controller(with_secrets, file)
     complete, undescribed = _read_descriptions(with_secrets, file)
     try:
         config = NodeConfig.model_validate(complete)
     except ConfigError as error:
         problems += [_about_secret_file(problem, secret_files) for problem in error.problems]
-    problems += [*unreadable, *undescribed]
+    problems += [*unreadable, *token_problems, *undescribed]
     if problems or config is None:
         raise ConfigError(replace(p, source=p.source or layers.source_of(p.key)) for p in problems)
     return config
@@ -140,6 +144,41 @@ def _read_secrets(merged: Table, file: Path) -> tuple[Table, dict[str, Path], li
         kept = {key: value for key, value in neighbour.items() if key != "secret_file"}
         read[-1] = {**kept, "secret": secret}
     return {**merged, "neighbours": read}, files, problems
+
+
+def _with_controller(merged: Table, file: Path) -> tuple[Table, list[Problem]]:
+    """The tables with the controller's token in place of the file that holds it, its other files
+    as they are found from here, and a problem if the token cannot be had."""
+    found = merged.get("controller")
+    if not isinstance(found, dict):
+        return merged, []
+    controller = dict(found)
+    for key in _CONTROLLER_FILES:
+        if isinstance(name := controller.get(key), str):
+            controller[key] = str(file.parent / name)
+    if "table_file" not in controller and isinstance(node := merged.get("name"), str):
+        controller["table_file"] = str(file.parent / f"{Path(node).name}.table")
+    problems = []
+    if isinstance(name := controller.get("token_file"), str) and "token" not in controller:
+        del controller["token_file"]
+        token, problem = _read_token(file.parent / name)
+        # An empty one stands in for one that cannot be had, which is then the only problem told.
+        controller["token"] = token
+        problems = [problem] if problem else []
+    return {**merged, "controller": controller}, problems
+
+
+def _read_token(path: Path) -> tuple[str, Problem | None]:
+    key = "controller.token_file"
+    try:
+        token = read_text(path, MAX_SECRET_BYTES).strip()
+    except ConfigError as error:
+        (problem,) = error.problems
+        return "", Problem(key, f"{problem.source}: {problem.text}")
+    if not is_token(token):
+        text = f"{path}: is no token; make one with: overlane token node NAME"
+        return "", Problem(key, text)
+    return token, None
 
 
 def _read_descriptions(merged: Table, file: Path) -> tuple[Table, list[Problem]]:

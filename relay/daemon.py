@@ -8,18 +8,21 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from random import SystemRandom
 
 import uvloop
 
+from control_client.errors import ConnectionConfigError
 from fastpath import EngineFullError
 from relay import admin, descriptors, log
-from relay.address import Address
+from relay.address import Address, parse_address
+from relay.clock import now_us
 from relay.config import NodeConfig
 from relay.config_file import load
+from relay.control.agent import ControlAgent
+from relay.control_shell import ControlShell
 from relay.edge.plain_rtp import RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused, RelayError
 from relay.events import ViewerStarted, ViewerTurnedAway
@@ -41,6 +44,9 @@ class Daemon:
         self.config = config
         self.node = Node(config, new_engine(config), SystemRandom())
         self.logger = log.get_logger(config.name)
+        self.control = (
+            ControlShell(self.node, self.settle, self.logger) if config.controller else None
+        )
         self.started_us = now_us()
         self._worker = threading.Thread(target=self._run_worker, name="worker", daemon=True)
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -52,6 +58,11 @@ class Daemon:
     def is_ready(self) -> bool:
         """The ports are open and the worker runs."""
         return self._worker.is_alive() and not self._is_stopping
+
+    @property
+    def agent(self) -> ControlAgent | None:
+        """Of a node with a controller, once it has started."""
+        return self.control.agent if self.control and self.control.is_started else None
 
     @property
     def uptime_us(self) -> int:
@@ -70,8 +81,11 @@ class Daemon:
         sockets = open_sockets(self.config, self.logger)
         await self._start_worker()
         try:
+            held = await self.control.load() if self.control else None
             self.node.start(now_us(), sockets)
             server = await admin.start(self)
+            if self.control is not None:
+                self.control.start(held, parse_address(server.address))
         except BaseException:
             self._is_stopping = True
             self._stop_worker()
@@ -91,6 +105,8 @@ class Daemon:
         """After every input: take all reports, arm the timer again."""
         while (event := self.node.next_event()) is not None:
             log.report(self.logger, event)
+            if self.control is not None:
+                self.control.on_node_event(event)
             match event:
                 case ViewerStarted(viewer):
                     if (started := self._waiting.get(viewer)) and not started.done():
@@ -98,6 +114,8 @@ class Daemon:
                 case ViewerTurnedAway(viewer, code, text):
                     if (started := self._waiting.get(viewer)) and not started.done():
                         started.set_exception(Refused(code, text))
+        if self.control is not None:
+            self.control.take_events()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -164,9 +182,13 @@ class Daemon:
         self.node.stop()
         self.settle()
         await server.close()
-        await asyncio.sleep(GOODBYE_S)
+        await asyncio.gather(asyncio.sleep(GOODBYE_S), self._leave_controller())
         self._loop.remove_reader(self.node.engine.event_fd)
         self._stop_worker()
+
+    async def _leave_controller(self) -> None:
+        if self.control is not None:
+            await self.control.stop()
 
     async def _start_worker(self) -> None:
         """Before the first command: a large configuration has more than the mailbox holds."""
@@ -196,11 +218,6 @@ class Daemon:
             self._worker.join(JOIN_S)
 
 
-def now_us() -> int:
-    """The clock of the whole node, the engine's own."""
-    return time.monotonic_ns() // 1000
-
-
 def run(config_path: Path | str, overrides: Mapping[str, object] | None = None) -> int:
     """Run a node until it is told to stop. Returns the exit code; says on stderr what is wrong."""
     descriptors.open_missing()
@@ -217,7 +234,7 @@ def run(config_path: Path | str, overrides: Mapping[str, object] | None = None) 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve())
-    except (RelayError, EngineFullError) as error:
+    except (RelayError, EngineFullError, ConnectionConfigError) as error:
         log.say(f"overlane relay: {config.name}: {error}")
     except MemoryError:
         log.say(f"overlane relay: {config.name}: {_too_large(config)}")

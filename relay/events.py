@@ -37,6 +37,21 @@ class NeighbourMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class NeighbourAdded:
+    """A table names it, or names it with another address or secret: there is a new link."""
+
+    neighbour: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourRemoved:
+    """The table names it no longer."""
+
+    neighbour: str
+
+
+@dataclass(frozen=True, slots=True)
 class BroadcastChanged:
     """A broadcast from elsewhere is now "live", "lost", "ended" or "removed"."""
 
@@ -145,6 +160,8 @@ NodeEvent: TypeAlias = (
     | NeighbourDown
     | NeighbourKeyed
     | NeighbourMoved
+    | NeighbourAdded
+    | NeighbourRemoved
     | BroadcastChanged
     | TrackStarted
     | KeyFrameMissing

@@ -16,7 +16,10 @@ import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import RequestPayloadError
 
+from control_client.messages import TableVersion
 from relay.config import Log
+from relay.control import agent_events
+from relay.control.agent_events import AgentEvent
 from relay.events import (
     BroadcastChanged,
     FeatureRefused,
@@ -24,13 +27,32 @@ from relay.events import (
     NeighbourDown,
     NeighbourMoved,
     NodeEvent,
+    PathsWanted,
     TableFull,
 )
 
 Logger: TypeAlias = structlog.typing.FilteringBoundLogger
 
-_WARNINGS = (NeighbourDown, NeighbourMoved, FeatureRefused, TableFull)
-_DEBUG = (KeyFrameMissing,)  # repeats for as long as an encoder sends none; the metrics count it
+_ERRORS = (
+    agent_events.ControllerRefused,
+    agent_events.TableNotStored,
+    agent_events.StoredTableUnusable,
+)
+_WARNINGS = (
+    NeighbourDown,
+    NeighbourMoved,
+    FeatureRefused,
+    TableFull,
+    agent_events.ControllerLost,
+    agent_events.TableTurnedDown,
+    agent_events.AnnouncementTurnedDown,
+    agent_events.StreamIdsReplaced,
+    agent_events.AlarmRaised,
+)
+_DEBUG = (
+    KeyFrameMissing,  # repeats for as long as an encoder sends none; the metrics count it
+    PathsWanted,  # as often as a second way is missing
+)
 
 
 class LineWriter:
@@ -110,13 +132,17 @@ def get_logger(node: str) -> Logger:
     return logger
 
 
-def report(logger: Logger, event: NodeEvent) -> None:
+def report(logger: Logger, event: NodeEvent | AgentEvent) -> None:
     """Log one of a node's events: NeighbourUp(neighbour="a") as neighbour_up neighbour=a."""
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
-    logger.log(_level(event), name, **dataclasses.asdict(event))
+    values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+    shown = {k: str(v) if isinstance(v, TableVersion) else v for k, v in values.items()}
+    logger.log(_level(event), name, **shown)
 
 
-def _level(event: NodeEvent) -> int:
+def _level(event: NodeEvent | AgentEvent) -> int:
+    if isinstance(event, _ERRORS):
+        return logging.ERROR
     is_lost = isinstance(event, BroadcastChanged) and event.state == "lost"
     if is_lost or isinstance(event, _WARNINGS):
         return logging.WARNING

@@ -6,13 +6,14 @@ Every field of the engine's statistics becomes one metric; durations are given i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fastpath.stats import LinkStats, StreamStats
+from relay.control.agent import ControlAgent
 from relay.log import standard_error
 from relay.node import Node
 
@@ -30,15 +31,18 @@ _STREAM_SKIPPED = frozenset(
 
 
 class NodeCollector(Collector):
-    """One node's metrics, all named overlane_..."""
+    """One node's metrics, all named overlane_... agent: of a node with a controller."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, agent: Callable[[], ControlAgent | None]) -> None:
         self._node = node
+        self._agent = agent
 
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client, once per scrape."""
         yield from self._of_node()
         yield from self._of_memory()
+        if (agent := self._agent()) is not None:
+            yield from _of_control(agent)
         node = self._node
         links = [([n.name], node.engine.link_stats(n.link)) for n in node.neighbours.values()]
         yield from _families("overlane_link", ["neighbour"], links, LinkStats, _LINK_GAUGES)
@@ -98,11 +102,45 @@ class NodeCollector(Collector):
         yield limit
 
 
-def new_registry(node: Node) -> CollectorRegistry:
+def new_registry(
+    node: Node, agent: Callable[[], ControlAgent | None] = lambda: None
+) -> CollectorRegistry:
     """A registry of this node alone, so that several fit in one process."""
     registry = CollectorRegistry()
-    registry.register(NodeCollector(node))
+    registry.register(NodeCollector(node, agent))
     return registry
+
+
+def _of_control(agent: ControlAgent) -> Iterator[Metric]:
+    """How the node stands with its brain."""
+    session, held = agent.session, agent.in_force
+    config = agent.node.config.controller
+    gauges = {
+        "connected": ("The brain has let this node in", session.is_registered),
+        "term": ("The brain's term", session.welcome.term if session.welcome else 0),
+        "plain_text": ("The channel has no TLS", config is not None and config.is_plain_text),
+        "table_term": ("Of the table in force", held.version.term if held else 0),
+        "table_version": ("Of the table in force", held.version.version if held else 0),
+        "table_stored": ("It outlasts the node", agent.is_stored),
+        "table_neighbours": ("It names", len(held.table.neighbours) if held else 0),
+        "table_paths": ("It pushes", len(held.table.paths) if held else 0),
+        "announced": ("Broadcasts that the brain knows to start here", len(agent.announced)),
+        "announcements_refused": ("And does not take", len(agent.announcement_problems)),
+    }
+    for name, (text, value) in gauges.items():
+        yield GaugeMetricFamily(f"overlane_control_{name}", text, value=value)
+    alarms = GaugeMetricFamily(
+        "overlane_control_alarm", "Nearly full: links, or the node itself", labels=["where"]
+    )
+    for where in sorted(name or agent.node.config.name for name in agent.alarms):
+        alarms.add_metric([where], 1)
+    yield alarms
+    counts = CounterMetricFamily(
+        "overlane_control_session", "What was said on the control channel", labels=["what"]
+    )
+    for name, count in sorted(session.counters.items()):
+        counts.add_metric([name], count)
+    yield counts
 
 
 def _families(

@@ -8,12 +8,13 @@ to the engine are mailbox writes. Nothing here sees a media packet.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Literal
 
 import msgspec
 
+from control_client.messages import Neighbour as TableEntry
 from fastpath import Engine, EngineFullError
 from fastpath import events as engine_events
 from relay import events
@@ -33,6 +34,7 @@ from relay.messages import (
     is_name,
 )
 from relay.neighbour import Neighbour
+from relay.neighbourhood import Neighbourhood
 from relay.node_streams import NodeStreams
 from relay.ports import VIRTUAL, Ports, open_ports
 from relay.slowpath import subscription_events as wanted
@@ -50,16 +52,20 @@ class Node:
         self.subscriptions = SubscriptionTable(
             config.name, [neighbour.name for neighbour in config.neighbours], rng
         )
-        self.subscriptions.asks_for_paths = getattr(config, "controller", None) is not None
-        self.neighbours: dict[str, Neighbour] = {}
+        self.subscriptions.asks_for_paths = config.controller is not None
+        self.neighbourhood = Neighbourhood(config, engine, self.subscriptions, rng)
         self.counters: Counter[str] = Counter()
         self._carried = NodeStreams(engine, rng, self._link_of)
         self.streams = self._carried.registry
         self._pushed_paths: dict[str, Paths] = {}
         self._next_sample_us: int | None = None
         self._rng = rng
-        self._by_link: dict[int, Neighbour] = {}
         self._events: deque[events.NodeEvent] = deque()
+
+    @property
+    def neighbours(self) -> Mapping[str, Neighbour]:
+        """By name, configured ones and those of a table."""
+        return self.neighbourhood.by_name
 
     def start(self, now_us: int, sockets: Ports = VIRTUAL) -> Ports:
         """Open everything and say the first HELLO. Raises EngineFullError if limits are too low."""
@@ -72,11 +78,7 @@ class Node:
             round(config.viewers.expiry_s * 1_000_000),
             self._rng,
         )
-        for neighbour in config.neighbours:
-            added = Neighbour(
-                neighbour, config.node_id, self.engine, self.ports.overlay, self._rng, now_us
-            )
-            self.neighbours[neighbour.name] = self._by_link[added.link] = added
+        self.neighbourhood.start(self.ports.overlay, now_us)
         made = self._carried.open(self.edge, config.ingests, self.ports.ingests)
         for name, tracks in made.items():
             self.subscriptions.add_local(name, tracks)
@@ -94,16 +96,13 @@ class Node:
 
     def next_timer_us(self) -> int | None:
         """When `handle_timer` is due."""
-        times = [neighbour.handshake.next_timer_us() for neighbour in self.neighbours.values()]
-        times += [self.subscriptions.next_timer_us(), self.edge.next_timer_us()]
-        times.append(self._next_sample_us)
+        parts = self.neighbourhood, self.subscriptions, self.edge
+        times = [*(part.next_timer_us() for part in parts), self._next_sample_us]
         return min((time_us for time_us in times if time_us is not None), default=None)
 
     def handle_timer(self, now_us: int) -> None:
         """HELLO again, ask again, expire."""
-        for neighbour in self.neighbours.values():
-            neighbour.handshake.handle_timer(now_us)
-            neighbour.carry_out()
+        self.neighbourhood.handle_timer(now_us)
         for viewer in self.edge.expired(now_us):
             self._remove_viewer(viewer, now_us, expired=True)
         self.subscriptions.handle_timer(now_us)
@@ -123,6 +122,34 @@ class Node:
                 if (sample := self._carried.sample(name)) is not None:
                     self.subscriptions.on_path_sample(name, sample, now_us)
             self._carry_out(now_us)
+
+    # -- neighbours
+
+    def set_neighbours(self, entries: Iterable[TableEntry], now_us: int) -> None:
+        """Those of a table: all there are beside the configured ones, which win over entries of
+        their names. A link whose neighbour is as before is not touched.
+
+        Raises NeighboursRefusedError before anything has changed, and EngineFullError if the
+        worker takes no commands; called again, it goes on where it stopped.
+        """
+        changes = self.neighbourhood.plan(entries)
+        for neighbour, _ in changes.again:
+            self._remove_neighbour(neighbour, now_us)
+        for neighbour in changes.removed:
+            self._remove_neighbour(neighbour, now_us)
+            self._events.append(events.NeighbourRemoved(neighbour.name))
+        for neighbour, peer in changes.kept:
+            neighbour.become(peer)
+        for peer in [*(peer for _, peer in changes.again), *changes.added]:
+            self.neighbourhood.add(peer, now_us)
+            self._events.append(events.NeighbourAdded(peer.name, format_address(peer.address)))
+        self.neighbourhood.handle_timer(now_us)
+        self._carry_out(now_us)
+
+    def _remove_neighbour(self, neighbour: Neighbour, now_us: int) -> None:
+        self.neighbourhood.remove(neighbour, now_us)
+        self._carry_out(now_us)  # as long as there is a link to say it on
+        self.neighbourhood.unlink(neighbour)
 
     # -- viewers
 
@@ -194,6 +221,15 @@ class Node:
         """What a broadcast that is here consists of; none if it is not here."""
         return [found.track for found in self.streams.of(stream)]
 
+    def encoder_heard_us(self, stream: str) -> int | None:
+        """When the newest packet of a broadcast that starts here came; None: never, or it does
+        not start here."""
+        if len(self.path_of(stream)) > 1:
+            return None
+        found = self.streams.of(stream)
+        times = (self.engine.stream_stats(each.handle).last_packet_us for each in found)
+        return max((time_us for time_us in times if time_us >= 0), default=None)
+
     def _remove_viewer(self, viewer: Viewer, now_us: int, *, expired: bool) -> None:
         self.edge.remove(viewer)
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
@@ -244,22 +280,11 @@ class Node:
 
     def _on_engine_event(self, event: engine_events.Event, now_us: int) -> None:
         match event:
-            case engine_events.HelloReceived(link, payload):
-                if (neighbour := self._by_link.get(link)) is not None:
-                    neighbour.handshake.on_hello(payload, now_us)
-                    neighbour.carry_out()
             case engine_events.ControlReceived(link, payload):
                 self._on_control(link, payload, now_us)
-            case engine_events.LinkKeyed() | engine_events.LinkUp() | engine_events.LinkDown():
-                if (neighbour := self._by_link.get(event.link)) is not None:
-                    self._on_link_event(neighbour, event, now_us)
             case engine_events.CursorStarted(cursor, first_stream_seq):
                 if (owner := self._carried.cursors.owner(cursor)) is not None:
                     self.subscriptions.on_cursor_started(*owner, first_stream_seq)
-            case engine_events.LinkMoved(link, address):
-                if (neighbour := self._by_link.get(link)) is not None:
-                    text = format_address(address)
-                    self._events.append(events.NeighbourMoved(neighbour.name, text))
             case engine_events.ViewerPaused(cursor):
                 if (leg := self.edge.find_leg(cursor)) is not None:
                     viewer, media = leg
@@ -267,8 +292,16 @@ class Node:
                     self._events.append(paused)
             case engine_events.Fallback(name, errno):
                 self._events.append(events.FeatureRefused(name, errno))
-            case _:
+            case (
+                engine_events.StreamStarted()
+                | engine_events.KeyFrameWanted()
+                | engine_events.IngestSource()
+                | engine_events.UpstreamFlows()
+            ):
                 self._on_stream_event(event, now_us)
+            case _:
+                if (told := self.neighbourhood.on_engine_event(event, now_us)) is not None:
+                    self._events.append(told)
 
     def _on_stream_event(
         self,
@@ -296,7 +329,7 @@ class Node:
                 self._events.append(events.EncoderSeen(name, media, ssrc, restarted))
 
     def _on_control(self, link: int, payload: bytes, now_us: int) -> None:
-        neighbour = self._by_link.get(link)
+        neighbour = self.neighbourhood.of_link(link)
         if neighbour is None:
             return
         try:
@@ -307,33 +340,6 @@ class Node:
         self.counters[f"received_{type(message).__name__.lower()}"] += 1
         self.subscriptions.on_rtt(neighbour.name, self.engine.link_stats(link).rtt_us)
         self.subscriptions.on_message(neighbour.name, message, now_us)
-
-    def _on_link_event(
-        self,
-        neighbour: Neighbour,
-        event: engine_events.LinkKeyed | engine_events.LinkUp | engine_events.LinkDown,
-        now_us: int,
-    ) -> None:
-        name, handshake = neighbour.name, neighbour.handshake
-        match event:
-            case engine_events.LinkKeyed():
-                handshake.on_keyed()
-                restarted = neighbour.carry_out()
-                self._events.append(events.NeighbourKeyed(name, restarted))
-                if restarted:
-                    self.subscriptions.on_peer_restarted(name, now_us)
-                else:
-                    self.subscriptions.on_link_up(name, now_us)
-            case engine_events.LinkUp():
-                handshake.on_link_up()
-                self._events.append(events.NeighbourUp(name))
-                self.subscriptions.on_link_up(name, now_us)
-            case engine_events.LinkDown():
-                handshake.on_link_down(now_us)
-                handshake.handle_timer(now_us)
-                neighbour.carry_out()
-                self._events.append(events.NeighbourDown(name))
-                self.subscriptions.on_link_down(name, now_us)
 
     # -- what the subscriptions want
 

@@ -6,15 +6,22 @@ import dataclasses
 from typing import TypeAlias
 
 from relay.address import format_address
+from relay.control.agent import ControlAgent
 from relay.edge.plain_rtp import Viewer
 from relay.node import Node
 
 Json: TypeAlias = dict[str, object]
+PLAIN_TEXT_CONTROL = "control_tls"  # beside the engine's gro, gso, timestamps
 
 
-def node_status(node: Node, uptime_us: int) -> Json:
-    """GET /status."""
+def node_status(
+    node: Node, uptime_us: int, agent: ControlAgent | None = None, now_us: int = 0
+) -> Json:
+    """GET /status. agent: of a node with a controller."""
     config = node.config
+    fallbacks = node.engine.fallbacks()
+    if config.controller is not None and config.controller.is_plain_text:
+        fallbacks = [*fallbacks, PLAIN_TEXT_CONTROL]
     return {
         "node": config.name,
         "node_id": config.node_id,
@@ -27,7 +34,36 @@ def node_status(node: Node, uptime_us: int) -> Json:
         ],
         "viewers": [viewer_status(node, viewer) for viewer in node.edge.viewers],
         "memory": dataclasses.asdict(node.engine.memory()),
-        "fallbacks": node.engine.fallbacks(),
+        "fallbacks": fallbacks,
+        "controller": controller_status(agent, now_us) if agent is not None else None,
+    }
+
+
+def controller_status(agent: ControlAgent, now_us: int) -> Json:
+    """How the node stands with its brain. node_id, term: as the brain said last, null if never."""
+    session, held = agent.session, agent.in_force
+    config = agent.node.config.controller
+    welcome = session.welcome
+    return {
+        "url": config.url if config else None,
+        "is_plain_text": config is not None and config.is_plain_text,
+        "state": session.state.value,
+        "term": welcome.term if welcome else None,
+        "node_id": welcome.node_id if welcome else None,
+        "last_problem": agent.last_problem,
+        "table": None
+        if held is None
+        else {
+            "version": str(held.version),
+            "age_s": (now_us - agent.in_force_since_us) / 1_000_000,
+            "is_stored": agent.is_stored,
+            "neighbours": len(held.table.neighbours),
+            "paths": len(held.table.paths),
+        },
+        "announced": agent.announced,
+        "refused": agent.announcement_problems,
+        "alarms": sorted(name or agent.node.config.name for name in agent.alarms),
+        "counters": dict(sorted(session.counters.items())),
     }
 
 
@@ -59,9 +95,10 @@ def _neighbour(node: Node, name: str) -> Json:
     neighbour = node.neighbours[name]
     return {
         "name": name,
-        "node_id": neighbour.config.node_id,
-        "address": neighbour.config.address,
-        "rate_bps": neighbour.config.rate_bps,
+        "node_id": neighbour.peer.node_id,
+        "address": format_address(neighbour.peer.address),
+        "is_static": neighbour.peer.is_static,
+        "rate_bps": neighbour.peer.rate_bps,
         "handshake": neighbour.handshake.state,
         **dataclasses.asdict(node.engine.link_stats(neighbour.link)),
     }

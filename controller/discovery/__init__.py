@@ -8,6 +8,7 @@ from controller.discovery.events import (
     PingWanted,
     ViewEvent,
 )
+from controller.discovery.link_table import SavedLinks
 from controller.discovery.measurements import Alarm, LinkMeasurement, NodeReport
 from controller.discovery.network_view import DiscoveryConfig, NetworkView
 from controller.discovery.snapshot import NetworkChanges, NetworkSnapshot, Relevance
@@ -26,5 +27,6 @@ __all__ = [
     "NodeSuspected",
     "PingWanted",
     "Relevance",
+    "SavedLinks",
     "ViewEvent",
 ]

@@ -1,6 +1,7 @@
 """What a node tells about itself and its links. Out-of-range values are refused on construction.
 
-A link is directed: node A's measurement of peer B describes A -> B, what A sends.
+A link is directed. Node A's measurement of peer B tells how full A -> B is, which A fills, and how
+much is lost of B -> A, as only a receiver can count that.
 Source: LiveNet (SIGCOMM 2022) 4.2.
 """
 
@@ -20,10 +21,11 @@ def _check_share(name: str, value: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LinkMeasurement:
-    """One link as its sending node sees it.
+    """One link as one of its ends sees it.
 
     rtt_us: round trip, 1 us to 1 min; None if the peer did not answer. loss: fraction of packets
-    lost before repair, 0..1. utilisation: of the capacity of this direction, 0..1.
+    from the peer that were lost before repair, 0..1. utilisation: of the capacity towards the peer,
+    0..1.
     """
 
     peer: str

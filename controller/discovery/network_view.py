@@ -16,7 +16,7 @@ Source: LiveNet (SIGCOMM 2022) 4.2.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +29,7 @@ from controller.discovery.events import (
     PingWanted,
     ViewEvent,
 )
-from controller.discovery.link_table import LinkTable
+from controller.discovery.link_table import NEVER_US, LinkTable, SavedLinks
 from controller.discovery.measurements import Alarm, LinkMeasurement, NodeReport
 from controller.discovery.snapshot import (
     NetworkChanges,
@@ -39,6 +39,8 @@ from controller.discovery.snapshot import (
     empty_snapshot,
 )
 from controller.errors import InvalidSettingError
+
+NO_SESSION = 0  # of a node that is known from before a restart
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,8 @@ class NetworkView:
     # Inputs.
 
     def on_registered(self, node: str, session: int, now_us: int) -> None:
-        """A control session of this node begins, its first or a new one. session: tells it from
-        the node's others; the newest counts."""
+        """A control session of this node begins, its first or a new one. session: 1 and more, tells
+        it from the node's others; the newest counts."""
         if node in self._index:
             known = self._nodes[self._index[node]]
             known.session = session
@@ -206,6 +208,38 @@ class NetworkView:
             return None
         self._published = settled
         return changes
+
+    @property
+    def count(self) -> int:
+        """Of nodes."""
+        return len(self._nodes)
+
+    def is_known(self, a: str, b: str) -> bool:
+        """Whether either end has ever said how the link between them is, and that is not forgotten:
+        of a link that is not in the snapshot, whether it is down or only not measured yet."""
+        first, second = self._index.get(a), self._index.get(b)
+        if first is None or second is None:
+            return False
+        measured_us = self._links.measured_us
+        return bool(max(measured_us[first, second], measured_us[second, first]) > NEVER_US)
+
+    # What a restart keeps.
+
+    def saved_links(self) -> SavedLinks:
+        """All nodes and their links as they are now."""
+        return self._links.saved(tuple(node.name for node in self._nodes))
+
+    def restore(self, saved: SavedLinks, names: Collection[str], now_us: int, away_us: int) -> None:
+        """Nodes and links of a saved state, into an empty view: those of `names`, which counts as
+        their sessions having ended at away_us."""
+        kept = [i for i, name in enumerate(saved.names) if name in names]
+        for index in kept:
+            name = saved.names[index]
+            self._index[name] = len(self._nodes)
+            self._nodes.append(_Node(name, NO_SESSION, now_us, session_ended_us=away_us))
+            self._links.add_node()
+        self._links.restore(saved, kept, now_us)
+        self._is_changed = True
 
     # State.
 

@@ -13,8 +13,16 @@ from controller.paths.path_answer import (
 )
 from controller.paths.path_base import Invalidation, PathBase, PathConfig, SearchMode
 from controller.paths.path_decision import Decision, PathDecision
-from controller.paths.popularity import Popularity, PopularityConfig
-from controller.paths.rehome import ActivePath, Keep, Move, Rehome, RehomeConfig, Rehoming
+from controller.paths.popularity import Popularity, PopularityConfig, PopularityState
+from controller.paths.rehome import (
+    ActivePath,
+    Keep,
+    Move,
+    MoveReason,
+    Rehome,
+    RehomeConfig,
+    Rehoming,
+)
 from controller.paths.stream_base import (
     Announced,
     Broadcast,
@@ -38,6 +46,7 @@ __all__ = [
     "Invalidation",
     "Keep",
     "Move",
+    "MoveReason",
     "NoPath",
     "OverlayPath",
     "PathAnswer",
@@ -48,6 +57,7 @@ __all__ = [
     "Paths",
     "Popularity",
     "PopularityConfig",
+    "PopularityState",
     "Rehome",
     "RehomeConfig",
     "Rehoming",

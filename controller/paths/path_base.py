@@ -12,7 +12,7 @@ those that a search on the new picture would find.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -145,6 +145,13 @@ class PathBase:
         self._use(new)
         gone = tuple(sorted(name for source, name in held.items() if source not in stays))
         return Invalidation(snapshot.version, gone, len(stays))
+
+    def reserve(self, last_resort: frozenset[str]) -> None:
+        """Other nodes are the last resort from now on: what is held goes."""
+        if last_resort != self.config.last_resort:
+            self.config = replace(self.config, last_resort=last_resort)
+            self._rows.clear()
+            self._use(build_graph(self.graph.snapshot, self.config.cost, last_resort))
 
     def lookup(self, producer: str, consumer: str, now_us: int) -> PairPaths:
         """Raises UnknownNodeError. The producer to itself: none."""

@@ -29,6 +29,14 @@ class PopularityConfig:
             raise InvalidSettingError("half_life_us and popular_views must be more than 0")
 
 
+@dataclass(frozen=True, slots=True)
+class PopularityState:
+    """views: weight, and at what time it was that. campaigns: start and end. By broadcast."""
+
+    views: dict[str, tuple[float, int]]
+    campaigns: dict[str, tuple[int, int]]
+
+
 @dataclass(slots=True)
 class _Views:
     weight: float
@@ -56,6 +64,21 @@ class Popularity:
 
     def cancel_campaign(self, broadcast: str) -> None:
         self._campaigns.pop(broadcast, None)
+
+    def state(self) -> PopularityState:
+        """What a restart needs."""
+        views = {name: (known.weight, known.at_us) for name, known in self._views.items()}
+        return PopularityState(views, dict(self._campaigns))
+
+    def restore(self, state: PopularityState, now_us: int) -> None:
+        """A saved state, into an empty one. Times after now_us count as now."""
+        for name, (weight, at_us) in state.views.items():
+            self._views[name] = _Views(weight, min(at_us, now_us))
+        self._campaigns.update(state.campaigns)
+
+    def campaigns(self) -> dict[str, tuple[int, int]]:
+        """Start and end by broadcast, past ones possibly included."""
+        return dict(self._campaigns)
 
     def views(self, broadcast: str, now_us: int) -> float:
         """Weighted views until now."""

@@ -101,8 +101,9 @@ class Rehoming:
         self._decision = decision
         self._paths = paths
 
-    def advise(self, active: ActivePath, now_us: int) -> Rehome:
-        """One stream at one consumer."""
+    def advise(self, active: ActivePath, now_us: int, *, may_hold: bool = True) -> Rehome:
+        """One stream at one consumer. may_hold: False if something on its path has just become
+        overloaded, which is new since it was taken."""
         answer = self._decision.get_path(active.broadcast, active.consumer, now_us)
         if not isinstance(answer, Paths):
             return Keep(active, KeepReason.NO_OTHER)
@@ -123,7 +124,7 @@ class Rehoming:
             return Keep(active, KeepReason.BEST)
         if not leaves_reserved and not self._is_enough(gain_us, now_costs_us):
             return Keep(active, KeepReason.BELOW_MARGIN)
-        if now_us - active.since_us < self._config.hold_us:
+        if may_hold and now_us - active.since_us < self._config.hold_us:
             return Keep(active, KeepReason.TAKEN_RECENTLY)
         reason = MoveReason.LAST_RESORT if leaves_reserved else MoveReason.CHEAPER
         return Move(active, best, reason, gain_us)

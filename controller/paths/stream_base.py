@@ -13,6 +13,7 @@ The old producer of a moved broadcast should subscribe to the new one, so that p
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -99,25 +100,37 @@ class StreamBase:
         self.version = 0
 
     def announce(
-        self, name: str, producer: str, session: int, tracks: tuple[Track, ...], now_us: int
+        self,
+        name: str,
+        producer: str,
+        session: int,
+        tracks: tuple[Track, ...],
+        now_us: int,
+        ids: tuple[int, ...] = (),
     ) -> Announcement:
-        """A broadcast is, or still is, live. Raises InvalidAnnouncementError for bad `tracks`."""
+        """A broadcast is, or still is, live. Raises InvalidAnnouncementError for bad `tracks`.
+
+        ids: one a track, already in use by the producer; taken where no living stream has them.
+        """
         if not tracks:
             raise InvalidAnnouncementError(f"broadcast {name!r} has no tracks")
         if len({track.name for track in tracks}) < len(tracks):
             raise InvalidAnnouncementError(f"broadcast {name!r} has two tracks of one name")
+        if ids and len(ids) != len(tracks):
+            raise InvalidAnnouncementError(f"{len(ids)} ids for {len(tracks)} tracks of {name!r}")
         current = self._broadcasts.get(name)
         if (name, producer, session) in self._retired:
             return Superseded(current)
         if current is None:
-            return Announced(self._set(None, name, producer, session, tracks, now_us), is_new=True)
+            made = self._set(None, name, producer, session, tracks, now_us, ids)
+            return Announced(made, is_new=True)
         if (current.producer, current.session) == (producer, session):
             if tuple(stream.track for stream in current.streams) == tracks:
                 return Announced(current, is_new=False)
             now_us = current.since_us
         else:
             self._retire(current)
-        made = self._set(current, name, producer, session, tracks, now_us)
+        made = self._set(current, name, producer, session, tracks, now_us, ids)
         return Announced(
             made,
             is_new=True,
@@ -137,11 +150,9 @@ class StreamBase:
 
     def end_producer(self, producer: str) -> tuple[Ended, ...]:
         """A node is lost with all it produced, by name. Its sessions may come back with it."""
-        ended = []
-        for name in sorted(self._by_producer.get(producer, ())):
-            current = self._broadcasts[name]
-            self._remove(current)
-            ended.append(Ended(current))
+        ended = [Ended(broadcast) for broadcast in self.produced_by(producer)]
+        for end in ended:
+            self._remove(end.broadcast)
         self.version += bool(ended)
         return tuple(ended)
 
@@ -151,6 +162,29 @@ class StreamBase:
             name = self._by_id.get(stream)
             return None if name is None else self._broadcasts[name]
         return self._broadcasts.get(stream)
+
+    @property
+    def next_id(self) -> int:
+        """Where the ids go on: part of the state to save."""
+        return self._ids.next_id
+
+    def retired(self, most: int) -> tuple[tuple[str, str, int], ...]:
+        """Sessions that are over, the latest ones: broadcast, producer, session."""
+        return tuple(self._retired)[-most:]
+
+    def restore(
+        self, broadcasts: Iterable[Broadcast], retired: Iterable[tuple[str, str, int]]
+    ) -> None:
+        """Those of a saved state, into an empty base."""
+        assert not self._broadcasts
+        for broadcast in broadcasts:
+            self._add(broadcast)
+        self._retired.update(dict.fromkeys(retired))
+        self.version += 1
+
+    def produced_by(self, producer: str) -> tuple[Broadcast, ...]:
+        """Those that start at one node, by name."""
+        return tuple(self._broadcasts[name] for name in sorted(self._by_producer.get(producer, ())))
 
     def broadcasts(self) -> tuple[Broadcast, ...]:
         """All that are live, by name."""
@@ -164,25 +198,30 @@ class StreamBase:
         session: int,
         tracks: tuple[Track, ...],
         now_us: int,
+        ids: tuple[int, ...],
     ) -> Broadcast:
         """Ids are kept for unchanged tracks of an unchanged session only."""
         kept: dict[Track, int] = {}
         if current is not None and (current.producer, current.session) == (producer, session):
             kept = {stream.track: stream.stream_id for stream in current.streams}
         streams = []
-        for track in tracks:
+        for place, track in enumerate(tracks):
             # Living ids include those of `current`: they go only once their successors are known.
-            stream_id = kept.get(track) or self._ids.draw(self._by_id)
+            wanted = ids[place] if ids and ids[place] not in self._by_id else None
+            stream_id = kept.get(track) or wanted or self._ids.draw(self._by_id)
             self._by_id[stream_id] = name
             streams.append(Stream(stream_id, track))
         if current is not None:
             self._remove(current)
         made = Broadcast(name, producer, session, tuple(streams), now_us)
-        self._broadcasts[name] = made
-        self._by_id.update(dict.fromkeys(made.stream_ids, name))
-        self._by_producer[producer].add(name)
+        self._add(made)
         self.version += 1
         return made
+
+    def _add(self, broadcast: Broadcast) -> None:
+        self._broadcasts[broadcast.name] = broadcast
+        self._by_id.update(dict.fromkeys(broadcast.stream_ids, broadcast.name))
+        self._by_producer[broadcast.producer].add(broadcast.name)
 
     def _remove(self, broadcast: Broadcast) -> None:
         del self._broadcasts[broadcast.name]

@@ -110,7 +110,7 @@ class Distribution:
                 node = self._nodes[name] = _Node(table, self._next_version())
                 if name in self._joined:
                     self._join(node, self._joined[name])
-            elif table != node.wanted:
+            elif table is not node.wanted and table != node.wanted:
                 node.wanted = table
                 node.version = self._next_version()
                 node.refused = None

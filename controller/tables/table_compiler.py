@@ -29,20 +29,27 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Adjacency:
-    """Two nodes that are to have a link. The rates pace each direction."""
+    """Two nodes that are to have a link. The rates pace each direction. b_address: where a reaches
+    b, if not at its place's address; a_address the other way."""
 
     a: str
     b: str
     a_to_b_bps: int
     b_to_a_bps: int
+    b_address: str | None = None
+    a_address: str | None = None
 
 
 class TableCompiler:
-    """Remembers the secrets it derived: a full mesh of 600 nodes has 180,000."""
+    """Remembers the secrets it derived: a full mesh of 600 nodes has 180,000; and the last tables,
+    for when only some paths differ."""
 
     def __init__(self, master_key: bytes) -> None:
         self._master_key = master_key
         self._secrets: dict[tuple[Party, Party], bytes] = {}
+        self._mesh: tuple[tuple[Place, ...], tuple[Adjacency, ...]] | None = None
+        self._neighbours: dict[str, dict[str, Neighbour]] = {}
+        self._tables: dict[str, NodeTable] = {}
 
     def compile(
         self,
@@ -55,6 +62,29 @@ class TableCompiler:
         Raises CompileError for an unknown node, a pair named twice, two nodes with one id or
         address, more neighbours than a node takes, and a path that no adjacency carries.
         """
+        mesh = (tuple(places), tuple(adjacencies))
+        if mesh != self._mesh:
+            self._mesh = None
+            self._tables = {}
+            self._neighbours = self._join(*mesh)
+            self._mesh = mesh
+        for name in paths:
+            if name not in self._neighbours:
+                raise CompileError(f"paths of {name}: there is no such node")
+        tables = {}
+        for name in self._neighbours:
+            own_paths = paths.get(name, {})
+            known = self._tables.get(name)
+            if known is None or known.paths != own_paths:
+                known = self._table(name, own_paths)
+            tables[name] = known
+        self._tables = tables
+        return dict(tables)
+
+    def _join(
+        self, places: Iterable[Place], adjacencies: Iterable[Adjacency]
+    ) -> dict[str, dict[str, Neighbour]]:
+        """Each node's neighbours, in the order of names: so equal tables are equal messages."""
         by_name = _by_name(places)
         neighbours: dict[str, dict[str, Neighbour]] = {name: {} for name in by_name}
         known, self._secrets = self._secrets, {}  # those of pairs that are gone are forgotten
@@ -66,28 +96,24 @@ class TableCompiler:
             if a is b or b.name in neighbours[a.name]:
                 raise CompileError(f"adjacency {a.name} to {b.name} is there twice, or to itself")
             secret = self._secret(known, a, b)
-            neighbours[a.name][b.name] = _entry(b, secret, adjacency.a_to_b_bps)
-            neighbours[b.name][a.name] = _entry(a, secret, adjacency.b_to_a_bps)
-        for name in paths:
-            if name not in by_name:
-                raise CompileError(f"paths of {name}: there is no such node")
-        tables = {}
+            b_address, a_address = adjacency.b_address, adjacency.a_address
+            neighbours[a.name][b.name] = _entry(b, b_address, secret, adjacency.a_to_b_bps)
+            neighbours[b.name][a.name] = _entry(a, a_address, secret, adjacency.b_to_a_bps)
         for name, place in by_name.items():
             if len(neighbours[name]) > place.max_neighbours:
                 count = len(neighbours[name])
                 text = f"{count} neighbours, its limit is {place.max_neighbours} (node_links)"
                 raise CompileError(f"{name}: {text}")
-            own_paths = paths.get(name, {})
-            for broadcast, ways in own_paths.items():
-                for path in ways:
-                    _check_path(name, broadcast, path, neighbours)
-            try:
-                # In the order of names, so that equal tables are equal messages.
-                entries = [neighbours[name][peer] for peer in sorted(neighbours[name])]
-                tables[name] = NodeTable.of(entries, dict(sorted(own_paths.items())))
-            except TableError as error:
-                raise CompileError(f"{name}: {error}") from None
-        return tables
+        return {name: dict(sorted(entries.items())) for name, entries in neighbours.items()}
+
+    def _table(self, name: str, paths: Mapping[str, tuple[Path, ...]]) -> NodeTable:
+        for broadcast, ways in paths.items():
+            for path in ways:
+                _check_path(name, broadcast, path, self._neighbours)
+        try:
+            return NodeTable.of(self._neighbours[name].values(), dict(sorted(paths.items())))
+        except TableError as error:
+            raise CompileError(f"{name}: {error}") from None
 
     def _secret(self, known: Mapping[tuple[Party, Party], bytes], a: Place, b: Place) -> bytes:
         first, second = (a, b) if a.name < b.name else (b, a)
@@ -112,8 +138,8 @@ def _by_name(places: Iterable[Place]) -> dict[str, Place]:
     return by_name
 
 
-def _entry(place: Place, secret: bytes, rate_bps: int) -> Neighbour:
-    return Neighbour(place.name, place.node_id, place.address, secret, rate_bps)
+def _entry(place: Place, address: str | None, secret: bytes, rate_bps: int) -> Neighbour:
+    return Neighbour(place.name, place.node_id, address or place.address, secret, rate_bps)
 
 
 def _check_path(

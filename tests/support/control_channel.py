@@ -163,6 +163,9 @@ class ChannelNode:
     is_disk_full: bool = False
     streams: tuple[ProducedStream, ...] = ()
     subscriptions: tuple[SubscriptionState, ...] = ()
+    address: str = "192.0.2.200:7000"
+    capacity: Capacity = CAPACITY
+    measured: Report = REPORT
 
     def __post_init__(self) -> None:
         self.boots = 0
@@ -193,15 +196,15 @@ class ChannelNode:
         match event:
             case InventoryWanted():
                 self.session.register(
-                    address="192.0.2.200:7000",
+                    address=self.address,
                     admin_url="http://192.0.2.200:8080",
-                    capacity=CAPACITY,
+                    capacity=self.capacity,
                     streams=self.streams,
                     subscriptions=self.subscriptions,
                     now_us=now_us,
                 )
             case ReportDue():
-                self.session.report(REPORT, now_us)
+                self.session.report(self.measured, now_us)
             case ApplyTable():
                 self._apply(event, now_us)
 

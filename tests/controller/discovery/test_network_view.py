@@ -104,13 +104,24 @@ def test_the_smaller_of_two_of_one_age_and_the_newer_of_others() -> None:
     assert rtt_ms(view, "AB") == rtt_ms(view, "BA") == 40
 
 
-def test_no_answer_is_no_link_until_a_newer_reading() -> None:
+def test_no_answer_is_no_link_until_that_side_hears_again() -> None:
     view = view_of("AB")
     view.on_report(report("B", A=40), 10)
     view.on_links("A", [LinkMeasurement("B", None)], 11)
     view.publish()
     assert rtt_ms(view, "AB") == rtt_ms(view, "BA") == np.inf
-    view.on_report(report("B", A=42), 12)
+    view.on_report(report("B", A=42), 12)  # one direction is cut: B hears A, and A does not hear B
+    view.publish()
+    assert rtt_ms(view, "AB") == rtt_ms(view, "BA") == np.inf
+    view.on_report(report("A", B=44), 13)
+    view.publish()
+    assert rtt_ms(view, "AB") == 42
+
+
+def test_no_answer_of_long_ago_does_not_count() -> None:
+    view = view_of("AB")
+    view.on_links("A", [LinkMeasurement("B", None)], 11)
+    view.on_report(report("B", A=42), 3 * MINUTE + 12)
     view.publish()
     assert rtt_ms(view, "AB") == 42
 
@@ -124,7 +135,8 @@ def test_loss_and_utilisation_have_a_direction() -> None:
     assert view.snapshot.utilisation.tolist() == [[0, 0.7], [0, 0]]
     view.on_links("B", [LinkMeasurement("A", 1000, loss=0.02, utilisation=0.65)], 2)
     view.publish()
-    assert view.snapshot.loss.tolist() == [[0, 0.1], [0.02, 0]]
+    # Whoever receives counts what is lost: A of what B sends, and the other way round.
+    assert view.snapshot.loss.tolist() == [[0, 0.02], [0.1, 0]]
     assert view.snapshot.utilisation.tolist() == [[0, 0.7], [0.65, 0]]
 
 

@@ -1,0 +1,1 @@
+"""The parts that `controller.brain` is made of: each holds one concept, none does I/O."""

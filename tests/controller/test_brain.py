@@ -1,0 +1,51 @@
+"""A whole brain with real sessions of nodes: they come, get their tables, announce and ask."""
+
+from __future__ import annotations
+
+from control_client.session_events import PathsFound, StreamIdsGiven
+from tests.controller.world import S, World, broadcast
+
+NAMES = ("lon", "nyc", "lax", "tyo")
+RTT_MS = {
+    "lon nyc": 71, "nyc lax": 69, "lon lax": 190, "lax tyo": 108, "nyc tyo": 210, "lon tyo": 320,
+}  # fmt: skip
+
+
+def world_with(names: tuple[str, ...] = NAMES, **changes: object) -> World:
+    """All are there and measured; lon produces "show"."""
+    world = World(names, **changes)
+    world.add(*names)
+    world.run_for(S)
+    world.mesh({pair: ms for pair, ms in RTT_MS.items() if set(pair.split()) <= set(names)})
+    world.announce("lon", broadcast("show", 7, 8))
+    world.run_for(S)
+    return world
+
+
+def test_nodes_get_tables_with_the_same_secrets_on_both_sides() -> None:
+    world = World(NAMES)
+    world.add(*NAMES)
+    world.run_for(S)
+    tables = {name: world.nodes[name].stored.table for name in NAMES}
+    for name, table in tables.items():
+        assert set(table.neighbours) == set(NAMES) - {name}
+        for peer, entry in table.neighbours.items():
+            assert entry.secret == tables[peer].neighbours[name].secret
+            assert entry.address == world.nodes[peer].address
+    secrets = {entry.secret for table in tables.values() for entry in table.neighbours.values()}
+    assert len(secrets) == 6  # one a pair
+
+
+def test_a_path_goes_the_other_way_round_than_media() -> None:
+    world = world_with()
+    assert world.got("lon", StreamIdsGiven) == [StreamIdsGiven("show", (7, 8))]
+    world.ask("tyo", "show")
+    world.run_for(S)
+    (found,) = world.got("tyo", PathsFound)
+    # Media goes lon, nyc, lax, tyo; SUBSCRIBE leaves tyo and ends at the producer.
+    assert [path.via for path in found.paths] == [
+        ("lax", "nyc", "lon"),
+        ("nyc", "lon"),
+        ("lax", "lon"),
+    ]
+    assert found.paths[0].cost_us == (71 + 69 + 108) * 500 + 3 * 5000
