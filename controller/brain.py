@@ -29,7 +29,7 @@ from control_client.messages import (
     TableApplied,
     TableRefused,
 )
-from controller.core import saving
+from controller.core import answers, saving
 from controller.core.advice import Advice, Advised
 from controller.core.connections import Connections
 from controller.core.consumers import Consumers
@@ -47,6 +47,7 @@ from controller.core.events import (
     StateRestored,
 )
 from controller.core.members import Members
+from controller.core.overview import Overview
 from controller.core.path_requests import Answer, PathRequests
 from controller.core.picture import Picture
 from controller.core.producers import AnnouncementProblem, Producers
@@ -152,6 +153,16 @@ class Brain:
         )
         if not self._start.is_settling:
             self._tables.release(now_us)
+        self._overview = Overview(
+            self._members,
+            self._view,
+            self._streams,
+            self._paths,
+            self._decision,
+            self._consumers,
+            self._reports,
+            self._tables,
+        )
         self._wants_advice = False
         self._round_us = now_us + settings.intervals.report_us
         self._popularity_us = now_us + POPULARITY_US
@@ -263,6 +274,85 @@ class Brain:
                 campaigns=popularity.campaigns,
             )
         )
+
+    # -- what people ask
+
+    @property
+    def is_ready(self) -> bool:
+        """Tables are made."""
+        return not self._start.is_settling
+
+    def status(self) -> answers.Status:
+        """The brain itself, and totals."""
+        self._turn()
+        snapshot = self._view.snapshot
+        return answers.Status(
+            term=self.term,
+            uptime_s=(self._now_us - self.started_us) / 1_000_000,
+            version=self._paths.version,
+            is_settling=self._start.is_settling,
+            nodes=len(self._members.connected()),
+            known_nodes=len(self.settings.nodes),
+            suspect_nodes=int(snapshot.suspect.sum()),
+            overloaded_nodes=int(snapshot.node_overloaded.sum()),
+            links=len(self._tables.pairs),
+            streams=self._streams.count,
+            popular=self._pushes.popular,
+            campaigns={
+                name: (start_us / 1_000_000, end_us / 1_000_000)
+                for name, (start_us, end_us) in self._popularity.campaigns().items()
+            },
+            counters=self._all_counters(),
+        )
+
+    def nodes(self) -> tuple[answers.Node, ...]:
+        """All that the operator has added, by name."""
+        self._turn()
+        return self._overview.nodes(self.settings.nodes)
+
+    def links(self, node: str | None = None) -> tuple[answers.Link, ...]:
+        """Each direction. node: those that begin or end there."""
+        self._turn()
+        return self._overview.links(node)
+
+    def streams(self) -> tuple[answers.Stream, ...]:
+        """All that are live, by name."""
+        self._turn()
+        found = self._streams.broadcasts()
+        return tuple(self._overview.stream(broadcast, self._now_us) for broadcast in found)
+
+    def stream(self, name: str) -> answers.Stream | None:
+        """None: it is not live."""
+        self._turn()
+        broadcast = self._streams.find(name)
+        return self._overview.stream(broadcast, self._now_us) if broadcast else None
+
+    def explain(self, stream: str, consumer: str) -> answers.PathReport | None:
+        """Why this path, and why no other. None: the stream is not live."""
+        self._turn()
+        broadcast = self._streams.find(stream)
+        return self._overview.path(broadcast, consumer, self._now_us) if broadcast else None
+
+    def explain_all(self, stream: str) -> answers.PathReports | None:
+        """The same for each of its consumers."""
+        self._turn()
+        broadcast = self._streams.find(stream)
+        if broadcast is None:
+            return None
+        consumers = [c.node for c in self._consumers.of(stream)]
+        reports = (self._overview.path(broadcast, node, self._now_us) for node in consumers)
+        return answers.PathReports(tuple(reports))
+
+    def _all_counters(self) -> dict[str, int]:
+        """Everything that is counted, by name."""
+        counters = self._connections.totals() + self.counters
+        counters.update({f"tables_{name}": n for name, n in self._tables.counters.items()})
+        counters["tables_made"] = self._tables.made
+        counters["lookups"] = self._requests.lookups
+        counters["searches"] = self._paths.searches
+        counters["paths_answered"] = self._requests.answered
+        counters["paths_refused"] = self._requests.refused
+        return dict(sorted(counters.items()))
 
     # -- a turn
 

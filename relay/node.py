@@ -97,7 +97,7 @@ class Node:
     def next_timer_us(self) -> int | None:
         """When `handle_timer` is due."""
         parts = self.neighbourhood, self.subscriptions, self.edge
-        times = [*(part.next_timer_us() for part in parts), self._next_sample_us]
+        times = [self._next_sample_us, *(part.next_timer_us() for part in parts)]
         return min((time_us for time_us in times if time_us is not None), default=None)
 
     def handle_timer(self, now_us: int) -> None:
@@ -221,15 +221,6 @@ class Node:
         """What a broadcast that is here consists of; none if it is not here."""
         return [found.track for found in self.streams.of(stream)]
 
-    def encoder_heard_us(self, stream: str) -> int | None:
-        """When the newest packet of a broadcast that starts here came; None: never, or it does
-        not start here."""
-        if len(self.path_of(stream)) > 1:
-            return None
-        found = self.streams.of(stream)
-        times = (self.engine.stream_stats(each.handle).last_packet_us for each in found)
-        return max((time_us for time_us in times if time_us >= 0), default=None)
-
     def _remove_viewer(self, viewer: Viewer, now_us: int, *, expired: bool) -> None:
         self.edge.remove(viewer)
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
@@ -294,9 +285,9 @@ class Node:
                 self._events.append(events.FeatureRefused(name, errno))
             case (
                 engine_events.StreamStarted()
+                | engine_events.UpstreamFlows()
                 | engine_events.KeyFrameWanted()
                 | engine_events.IngestSource()
-                | engine_events.UpstreamFlows()
             ):
                 self._on_stream_event(event, now_us)
             case _:
@@ -383,6 +374,10 @@ class Node:
             payload = encode(message)
         except MessageError:
             self.counters["control_too_large"] += 1
+            return
+        link = self._link_of(peer)
+        if link is None:
+            self.counters["control_to_nobody"] += 1  # it has been removed meanwhile
             return
         # Viewers see nothing until this arrives, and it is small: one loss must not cost a retry.
         is_urgent = isinstance(message, UpstreamLost | End) or (

@@ -52,6 +52,7 @@ class PathRequests:
     """may_change: whether an answer is to wait for news. patience_us: how long."""
 
     def __init__(self, decision: PathDecision, may_change: MayChange, patience_us: int) -> None:
+        self.lookups = 0
         self.answered = 0
         self.refused = 0
         self._decision = decision
@@ -97,6 +98,7 @@ class PathRequests:
             self._decision.request(ticket, request.broadcast, request.node)
         found = []
         for decision in self._decision.decide(now_us) if requests else ():
+            self.lookups += 1
             may_change = self._may_change(decision.answer, now_us)
             for ticket in decision.tickets:
                 request = requests[ticket]

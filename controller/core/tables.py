@@ -74,6 +74,11 @@ class Tables:
     def status(self, name: str) -> TableStatus | None:
         return self._distribution.status(name)
 
+    @property
+    def pairs(self) -> frozenset[Pair]:
+        """Which nodes have links with each other."""
+        return self._pairs
+
     # -- what nodes say
 
     def on_joined(self, name: str, held: TableVersion | None, now_us: int) -> None:

@@ -164,6 +164,11 @@ class StreamBase:
         return self._broadcasts.get(stream)
 
     @property
+    def count(self) -> int:
+        """Of broadcasts that are live."""
+        return len(self._broadcasts)
+
+    @property
     def next_id(self) -> int:
         """Where the ids go on: part of the state to save."""
         return self._ids.next_id

@@ -47,6 +47,7 @@ from fastpath import EngineFullError
 from relay import events
 from relay.control import agent_events as told
 from relay.control.announcements import Announce, Announcements, End, Reclaim
+from relay.control.encoder_watch import EncoderWatch
 from relay.control.reporter import Reporter
 from relay.control.telemetry import CpuReader
 from relay.errors import RefusalCode
@@ -91,6 +92,7 @@ class ControlAgent:
         self._admin_url = admin_url
         self._events: deque[told.AgentEvent] = deque()
         self._announcements = Announcements(ingest.name for ingest in node.config.ingests)
+        self._encoders = EncoderWatch(node)
         self._subscriptions: dict[str, SubscriptionState] = {}
         self._reporter = Reporter(node, session, read_cpu_us, now_us)
         self._sample_us = now_us + SAMPLE_US
@@ -299,7 +301,8 @@ class ControlAgent:
 
     def _watch_encoders(self, now_us: int) -> None:
         for ingest in self.node.config.ingests:
-            at_us = self.node.encoder_heard_us(ingest.name)
+            is_moved = self._announcements.is_moved(ingest.name)
+            at_us = self._encoders.heard_us(ingest.name, is_moved=is_moved)
             if at_us is not None:
                 self._announcements.on_packet(ingest.name, at_us, now_us)
 
@@ -329,6 +332,7 @@ class ControlAgent:
                     self._events.append(told.BroadcastSilent(stream))
                 case Reclaim(stream):
                     self.node.reclaim(stream, self.node.new_tracks(stream), now_us)
+                    self._encoders.release(stream)
                     self._events.append(told.BroadcasterReturned(stream))
 
     # -- paths

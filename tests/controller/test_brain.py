@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from control_client.session_events import PathsFound, StreamIdsGiven
 from tests.controller.world import S, World, broadcast
 
@@ -11,7 +13,7 @@ RTT_MS = {
 }  # fmt: skip
 
 
-def world_with(names: tuple[str, ...] = NAMES, **changes: object) -> World:
+def world_with(names: tuple[str, ...] = NAMES, **changes: Any) -> World:
     """All are there and measured; lon produces "show"."""
     world = World(names, **changes)
     world.add(*names)
@@ -26,7 +28,7 @@ def test_nodes_get_tables_with_the_same_secrets_on_both_sides() -> None:
     world = World(NAMES)
     world.add(*NAMES)
     world.run_for(S)
-    tables = {name: world.nodes[name].stored.table for name in NAMES}
+    tables = {name: world.table(name) for name in NAMES}
     for name, table in tables.items():
         assert set(table.neighbours) == set(NAMES) - {name}
         for peer, entry in table.neighbours.items():

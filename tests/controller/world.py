@@ -9,9 +9,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from control_client.codec import decode_from_brain
 from control_client.messages import (
@@ -25,12 +26,13 @@ from control_client.messages import (
     TrackDescriptor,
 )
 from control_client.session_events import Connect
+from control_client.table import NodeTable
 from control_client.tokens import token_hash
 from controller.brain import Brain
 from controller.core.events import BrainEvent, SendData, StateChanged
 from controller.core.settings import BrainSettings
 from controller.tables.registry import KnownNode
-from tests.support.control_channel import CAPACITY, ChannelNode, token_of
+from tests.support.control_channel import ChannelNode, token_of
 
 S = 1_000_000
 MS = 1_000
@@ -41,11 +43,11 @@ MASTER_KEY = bytes(range(32))
 T = TypeVar("T")
 
 
-def settings(names: Sequence[str], **changes: object) -> BrainSettings:
+def settings(names: Sequence[str], **changes: Any) -> BrainSettings:
     known = tuple(
         KnownNode(name, n + 1, token_hash(token_of(name))) for n, name in enumerate(names)
     )
-    return replace(BrainSettings(known), **changes)  # type: ignore[arg-type]
+    return replace(BrainSettings(known), **changes)
 
 
 def broadcast(name: str, *ids: int) -> ProducedStream:
@@ -56,7 +58,7 @@ def broadcast(name: str, *ids: int) -> ProducedStream:
 class World:
     """names: nodes, known to the brain. Nobody is there at first but the brain."""
 
-    def __init__(self, names: Sequence[str], *, seed: int = 1, **changes: object) -> None:
+    def __init__(self, names: Sequence[str], *, seed: int = 1, **changes: Any) -> None:
         self.now_us = 0
         self.settings = settings(names, **changes)
         self.nodes: dict[str, ChannelNode] = {}
@@ -93,7 +95,7 @@ class World:
         for name in list(self._connections):
             self._lose(name, "the brain is dead")
 
-    def add(self, *names: str, **attributes: object) -> None:
+    def add(self, *names: str, **attributes: Any) -> None:
         """Nodes start."""
         for name in names:
             number = 1 + [known.name for known in self.settings.nodes].index(name)
@@ -185,6 +187,12 @@ class World:
         """The session events that a node had."""
         return [event for event in self.nodes[name].events if isinstance(event, kind)]
 
+    def table(self, name: str) -> NodeTable:
+        """The one on a node's disk."""
+        held = self.nodes[name].stored
+        assert held is not None
+        return held.table
+
     def told(self, kind: type[T]) -> list[T]:
         """The brain's events."""
         return [event for event in self.events if isinstance(event, kind)]
@@ -226,7 +234,7 @@ class World:
         while wishes := node.handle(self.now_us):
             for wish in wishes:
                 if isinstance(wish, Connect):
-                    self._later(lambda: self._connect(name))
+                    self._later(partial(self._connect, name))
                 else:
                     self._send_to_brain(name)
                     self.cut(name, wish.text)
@@ -254,9 +262,9 @@ class World:
         number = self._connections.get(name)
         while (data := self.nodes[name].session.next_message()) is not None:
             if number is not None:
-                self._later(lambda data=data: self._deliver_to_brain(number, data))
+                self._later(partial(self._deliver_to_brain, number, data))
 
-    def _deliver_to_brain(self, number: int, data: bytes) -> None:
+    def _deliver_to_brain(self, number: int | None, data: bytes) -> None:
         if self.brain is not None and number in self._names:
             self.brain.receive(number, data, self.now_us)
 
@@ -271,10 +279,10 @@ class World:
             elif isinstance(output, SendData):
                 self.to_nodes.append((name, decode_from_brain(output.data)))
                 number, data = output.connection, output.data
-                self._later(lambda n=name, c=number, d=data: self._deliver_to_node(n, c, d))
+                self._later(partial(self._deliver_to_node, name, number, data))
             else:
                 number, text = output.connection, output.text
-                self._later(lambda n=name, c=number, t=text: self._close(n, c, t))
+                self._later(partial(self._close, name, number, text))
         while (event := brain.next_event()) is not None:
             self.events.append(event)
             if isinstance(event, StateChanged):
@@ -297,6 +305,3 @@ def replace_alarm(report: Report, is_alarm: bool) -> Report:
 def replace_streams(report: Report, counted: StreamReport) -> Report:
     streams = (*(s for s in report.streams if s.broadcast != counted.broadcast), counted)
     return Report(report.window_us, report.load, report.links, streams)
-
-
-__all__ = ["CAPACITY", "World"]
