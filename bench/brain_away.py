@@ -62,7 +62,7 @@ class Observations:
     """versions: of each node's table, in the order seen, each once. Times are seconds since the
     brain's new process was started."""
 
-    versions: dict[str, list[list[int]]] = field(default_factory=dict)
+    versions: dict[str, list[str]] = field(default_factory=dict)
     api_answers_s: float | None = None
     state_back_s: float | None = None
     all_registered_s: float | None = None
@@ -105,7 +105,7 @@ class Watch:
 
     def _note_version(self, node: str, status: dict[str, Any]) -> None:
         table = status["controller"]["table"]
-        version = [int(part) for part in table["version"].split(".")] if table else [0, 0]
+        version = table["version"] if table else "0.0"
         versions = self.seen.versions.setdefault(node, [])
         if not versions or versions[-1] != version:
             versions.append(version)
@@ -125,6 +125,10 @@ class Watch:
             seen.all_registered_s = at_s
         if seen.tables_current_s is None and all(node["table"]["is_current"] for node in nodes):
             seen.tables_current_s = at_s
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def _essence(streams: Any) -> object:
@@ -193,7 +197,7 @@ def _result(
         name: Frames.of(there.judge(manifest, from_us, to_us))
         for name, (from_us, to_us) in windows.items()
     }
-    went_back = [node for node, each in seen.versions.items() if each != sorted(each)]
+    went_back = [node for node, each in seen.versions.items() if each != sorted(each, key=_order)]
     joined = [viewer for viewer in report.viewers if viewer.name.startswith("joins")]
     kept = {
         "no_frame_lost_while_away": frames["away"].intact == frames["away"].expected > 0,

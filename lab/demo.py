@@ -4,8 +4,8 @@ Lisbon and seven cities around the globe, with the measured round trips between 
 loss on every link. Half-way a link that carries the broadcast to the farthest viewer is cut; which
 one that is, is read from the node. The nodes go over to the paths they hold in reserve.
 
-These cities because the straight line is not the quickest there: on the measured round trips Sydney,
-Seattle and Bogota are reached soonest through London, and Hong Kong through Frankfurt.
+These cities because the straight line is not the quickest there: by the round trips measured
+Sydney, Seattle and Bogota are reached soonest through London.
 """
 
 from __future__ import annotations
@@ -122,6 +122,7 @@ def _report(
     options: DemoOptions, found: ScenarioReport, run: Run, cut: _CutOfTheFarPath
 ) -> DemoReport:
     assert cut.event is not None
+    ended_us = run.began_us + round(found.duration_s * 1e6)
     used = {hop for path in cut.paths.values() for hop in itertools.pairwise(path)}
     used |= {hop for viewer in found.viewers for hop in itertools.pairwise(viewer.path)}
     hops = [demo_hop(hop) for hop in found.hops if (hop.sender, hop.receiver) in used]
@@ -137,7 +138,7 @@ def _report(
             frames_late=viewer.frames_late,
             intact_ratio=viewer.intact_ratio or 0.0,
             first_frame_ms=viewer.first_frame_ms,
-            reroute_gap_ms=viewer.gaps[0].gap_ms if viewer.gaps else None,
+            reroute_gap_ms=run.viewers[viewer.name].gap_ms(run.done[0].at_us, ended_us),
             delay_ms=viewer.delay_ms,
             audio_packets=viewer.audio_packets,
             audio_missing=viewer.audio_missing,

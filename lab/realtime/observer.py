@@ -41,6 +41,8 @@ class Observer:
     began_us: int
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
     brain_status: dict[str, Any] | None = None
+    brain_lives: dict[int, dict[str, int]] = field(default_factory=dict)
+    """By term: what the brain had counted when it was last asked."""
     moments: list[Moment] = field(default_factory=list)
     switches: list[Switch] = field(default_factory=list)
     paths: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
@@ -57,6 +59,8 @@ class Observer:
         self.statuses, self.brain_status = await asyncio.gather(
             self.overlay.statuses(), self.overlay.brain("/status")
         )
+        if self.brain_status is not None:
+            self.brain_lives[self.brain_status["term"]] = self.brain_status["counters"]
         self.read_journal()
         for node, status in self.statuses.items():
             for stream in status["streams"]:
@@ -87,8 +91,7 @@ class Observer:
         status = self.brain_status
         if status is None:
             return BrainScene(is_up=False, term=0, connected=0)
-        connected = int(status.get("connected", status.get("nodes", 0)))
-        return BrainScene(is_up=True, term=int(status["term"]), connected=connected)
+        return BrainScene(is_up=True, term=int(status["term"]), connected=int(status["nodes"]))
 
     def streams(self) -> dict[str, dict[str, Carried]]:
         found: dict[str, dict[str, Carried]] = {}

@@ -218,7 +218,6 @@ class Run:
                 observer=self.observer,
                 delays_us={p: link.config.delay_us for p, link in self.overlay.links.links.items()},
                 brain_starts=self.overlay.brain_starts,
-                brain_status=self.observer.brain_status,
             )
         )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lab.realtime.encoders import Encoder
 from lab.realtime.observer import Observer, Switch
@@ -41,15 +41,21 @@ class Finished:
     observer: Observer
     delays_us: Mapping[Pair, int]
     brain_starts: int
-    brain_status: Mapping[str, Any] | None
 
 
 def scenario_report(run: Finished) -> ScenarioReport:
     """With its expectations judged."""
     manifests = {name: encoder.manifest() for name, encoder in run.encoders.items()}
+    frame_ms = {each.name: 1_000 / each.fps for each in run.scenario.broadcasts}
     times_us = [*(done.at_us for done in run.done), run.ended_us]
     viewers = [
-        viewer.report(manifests[viewer.stream], run.began_us, run.ended_us, times_us)
+        viewer.report(
+            manifests[viewer.stream],
+            run.began_us,
+            run.ended_us,
+            times_us,
+            _SILENCE_MS + frame_ms[viewer.stream],
+        )
         for viewer in run.viewers
     ]
     hops = run.observer.hops().values()
@@ -90,37 +96,32 @@ def _hop(hop: Hop, delays_us: Mapping[Pair, int]) -> HopReport:
 def _brain(run: Finished) -> BrainReport | None:
     if run.scenario.brain is None:
         return None
-    status = run.brain_status or {}
-    counters: Mapping[str, int] = status.get("counters", {})
+    counters: Counter[str] = Counter()
+    for life in run.observer.brain_lives.values():
+        counters.update(life)
     return BrainReport(
-        term=int(status.get("term", 0)),
+        term=max(run.observer.brain_lives, default=0),
         starts=run.brain_starts,
-        path_requests=counters.get("path_requests", 0),
-        lookups=counters.get("lookups", 0),
-        tables_pushed=counters.get("tables_pushed", 0),
-        tables_refused=counters.get("tables_refused", 0),
-        rehome_advices=counters.get("rehome_advices", 0),
+        path_requests=counters["path_requests"],
+        lookups=counters["lookups"],
+        tables_pushed=counters["tables_sent_whole"] + counters["tables_sent_change"],
+        tables_refused=sum(n for key, n in counters.items() if key.startswith("tables_refused_")),
+        rehome_advices=counters["advice"],
     )
 
 
 def _events(run: Finished, viewers: Sequence[ViewerReport]) -> list[EventReport]:
-    frame_ms = {b.name: 1_000 / b.fps for b in run.scenario.broadcasts}
     found = []
     for index, done in enumerate(run.done):
-        gaps = [
-            (gap.gap_ms, _SILENCE_MS + frame_ms[viewer.stream])
-            for viewer in viewers
-            for gap in viewer.gaps
-            if gap.event == index
-        ]
+        gaps = [gap.gap_ms for viewer in viewers for gap in viewer.gaps if gap.event == index]
         until_us = run.done[index + 1].at_us if index + 1 < len(run.done) else run.ended_us
         found.append(
             EventReport(
                 at_s=(done.at_us - run.began_us) / 1_000_000,
                 do=done.event.do,
                 what=describe(done.event),
-                viewers_with_gap=sum(gap_ms > allowed_ms for gap_ms, allowed_ms in gaps),
-                longest_gap_ms=max((gap_ms for gap_ms, _ in gaps), default=None),
+                viewers_with_gap=len(gaps),
+                longest_gap_ms=max(gaps, default=0.0),
                 switches=[
                     _told(switch, done.at_us)
                     for switch in run.observer.switches

@@ -92,10 +92,15 @@ class LabViewer:
         return max(lengths) / 1_000 if lengths else None
 
     def report(
-        self, manifest: Manifest | None, began_us: int, ended_us: int, event_times_us: Sequence[int]
+        self,
+        manifest: Manifest | None,
+        began_us: int,
+        ended_us: int,
+        event_times_us: Sequence[int],
+        silence_ms: float,
     ) -> ViewerReport:
         """ended_us: when the last frame that counts was sent, or it left before. event_times_us:
-        in order, and the end as the last."""
+        in order, and the end as the last. silence_ms: the shortest that is listed."""
         if not self.stays:
             return ViewerReport(
                 name=self.name, stream=self.stream, node=self.node, path=[], joined_s=None
@@ -134,7 +139,7 @@ class LabViewer:
             gaps=[
                 EventGap(event=index, gap_ms=gap_ms)
                 for index, (a_us, b_us) in enumerate(itertools.pairwise(event_times_us))
-                if (gap_ms := self.gap_ms(a_us, b_us)) is not None
+                if (gap_ms := self.gap_ms(a_us, b_us) or 0.0) > silence_ms
             ],
             delay_ms=_delay(verdicts),
             least_delay_ms=min(least_us) / 1_000 if least_us else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lab.scenario.model import Event
 from lab.scenario.report import (
     IN_TIME_US,
     Delay,
@@ -12,6 +11,7 @@ from lab.scenario.report import (
     ScenarioReport,
     ViewerReport,
 )
+from lab.scenario.words import describe
 from lab.virtual.audience import Watcher
 from lab.virtual.figures import ViewerFigures
 from lab.virtual.run import START_US, VirtualOverlay
@@ -143,17 +143,8 @@ def _event(overlay: VirtualOverlay, index: int, viewers: list[ViewerReport]) -> 
     return EventReport(
         at_s=(happened.at_us - START_US) / 1_000_000,
         do=happened.event.do,
-        what=words(happened.event),
+        what=describe(happened.event),
         viewers_with_gap=len(gaps),
         longest_gap_ms=max(gaps, default=0.0),
         switches=happened.switches,
     )
-
-
-def words(event: Event) -> str:
-    """An event for people."""
-    told = event.model_dump(exclude={"at_s", "do"}, exclude_none=True)
-    if {"a", "b"} <= told.keys():
-        rest = [f"{key} {value:g}" for key, value in told.items() if key not in ("a", "b")]
-        return " ".join([event.do, told["a"], "-", told["b"], *rest])
-    return " ".join([event.do.replace("_", " "), *map(str, told.values())])
