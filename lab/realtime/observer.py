@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,7 +97,9 @@ class Observer:
         found: dict[str, dict[str, Carried]] = {}
         for node, status in self.statuses.items():
             for stream in status["streams"]:
-                found.setdefault(stream["name"], {})[node] = _carried(node, stream)
+                # A node that only stands by for others carries nothing yet.
+                if stream["state"] != "asking" or stream["viewers"]:
+                    found.setdefault(stream["name"], {})[node] = _carried(node, stream)
         return found
 
     def hops(self) -> dict[tuple[str, str], Hop]:
@@ -146,13 +148,8 @@ def _carried(node: str, stream: Mapping[str, Any]) -> Carried:
         node=node,
         state=stream["state"],
         path=tuple(stream["path"]),
-        standby=_standby(stream),
+        standby=tuple(stream["standby"]),
         delay_us=max(delays, default=0),
         viewers=int(stream["viewers"]),
         subscribers=len(stream["subscribers"]),
     )
-
-
-def _standby(stream: Mapping[str, Any]) -> tuple[str, ...]:
-    found: Sequence[str] = stream.get("standby") or ()
-    return tuple(found)

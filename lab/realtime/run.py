@@ -112,6 +112,7 @@ class Run:
             )
             for index, broadcast in enumerate(scenario.broadcasts)
         }
+        self._ended_us: int | None = None
         self._show = show
         self._steps: list[_Step] = []
         self._numbers = itertools.count()
@@ -199,7 +200,7 @@ class Run:
         self._show(self.scene("on the air"))
 
     async def _finish(self) -> ScenarioReport:
-        ended_us = now_us()
+        self._ended_us = ended_us = now_us()
         await asyncio.gather(*self._under_way, return_exceptions=True)
         await asyncio.gather(*(encoder.stop() for encoder in self.encoders.values()))
         await asyncio.sleep(_TAIL_S)
@@ -299,7 +300,7 @@ class Run:
             is_here=viewer.is_here,
             frames=viewer.frames,
             first_frame_ms=viewer.first_frame_ms,
-            gap_ms=viewer.gap_ms(self._gaps_from_us(), now_us()),
+            gap_ms=viewer.gap_ms(self._gaps_from_us(), self._ended_us or now_us()),
             path=tuple(path),
             refusal=viewer.stays[-1].refusal if viewer.stays else None,
         )
