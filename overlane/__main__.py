@@ -20,7 +20,7 @@ import typer
 import uvloop
 from pydantic import ValidationError
 
-from overlane import paths, streams
+from overlane import controller_commands, paths, streams
 from overlane.doctor.command import doctor
 from overlane.lab_command import demo, lab
 from overlane.status_command import status
@@ -36,6 +36,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(controller_commands.controller)
+app.add_typer(controller_commands.token, name="token")
 
 app.command()(demo)
 app.command()(doctor)
@@ -94,17 +96,19 @@ def _settings(settings: list[str] | None) -> dict[str, object]:
 
 @app.command("check-config")
 def check_config(
-    files: Annotated[list[Path], typer.Argument(help="TOML configurations of nodes.")],
+    files: Annotated[list[Path], typer.Argument(help="TOML configurations of nodes and brains.")],
     as_json: Json = False,
 ) -> None:
     """Check configurations: every problem with its file, line and key."""
+    from controller.config_file import is_controller_file
+    from controller.config_file import load as load_controller
     from relay.config_file import load
-    from relay.errors import ConfigError
+    from service.errors import ConfigError
 
     problems: list[dict[str, str]] = []
     for file in files:
         try:
-            load(file)
+            (load_controller if is_controller_file(file) else load)(file)
         except ConfigError as error:
             problems += [
                 {"source": p.source, "key": p.key, "problem": p.text} for p in error.problems

@@ -40,7 +40,7 @@ def lab(
     from lab.realtime.run import RunOptions, run_scenario
     from lab.scenario.loader import load_scenario
     from lab.scenario.rendering import render
-    from relay.errors import ConfigError
+    from service.errors import ConfigError
 
     try:
         scenario = load_scenario(file)

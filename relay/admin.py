@@ -17,7 +17,6 @@ from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from relay.address import Address, format_address, ip_of, parse_address, split_host_port
 from relay.clock import now_us
 from relay.config import MAX_STREAM_NAME, is_stream_name
 from relay.edge.description import describe, describe_viewer
@@ -25,8 +24,9 @@ from relay.edge.destinations import check_destination, check_report_ports
 from relay.edge.plain_rtp import RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused
 from relay.metrics import new_registry
-from relay.sockets import bind_error
 from relay.status import node_status, viewer_status
+from service.address import Address, ip_of, parse_address, split_host_port
+from service.http_server import Server, start_server
 
 if TYPE_CHECKING:
     from relay.daemon import Daemon
@@ -45,31 +45,10 @@ _HTTP_STATUS = {
 }
 
 
-class Server:
-    """A running HTTP server. address: where it listens, the drawn port included."""
-
-    def __init__(self, runner: web.AppRunner, address: str) -> None:
-        self.address = address
-        self._runner = runner
-
-    async def close(self) -> None:
-        """Stop listening; requests under way are cut."""
-        await self._runner.cleanup()
-
-
 async def start(daemon: Daemon) -> Server:
-    """Serve the daemon's API. Raises SocketError if the port is taken."""
-    host, port = parse_address(daemon.config.admin.listen)
-    runner = web.AppRunner(new_application(daemon), access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    site = web.TCPSite(runner, host, port)
-    try:
-        await site.start()
-    except OSError as error:
-        await runner.cleanup()
-        raise bind_error("admin.listen", "TCP", (host, port), error) from None
-    host, port = runner.addresses[0][:2]
-    return Server(runner, format_address((host, port)))
+    """Serve the daemon's API. Raises BindError if the port is taken."""
+    address = parse_address(daemon.config.admin.listen)
+    return await start_server(new_application(daemon), "admin.listen", address)
 
 
 def new_application(daemon: Daemon) -> web.Application:

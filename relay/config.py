@@ -12,8 +12,6 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     TypeAdapter,
@@ -22,12 +20,20 @@ from pydantic import (
     model_validator,
 )
 
-from relay.address import Address, format_address, parse_address
-from relay.config_checks import Parts, cross_check, describe
-from relay.errors import ConfigError
+from relay.config_checks import Parts, cross_check
 from rtp.errors import RtpParseError
 from rtp.payload.parameter_sets import stap_a_from_sprop
 from rtp.sdp import PayloadFormat
+from service.address import Address, parse_address
+from service.config_model import (
+    AddressText,
+    HostText,
+    Log,
+    Model,
+    ReachableAddress,
+    problems_of,
+)
+from service.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -38,23 +44,6 @@ MAX_FMTP = 400  # room for the parameter sets of H.264 (RFC 6184 8.1) in base64
 MAX_PARAMETER_SETS = 512  # what the engine keeps of a track; usual ones take 40 bytes
 MAX_PORT = 65_535
 MAX_PATH_NODES = 8  # the hop limit of Stream-FIB legs
-
-
-def _canonical_address(text: str) -> str:
-    return format_address(parse_address(text))
-
-
-def _host(text: str) -> str:
-    return parse_address(f"[{text}]:0" if ":" in text else f"{text}:0")[0]
-
-
-def _reachable_address(text: str) -> str:
-    host, port = parse_address(text)
-    if port == 0:
-        raise ValueError("a port that others send to cannot be 0")
-    if host in ("0.0.0.0", "::"):
-        raise ValueError("others cannot send to a wildcard address")
-    return format_address((host, port))
 
 
 def _secret_hex(text: str) -> str:
@@ -72,9 +61,6 @@ def _not_like_rtcp(payload_type: int) -> int:
     return payload_type
 
 
-HostText = Annotated[str, AfterValidator(_host)]
-AddressText = Annotated[str, AfterValidator(_canonical_address)]
-ReachableAddress = Annotated[str, AfterValidator(_reachable_address)]
 SecretText = Annotated[str, AfterValidator(_secret_hex)]
 NodeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=MAX_NODE_NAME)]
 StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=MAX_STREAM_NAME)]
@@ -89,12 +75,6 @@ def is_stream_name(text: str) -> bool:
     return len(text) <= MAX_STREAM_NAME and re.fullmatch(r"[A-Za-z0-9._-]+", text) is not None
 
 
-class Model(BaseModel):
-    """Frozen, and strict about its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
 class Admin(Model):
     """The HTTP side: health, metrics, status, viewers."""
 
@@ -102,13 +82,6 @@ class Admin(Model):
     """Chosen: loopback, because whoever reaches it may add viewers. Port 0 draws one."""
     viewer_wait_s: float = Field(default=5.0, gt=0, le=60)
     """How long a POST waits for its stream. Chosen: above the 4.5 s after which asking gives up."""
-
-
-class Log(Model):
-    """Where events go is standard error; this is how they look."""
-
-    format: Literal["console", "json"] = "console"
-    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class Viewers(Model):
@@ -318,18 +291,7 @@ class NodeConfig(Model):
         try:
             config = handler(data)
         except ValidationError as error:
-            found = error.errors()
-            # A list all of whose items are malformed is called too short as well; it is not.
-            problems = [
-                describe(details, cls)
-                for details in found
-                if details["type"] != "too_short"
-                or not any(
-                    other["loc"] != details["loc"]
-                    and other["loc"][: len(details["loc"])] == details["loc"]
-                    for other in found
-                )
-            ]
+            problems = problems_of(error, cls)
             problems += cross_check(_valid_parts(data))
         else:
             problems = cross_check(Parts.of(config))

@@ -1,30 +1,19 @@
-"""Reads a configuration: a TOML file, then the environment, then flags; the later one wins.
-
-OVERLANE_NAME sets `name`, OVERLANE_ADMIN__LISTEN sets `admin.listen`; arrays are given as JSON.
-"""
+"""Reads a node's configuration: its layers, then the files that they name."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from control_client.tokens import is_token
 from relay.config import NodeConfig
-from relay.config_checks import suggestion
 from relay.config_sdp import tracks_of
-from relay.errors import ConfigError, Problem
-from relay.toml_file import MAX_FILE_BYTES, Table, parse_toml, read_text
 from rtp.errors import RtpError
+from service.config_layers import NODE_PREFIX, read_layers
+from service.errors import ConfigError, Problem
+from service.toml_file import MAX_FILE_BYTES, Table, read_text
 
-ENVIRONMENT_PREFIX = "OVERLANE_"
-DELIMITER = "__"
 MAX_SECRET_BYTES = 4096  # chosen: a secret is 64 digits; what is longer is another file
 
 _CONTROLLER_FILES = ("ca_file", "certificate_file", "key_file", "table_file")
@@ -37,14 +26,10 @@ def load(path: Path | str, overrides: Mapping[str, object] | None = None) -> Nod
     Raises ConfigError with every problem: where it comes from, the key path, what is wrong.
     """
     file = Path(path)
-    flags, problems = _nested(overrides or {})
-    environment = _Environment()
-    document, lines = parse_toml(file)
-    layers = _Layers(file, lines, flags, environment())
-    problems += [*environment.problems, *_unknown_environment()]
-    merged = _merge(_merge(document, layers.environment), flags)
+    layers = read_layers(file, overrides or {}, NodeConfig, NODE_PREFIX)
+    problems = list(layers.problems)
     config: NodeConfig | None = None
-    with_secrets, secret_files, unreadable = _read_secrets(merged, file)
+    with_secrets, secret_files, unreadable = _read_secrets(layers.merged, file)
     with_secrets, token_problems = _with_controller(with_secrets, file)
     complete, undescribed = _read_descriptions(with_secrets, file)
     try:
@@ -55,66 +40,6 @@ def load(path: Path | str, overrides: Mapping[str, object] | None = None) -> Nod
     if problems or config is None:
         raise ConfigError(replace(p, source=p.source or layers.source_of(p.key)) for p in problems)
     return config
-
-
-@dataclass(frozen=True, slots=True)
-class _Layers:
-    """What set which key. lines: of the file's keys."""
-
-    file: Path
-    lines: Mapping[str, int]
-    flags: Table
-    environment: Table
-
-    def source_of(self, key: str) -> str:
-        """The strongest layer that has the key or, if none has, the nearest table above it."""
-        for place in _from_key_up(key):
-            if _contains(self.flags, place):
-                return f"--set {place.partition('[')[0]}"
-            if _contains(self.environment, place):
-                return f"environment {_variable_of(place)}"
-            if place in self.lines:
-                return f"{self.file}:{self.lines[place]}"
-        return str(self.file)
-
-
-def _from_key_up(key: str) -> Iterator[str]:
-    """a.b[0].c, a.b[0], a.b, a."""
-    while key:
-        yield key
-        key = key[: max(key.rfind("."), key.rfind("["), 0)]
-
-
-def _contains(tree: object, key: str) -> bool:
-    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", key):
-        if name and isinstance(tree, dict) and name in tree:
-            tree = tree[name]
-        elif index and isinstance(tree, list | tuple) and int(index) < len(tree):
-            tree = tree[int(index)]
-        else:
-            return False
-    return True
-
-
-def _variable_of(key: str) -> str:
-    """The variable that set it: its own, or that of a table or array above it, as JSON."""
-    names = {name.upper(): name for name in os.environ}
-    for place in _from_key_up(key):
-        wanted = (ENVIRONMENT_PREFIX + place.replace(".", DELIMITER)).upper()
-        if wanted in names:
-            return names[wanted]
-    # A table of which only other keys have variables.
-    return f"{ENVIRONMENT_PREFIX}{key.replace('.', DELIMITER).upper()}{DELIMITER}..."
-
-
-def _merge(weaker: Table, stronger: Table) -> Table:
-    """Tables are merged, anything else is replaced."""
-    merged = dict(weaker)
-    for key, value in stronger.items():
-        below = merged.get(key)
-        both = isinstance(below, dict) and isinstance(value, dict)
-        merged[key] = _merge(below, value) if both else value  # type: ignore[arg-type]
-    return merged
 
 
 def _read_secrets(merged: Table, file: Path) -> tuple[Table, dict[str, Path], list[Problem]]:
@@ -217,62 +142,3 @@ def _about_secret_file(problem: Problem, files: Mapping[str, Path]) -> Problem:
     if problem.key not in files:
         return problem
     return Problem(f"{problem.key}_file", f"{files[problem.key]}: {problem.text}")
-
-
-def _nested(flags: Mapping[str, object]) -> tuple[Table, list[Problem]]:
-    """Flags as tables, and those that cannot be: "log=x" beside "log.level=y"."""
-    tree: Table = {}
-    problems = []
-    for key, value in flags.items():
-        *parents, last = key.split(".")
-        table: object = tree
-        for parent in parents:
-            table = table.setdefault(parent, {}) if isinstance(table, dict) else None
-        if isinstance(table, dict) and not isinstance(table.get(last), dict):
-            table[last] = value
-        else:
-            text = "is set both as a value and as a table"
-            problems.append(Problem(key, text, f"--set {key}"))
-    return tree, problems
-
-
-class _Settings(NodeConfig, BaseSettings):
-    """A configuration as pydantic-settings looks for its keys."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter=DELIMITER, extra="forbid"
-    )
-
-
-class _Environment(EnvSettingsSource):
-    """The variables as tables; what is not JSON where it must be is left out and listed."""
-
-    def __init__(self) -> None:
-        super().__init__(_Settings)
-        self.problems: list[Problem] = []
-
-    def prepare_field_value(
-        self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool
-    ) -> Any:
-        try:
-            return super().prepare_field_value(field_name, field, value, value_is_complex)
-        except ValueError as error:
-            source = f"environment {_variable_of(field_name)}"
-            self.problems.append(Problem(field_name, f"must be JSON: {error}", source))
-            return None
-
-
-def _unknown_environment() -> list[Problem]:
-    """Variables that name no key. Only nested ones and those that look misspelt: a container host
-    may have set others, such as OVERLANE_PORT for a service called overlane. Keys of known tables
-    are checked with the tables."""
-    problems = []
-    for variable in sorted(os.environ):
-        key = variable.upper().removeprefix(ENVIRONMENT_PREFIX).lower()
-        part, nested, _ = key.partition(DELIMITER)
-        if not variable.upper().startswith(ENVIRONMENT_PREFIX) or part in NodeConfig.model_fields:
-            continue
-        text = suggestion(part, tuple(NodeConfig.model_fields))
-        if nested or "did you mean" in text:
-            problems.append(Problem("", f"unknown key{text}", f"environment {variable}"))
-    return problems

@@ -19,7 +19,6 @@ from control_client.session_events import SessionEvent
 from control_client.table import HeldTable
 from control_client.table_store import TableStore
 from relay import log
-from relay.address import Address, format_address, ip_of, parse_address
 from relay.clock import now_us
 from relay.config import Controller, NodeConfig
 from relay.config_checks import tls_of
@@ -27,6 +26,8 @@ from relay.control.agent import ControlAgent
 from relay.control.agent_events import StoreTable
 from relay.events import NodeEvent
 from relay.node import Node
+from service.address import Address, format_address, ip_of, parse_address
+from service.log import Logger
 
 GOODBYE_S = 1.0  # chosen: a close that a brain on another continent has heard
 
@@ -34,7 +35,7 @@ GOODBYE_S = 1.0  # chosen: a close that a brain on another continent has heard
 class ControlShell:
     """One node's. settle: called after whatever came from the brain or from time."""
 
-    def __init__(self, node: Node, settle: Callable[[], None], logger: log.Logger) -> None:
+    def __init__(self, node: Node, settle: Callable[[], None], logger: Logger) -> None:
         assert node.config.controller is not None
         assert node.config.controller.table_file is not None
         self.config: Controller = node.config.controller

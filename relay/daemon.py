@@ -17,7 +17,6 @@ import uvloop
 from control_client.errors import ConnectionConfigError
 from fastpath import EngineFullError
 from relay import admin, descriptors, log
-from relay.address import Address, parse_address
 from relay.clock import now_us
 from relay.config import NodeConfig
 from relay.config_file import load
@@ -28,8 +27,12 @@ from relay.errors import RefusalCode, Refused, RelayError
 from relay.events import ViewerStarted, ViewerTurnedAway
 from relay.messages import Track
 from relay.node import Node, new_engine
-from relay.signals import stop_signals
 from relay.sockets import open_sockets
+from service import log as service_log
+from service.address import Address, parse_address
+from service.errors import ConfigError, ServiceError
+from service.http_server import Server
+from service.signals import stop_signals
 
 EXIT_FAILED = 1
 EXIT_BAD_CONFIG = 2
@@ -43,7 +46,7 @@ class Daemon:
     def __init__(self, config: NodeConfig) -> None:
         self.config = config
         self.node = Node(config, new_engine(config), SystemRandom())
-        self.logger = log.get_logger(config.name)
+        self.logger = service_log.get_logger(node=config.name)
         self.control = (
             ControlShell(self.node, self.settle, self.logger) if config.controller else None
         )
@@ -177,7 +180,7 @@ class Daemon:
         self.node.handle_timer(now_us())
         self.settle()
 
-    async def _close(self, server: admin.Server) -> None:
+    async def _close(self, server: Server) -> None:
         self._is_stopping = True
         self.node.stop()
         self.settle()
@@ -223,10 +226,10 @@ def run(config_path: Path | str, overrides: Mapping[str, object] | None = None) 
     descriptors.open_missing()
     try:
         config = load(config_path, overrides)
-    except RelayError as error:
-        log.say(error)
+    except ConfigError as error:
+        service_log.say(error)
         return EXIT_BAD_CONFIG
-    log.configure(config.log)
+    service_log.configure(config.log)
 
     async def serve() -> int:
         return await Daemon(config).run()
@@ -234,10 +237,10 @@ def run(config_path: Path | str, overrides: Mapping[str, object] | None = None) 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve())
-    except (RelayError, EngineFullError, ConnectionConfigError) as error:
-        log.say(f"overlane relay: {config.name}: {error}")
+    except (RelayError, ServiceError, EngineFullError, ConnectionConfigError) as error:
+        service_log.say(f"overlane relay: {config.name}: {error}")
     except MemoryError:
-        log.say(f"overlane relay: {config.name}: {_too_large(config)}")
+        service_log.say(f"overlane relay: {config.name}: {_too_large(config)}")
     return EXIT_FAILED
 
 

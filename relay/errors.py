@@ -1,35 +1,10 @@
 """What this package raises. Bytes from the network never raise past the core: it counts them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 
 class RelayError(Exception):
     """Base of all errors of the node daemon; its text is one line an operator can act on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong with a configuration: the key path (`neighbours[0].secret`) and why.
-
-    source: "FILE:LINE", "environment VARIABLE" or "--set KEY".
-    """
-
-    key: str
-    text: str
-    source: str = ""
-
-    def __str__(self) -> str:
-        return ": ".join(part for part in (self.source, self.key, self.text) if part)
-
-
-class ConfigError(RelayError):
-    """A configuration cannot be used. Lists every problem that was found, not the first."""
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)))
 
 
 class SocketError(RelayError):

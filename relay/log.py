@@ -1,23 +1,9 @@
-"""Logging: named events with fields, as JSON lines or for a console, on standard error.
-
-A node outlives its log: a line that standard error does not take (closed, a full disk, a reader
-that has gone or is stuck) is counted, `overlane_log_lines_lost_total`, and media flows on.
-"""
+"""How a node's events are logged: which are warnings, which are for debugging only."""
 
 import dataclasses
 import logging
-import os
-import re
-import select
-import sys
-from typing import TextIO, TypeAlias, cast
-
-import structlog
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web import RequestPayloadError
 
 from control_client.messages import TableVersion
-from relay.config import Log
 from relay.control import agent_events
 from relay.control.agent_events import AgentEvent
 from relay.events import (
@@ -30,8 +16,7 @@ from relay.events import (
     PathsWanted,
     TableFull,
 )
-
-Logger: TypeAlias = structlog.typing.FilteringBoundLogger
+from service.log import Logger, event_name
 
 _ERRORS = (
     agent_events.ControllerRefused,
@@ -55,89 +40,11 @@ _DEBUG = (
 )
 
 
-class LineWriter:
-    """Writes whole lines to a descriptor, or counts them as lost. Never raises, never waits.
-
-    A pipe that is ready takes 4,096 bytes at once (PIPE_BUF, pipe(7)), more than any event.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self.lost_lines = 0
-        self._descriptor = descriptor
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLOUT)
-
-    def write(self, text: str) -> None:
-        """text: one line with its end."""
-        try:
-            ready = self._poll.poll(0)
-            if not ready or not ready[0][1] & select.POLLOUT:
-                self.lost_lines += 1
-            else:
-                os.write(self._descriptor, text.encode(errors="backslashreplace"))
-        except OSError:
-            self.lost_lines += 1
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-
-standard_error = LineWriter(2)
-
-
-def say(message: object) -> None:
-    """One line to an operator on standard error, outside of the log: why a node does not start."""
-    standard_error.write(f"{message}\n")
-
-
-def configure(config: Log) -> None:
-    """For the whole process."""
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if config.format == "json"
-        else structlog.dev.ConsoleRenderer(colors=is_terminal)
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelName(config.level.upper())
-        ),
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, standard_error)),
-    )
-    logging.basicConfig(handlers=[_LibraryEvents()], level=logging.WARNING, force=True)
-
-
-class _LibraryEvents(logging.Handler):
-    """What libraries say, as events of the same form. That a client does not speak HTTP is no fault
-    of this node and tells no traceback."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        logger = structlog.get_logger(library=record.name)
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError | RequestPayloadError):
-            logger.warning("bad_http", reason=" ".join(str(error).split()))
-        else:
-            logger.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
-
-
-def get_logger(node: str) -> Logger:
-    """A logger whose events all name the node."""
-    logger: Logger = structlog.get_logger(node=node)
-    return logger
-
-
 def report(logger: Logger, event: NodeEvent | AgentEvent) -> None:
     """Log one of a node's events: NeighbourUp(neighbour="a") as neighbour_up neighbour=a."""
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
     shown = {k: str(v) if isinstance(v, TableVersion) else v for k, v in values.items()}
-    logger.log(_level(event), name, **shown)
+    logger.log(_level(event), event_name(event), **shown)
 
 
 def _level(event: NodeEvent | AgentEvent) -> int:

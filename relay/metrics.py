@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 
 from fastpath.stats import LinkStats, StreamStats
 from relay.control.agent import ControlAgent
-from relay.log import standard_error
 from relay.node import Node
+from service.log import standard_error
 
 _LINK_GAUGES = frozenset({"is_up", "has_keys", "rtt_us", "holes_open", "backlogged"})
 _STREAM_GAUGES = frozenset({"held_packets", "capacity", "subscribers", "delay_us"})

@@ -7,10 +7,10 @@ from random import Random
 
 from control_client.messages import Neighbour as TableEntry
 from fastpath import Engine
-from relay.address import Address, parse_address
 from relay.config import Neighbour as NeighbourConfig
 from relay.handshake import Handshake, OfferKeys, PeerRestarted, SendHello
 from relay.hkdf import Endpoint, hello_key
+from service.address import Address, parse_address
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from control_client.messages import Neighbour as TableEntry
 from fastpath import Engine
 from fastpath import events as engine_events
 from relay import events
-from relay.address import format_address, ip_of, parse_address
 from relay.config import NodeConfig
 from relay.errors import RelayError
 from relay.neighbour import Neighbour, Peer
 from relay.slowpath.subscription import SubscriptionTable
+from service.address import format_address, ip_of, parse_address
 
 LinkEvent: TypeAlias = (
     engine_events.HelloReceived

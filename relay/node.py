@@ -18,7 +18,6 @@ from control_client.messages import Neighbour as TableEntry
 from fastpath import Engine, EngineFullError
 from fastpath import events as engine_events
 from relay import events
-from relay.address import Address, format_address, ip_of, parse_address
 from relay.config import NodeConfig
 from relay.edge.destinations import check_report_ports
 from relay.edge.plain_rtp import PlainRtpEdge, RtcpMode, Viewer
@@ -41,6 +40,7 @@ from relay.slowpath import subscription_events as wanted
 from relay.slowpath.path_monitor import SAMPLE_US
 from relay.slowpath.routes import Paths
 from relay.slowpath.subscription import SubscriptionTable
+from service.address import Address, format_address, ip_of, parse_address
 
 
 class Node:
@@ -226,7 +226,7 @@ class Node:
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
         self._events.append(events.ViewerLeft(viewer.id, viewer.broadcast, expired))
 
-    # -- paths from outside: names of nodes as SUBSCRIBE travels, a neighbour first, the producer last
+    # -- paths from outside: names of nodes as SUBSCRIBE goes, a neighbour first, the producer last
 
     def on_paths(self, stream: str, paths: Paths, now_us: int) -> None:
         """The answer to PathsWanted, the best first; 1 to 4."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 from fastpath import Engine
-from relay.address import parse_address
+from service.address import parse_address
 from relay.config import Ingest
 from relay.edge.plain_rtp import PlainRtpEdge
 from relay.messages import Track

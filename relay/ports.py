@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fastpath import Engine, PortKind
-from relay.address import Address
 from relay.config import NodeConfig, Track
+from service.address import Address
 
 IngestKey: TypeAlias = tuple[str, str]
 """Stream name, and "video" or "audio"."""

@@ -1,16 +1,15 @@
 """Opens and binds a node's UDP sockets, before the engine takes them over."""
 
-import errno
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from relay.address import Address, format_address, ip_of, parse_address
 from relay.config import NodeConfig
 from relay.errors import SocketError
-from relay.log import Logger
 from relay.ports import IngestKey, Ports, ingest_tracks
+from service.address import Address, ip_of, parse_address
+from service.http_server import bind_error
+from service.log import Logger
 
 SO_SNDBUFFORCE = 32  # asm-generic/socket.h; Python names neither
 SO_RCVBUFFORCE = 33
@@ -60,32 +59,12 @@ def _bind(what: str, address: Address, opened: list[socket.socket], logger: Logg
     return bound.fileno()
 
 
-def bind_error(key: str, transport: str, address: Address, error: OSError) -> SocketError:
-    """Why the socket that a configuration key asks for cannot be had, and what to do, in one line.
-
-    transport: "UDP" or "TCP".
-    """
-    where, port = format_address(address), address[1]
-    list_option = "u" if transport == "UDP" else "t"
-    what_to_do = {
-        errno.EADDRINUSE: f"find who has it with: ss -{list_option}lnp 'sport = :{port}', "
-        "and stop that or choose another port",
-        errno.EADDRNOTAVAIL: "this host has no such address; list those it has with: ip address",
-        errno.EACCES: f"port {port} needs CAP_NET_BIND_SERVICE; choose one above 1023, or grant it",
-        errno.EAFNOSUPPORT: "this kernel has no IPv6; give an IPv4 address",
-        errno.EMFILE: "raise the limit on open files (ulimit -n)",
-    }.get(error.errno or 0)
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    text = f"{key}: cannot bind {transport} {where}: {reason}"
-    return SocketError(f"{text}; {what_to_do}" if what_to_do else text)
-
-
 @contextmanager
 def _as_socket_error(what: str, address: Address) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise bind_error(what, "UDP", address, error) from None
+        raise SocketError(str(bind_error(what, "UDP", address, error))) from None
 
 
 def _enlarge(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TypeAlias
 
-from relay.address import format_address
 from relay.control.agent import ControlAgent
 from relay.edge.plain_rtp import Viewer
 from relay.node import Node
 from relay.slowpath.broadcast import Broadcast
+from service.address import format_address
 
 Json: TypeAlias = dict[str, object]
 PLAIN_TEXT_CONTROL = "control_tls"  # beside the engine's gro, gso, timestamps

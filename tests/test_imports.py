@@ -8,13 +8,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-EVERYTHING = {"rtp", "fastpath", "relay", "control_client", "controller", "overlane", "lab"}
+EVERYTHING = {
+    "rtp",
+    "service",
+    "fastpath",
+    "relay",
+    "control_client",
+    "controller",
+    "overlane",
+    "lab",
+}
 MAY_IMPORT: dict[str, set[str]] = {
     "rtp": set(),
     "fastpath": {"rtp"},
-    "relay": {"rtp", "fastpath", "control_client"},
+    "service": set(),
+    "relay": {"rtp", "fastpath", "control_client", "service"},
     "control_client": {"rtp", "fastpath.wire"},
-    "controller": {"control_client"},
+    "controller": {"control_client", "service"},
     "overlane": EVERYTHING,
     "lab": EVERYTHING,
 }

@@ -31,7 +31,7 @@ from lab.scenario.model import (
     ScenarioViewer,
     ViewerEvent,
 )
-from relay.errors import Problem
+from service.errors import Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from lab.scenario.bounds import parse_bound
 from lab.scenario.figures import Figures, figures_of, possible_figures
 from lab.scenario.model import Scenario
 from lab.scenario.report import ExpectationReport, ScenarioReport
-from relay.errors import Problem
+from service.errors import Problem
 
 _AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
     "min": min,

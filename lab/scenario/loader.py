@@ -21,10 +21,10 @@ from lab.scenario.model import (
     ScenarioPath,
     ScenarioViewer,
 )
-from relay.config_checks import describe, suggestion
-from relay.errors import ConfigError, Problem
-from relay.toml_file import parse_toml
-from relay.toml_places import key_path
+from service.config_problems import describe, suggestion
+from service.errors import ConfigError, Problem
+from service.toml_file import parse_toml
+from service.toml_places import key_path
 
 T = TypeVar("T")
 _EVENTS: dict[str, type[BaseModel]] = {

@@ -13,7 +13,8 @@ from lab.cities import find_city
 from lab.errors import UnknownCityError
 from lab.link import LinkConfig
 from lab.scenario.bounds import parse_bound
-from relay.config import Model, NodeName, RateBps, StreamName
+from relay.config import NodeName, RateBps, StreamName
+from service.config_model import Model
 
 MAX_NODES = 600  # chosen: a continent's worth; a brain is sized for as many
 MAX_COUNT = 100_000  # viewers of one entry

@@ -11,7 +11,7 @@ import msgspec
 
 from overlane.doctor.check import Check, ok, warning
 from overlane.peer import MAX_ANSWER_BYTES, printable, printable_line
-from relay.address import Address, format_address
+from service.address import Address, format_address
 
 ASK_S = 2.0
 

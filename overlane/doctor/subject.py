@@ -15,10 +15,10 @@ from overlane.doctor.files import PrivateFile, why_unreadable
 from overlane.doctor.ports import WantedSocket
 from overlane.doctor.resources import Needs
 from overlane.doctor.routes import Peer
-from relay.address import Address, parse_address
+from service.address import Address, parse_address
 from relay.config import Limits, NodeConfig
 from relay.config_file import load
-from relay.errors import ConfigError
+from service.errors import ConfigError
 from relay.ports import ingest_tracks
 
 MAX_FILE_BYTES = 1 << 20

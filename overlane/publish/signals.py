@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from relay.signals import stop_signals
+from service.signals import stop_signals
 
 
 @contextmanager

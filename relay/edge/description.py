@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from relay.address import Address
 from relay.edge.plain_rtp import RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused
 from relay.messages import Track
 from rtp.errors import RtpValueError
 from rtp.sdp import Direction, MediaDescription, PayloadFormat, SessionDescription, write
+from service.address import Address
 
 _FEEDBACK = {"video": ("nack", "nack pli", "ccm fir"), "audio": ("nack",)}
 _OPUS_CHANNELS = 2  # RFC 7587 7: always, whatever is sent

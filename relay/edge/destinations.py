@@ -4,9 +4,9 @@ import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 
-from relay.address import Address, clashes, format_address, ip_of, parse_address
 from relay.config import MAX_PORT, NodeConfig
 from relay.errors import RefusalCode, Refused
+from service.address import Address, clashes, format_address, ip_of, parse_address
 
 _BROADCAST = IPv4Address("255.255.255.255")
 

@@ -15,8 +15,8 @@ from random import Random
 from typing import Literal, TypeAlias
 
 from fastpath import Engine
-from relay.address import Address
 from relay.stream import Stream
+from service.address import Address
 
 RtcpMode: TypeAlias = Literal["next", "mux", "none"]
 

@@ -9,10 +9,10 @@ from typing import Any
 from fastpath import Engine
 from lab.link import LinkConfig
 from lab.virtual_network import VirtualNetwork
-from relay.address import Address
 from relay.config import NodeConfig
 from relay.events import NodeEvent
 from relay.node import Node, new_engine
+from service.address import Address
 
 SECRET = "07" * 32
 ONE_WAY_US = 20_000

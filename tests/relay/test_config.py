@@ -9,7 +9,7 @@ import pytest
 
 from relay.config import NodeConfig
 from relay.config_file import load
-from relay.errors import ConfigError
+from service.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SECRET, OTHER_SECRET = "ab" * 32, "cd" * 32

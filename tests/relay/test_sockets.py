@@ -10,8 +10,9 @@ import pytest
 
 from relay.config import NodeConfig
 from relay.errors import SocketError
-from relay.log import get_logger
-from relay.sockets import bind_error, open_sockets
+from relay.sockets import open_sockets
+from service.http_server import bind_error
+from service.log import get_logger
 
 REASONS = [
     (errno.EADDRINUSE, "Address already in use; find who has it with: ss -ulnp 'sport = :80'"),
@@ -49,5 +50,5 @@ def test_a_socket_that_fails_closes_those_before_it() -> None:
         with pytest.raises(
             SocketError, match=r"^ingests\[0\]\.tracks\[0\]\.listen: cannot bind UDP"
         ):
-            open_sockets(config, get_logger("a"))
+            open_sockets(config, get_logger(node="a"))
         assert sorted(os.listdir("/proc/self/fd")) == before

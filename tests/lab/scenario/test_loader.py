@@ -8,7 +8,7 @@ import pytest
 
 from lab.scenario.loader import load_scenario, scenario_of
 from lab.scenario.topology import changed, link_configs, pair_of
-from relay.errors import ConfigError
+from service.errors import ConfigError
 
 SHIPPED = sorted((Path(__file__).parents[3] / "lab" / "scenarios").glob("*.toml"))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from relay.address import parse_address
 from relay.config import NodeConfig
 from relay.edge.destinations import check_destination
+from service.address import parse_address
 
 TRACK = {"kind": "video", "codec": "H264", "payload_type": 96, "clock_rate": 90_000}
 

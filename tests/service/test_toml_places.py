@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.toml_places import key_path, lines_of_keys
+from service.toml_places import key_path, lines_of_keys
 
 EVERY_FORM = '''\
 # a comment with key = 1

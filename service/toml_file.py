@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from relay.errors import ConfigError, Problem
-from relay.toml_places import lines_of_keys
+from service.errors import ConfigError, Problem
+from service.toml_places import lines_of_keys
 
 MAX_FILE_BYTES = 1 << 20  # chosen: 5,000 streams take a third of it
 
