@@ -79,15 +79,7 @@ Transmit = tuple[int, tuple[str, int], bytes]
 
 
 @cython.final
-cdef class Engine:
-    cdef worker_t* worker
-    cdef outbox_t* outbox
-    cdef bint started
-    cdef object ports, node_links, viewer_links, streams, cursors
-    cdef dict cursor_places      # cursor -> (stream, link)
-    cdef dict stream_clocks      # stream -> (medium, clock rate)
-    cdef object __weakref__
-
+cdef class Engine:  # its attributes are in engine.pxd
     def __cinit__(
         self,
         *,
@@ -239,9 +231,13 @@ cdef class Engine:
     # -- commands
 
     cdef message_t* command(self, uint32_t kind, int64_t handle) except NULL:
-        """The next command, zeroed. Waits (at most 1 s) for a running worker when the box is full."""
+        """The next command, zeroed. Waits (at most 1 s) for a running worker when the box is full; in
+        virtual time, where nobody else could, it has the worker apply what is in the box."""
         cdef message_t* message = mailbox_reserve(&self.worker.commands)
         cdef int waits = 0
+        if message == NULL and self.outbox != NULL:
+            begin_turn(self.worker, self.turned_us)
+            message = mailbox_reserve(&self.worker.commands)
         while message == NULL:
             if not self.worker.is_running or waits == 1000:
                 raise EngineFullError("commands", MAILBOX_MESSAGES)
@@ -571,10 +567,8 @@ cdef class Engine:
         self.worker.commands.is_rung = True
         mailbox_ring(&self.worker.commands)
 
-    def turn(self, int64_t now_us, datagrams=()):
-        cdef datagram_t datagram
-        cdef const uint8_t[::1] payload
-        cdef int64_t port
+    cdef int go_virtual(self) except -1:
+        """From now on what the worker sends is kept in the outbox."""
         if self.started:
             raise RuntimeError("the engine runs in a thread; turns are for virtual time")
         if self.outbox == NULL:
@@ -583,6 +577,14 @@ cdef class Engine:
                 raise MemoryError
             self.worker.transmit_context = self.outbox
             self.worker.transmit = virtual_transmit
+        return 0
+
+    def turn(self, int64_t now_us, datagrams=()):
+        cdef datagram_t datagram
+        cdef const uint8_t[::1] payload
+        cdef int64_t port
+        self.go_virtual()
+        self.turned_us = now_us
         begin_turn(self.worker, now_us)
         datagram.arrival_us = now_us
         for port, source, data in datagrams:

@@ -288,9 +288,9 @@ class Node:
                 self._events.append(events.FeatureRefused(name, errno))
             case (
                 engine_events.StreamStarted()
+                | engine_events.UpstreamFlows()
                 | engine_events.KeyFrameWanted()
                 | engine_events.IngestSource()
-                | engine_events.UpstreamFlows()
             ):
                 self._on_stream_event(event, now_us)
             case _:
@@ -368,6 +368,7 @@ class Node:
     def _send(self, peer: str, message: Message) -> None:
         link = self._link_of(peer)
         if link is None:
+            self.counters["control_to_nobody"] += 1  # it has been removed meanwhile
             return
         if isinstance(message, Subscribe) and message.start == "seq" and not message.starts:
             starts = self._carried.lacking(message.broadcast)
