@@ -1,7 +1,7 @@
 """The nodes' tables: made when something that is in them has changed, and handed out.
 
 A table has a node's neighbours, and the paths to broadcasts that are popular or about to be. To
-make them all takes a second for 600 nodes, so a change waits for as long as making them takes:
+make them all takes two seconds for 600 nodes, so a change waits for as long as making them takes:
 tables never cost more than half of the brain's time, and small overlays do not notice.
 """
 
@@ -25,7 +25,7 @@ TableEvent: TypeAlias = MeshLimited | NodeNotPlaced | TableNotApplied | TablesNo
 PushedPaths: TypeAlias = dict[str, dict[str, tuple[Path, ...]]]
 WantedPaths: TypeAlias = Callable[[int], PushedPaths]
 
-COST_OF_PAIR_US = 3  # measured (bench/brain_restart.py), generous: each pair of nodes, both entries
+COST_OF_PAIR_US = 12  # of two nodes: 2.2 s for the 180,000 of 600 (bench/brain_restart.py)
 RENEW_US = 600_000_000  # chosen: how often nodes without room for all look for nearer neighbours
 EMPTY_MESH = Mesh((), (), (), {})
 
