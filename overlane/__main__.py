@@ -11,7 +11,6 @@ import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import asyncio
-import json
 import sys
 import tempfile
 from collections.abc import Coroutine
@@ -27,6 +26,9 @@ from rich.live import Live
 
 from lab.errors import LabError
 from overlane import controller_commands, streams
+from overlane.doctor.command import doctor
+from overlane.terminal import fail as _fail
+from overlane.terminal import print_json as _print_json
 
 T = TypeVar("T")
 
@@ -39,6 +41,8 @@ app = typer.Typer(
 )
 app.command()(controller_commands.controller)
 app.add_typer(controller_commands.token, name="token")
+
+app.command()(doctor)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -53,16 +57,6 @@ def _told(problems: list[str]) -> None:
         typer.echo(f"overlane: {problem}", err=True)
     if problems:
         raise typer.Exit(1)
-
-
-def _fail(message: object, status: int = 1) -> typer.Exit:
-    typer.echo(f"overlane: {message}", err=True)
-    return typer.Exit(status)
-
-
-def _print_json(value: object) -> None:
-    # A file's name need not be UTF-8; the standard library writes such as escapes.
-    sys.stdout.write(json.dumps(msgspec.to_builtins(value), indent=2) + "\n")
 
 
 def _first_problems(error: ValidationError) -> str:

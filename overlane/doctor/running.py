@@ -1,0 +1,85 @@
+"""The node that runs with the configuration, if one does: asked, its own word counts."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from overlane.doctor.check import Check, ok, warning
+from overlane.peer import MAX_ANSWER_BYTES, printable, printable_line
+from relay.address import Address, format_address
+
+ASK_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningNode:
+    """status: GET /status. links: its neighbours by name."""
+
+    status: Mapping[str, Any]
+    links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def ask(address: Address, name: str) -> tuple[RunningNode | None, Check]:
+    """The node of this name at its admin address."""
+    what = "this node"
+    if address[1] == 0:
+        found = "its admin port is drawn at start, so whether it runs is not known"
+        return None, ok(what, found)
+    where = format_address(address)
+    connection = http.client.HTTPConnection(address[0], address[1], timeout=ASK_S)
+    try:
+        connection.request("GET", "/status")
+        response = connection.getresponse()
+        status = printable(msgspec.json.decode(response.read(MAX_ANSWER_BYTES)))
+    except ConnectionRefusedError:
+        return None, ok(what, f"does not run: nothing answers at {where}")
+    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+        reason = printable_line(str(error)) or type(error).__name__
+        mend = "see who listens there (below), and give admin.listen another port"
+        return None, warning(what, f"what answers at {where} is no node: {reason}", mend)
+    finally:
+        connection.close()
+    if not isinstance(status, dict) or not isinstance(status.get("node"), str):
+        mend = "see who listens there (below), and give admin.listen another port"
+        return None, warning(what, f"what answers at {where} is no node", mend)
+    if status["node"] != name:
+        mend = "give one of the two another admin.listen, or check the other's configuration"
+        return None, warning(what, f"at {where} runs {status['node']}, not {name}", mend)
+    uptime_s = status.get("uptime_s")
+    since = f", up {uptime_s:.0f} s" if isinstance(uptime_s, int | float) else ""
+    return RunningNode(status, _links(status)), ok(what, f"runs, as {where} says{since}")
+
+
+def _links(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    listed = status.get("neighbours")
+    return {
+        link["name"]: link
+        for link in (listed if isinstance(listed, list) else [])
+        if isinstance(link, dict) and isinstance(link.get("name"), str)
+    }
+
+
+def check_running(node: RunningNode) -> list[Check]:
+    """What it does without, and how full it is."""
+    checks = []
+    fallbacks = node.status.get("fallbacks")
+    if isinstance(fallbacks, list) and fallbacks:
+        found = f"does without {', '.join(map(str, fallbacks))}"
+        mend = "see the kernel's checks; the node's log has the reason (fallback)"
+        checks.append(warning("fallbacks", found, mend))
+    memory = node.status.get("memory")
+    full = [
+        f"{name} {used} of {limit}"
+        for name, (used, limit) in (memory.items() if isinstance(memory, dict) else ())
+        if limit
+        and used >= 0.9 * limit
+        and name not in ("small_blocks", "large_blocks")  # caches: they are meant to be full
+    ]
+    if full:
+        checks.append(warning("limits", f"nearly used up: {', '.join(full)}", "raise [limits]"))
+    return checks
