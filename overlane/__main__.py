@@ -25,8 +25,9 @@ from rich.console import Console
 from rich.live import Live
 
 from lab.errors import LabError
-from overlane import controller_commands, streams
+from overlane import controller_commands, paths, streams
 from overlane.doctor.command import doctor
+from overlane.status_command import status
 from overlane.terminal import fail as _fail
 from overlane.terminal import print_json as _print_json
 
@@ -43,6 +44,8 @@ app.command()(controller_commands.controller)
 app.add_typer(controller_commands.token, name="token")
 
 app.command()(doctor)
+app.command()(status)
+app.add_typer(paths.app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -121,26 +124,6 @@ def check_config(
             typer.echo(f"{len(files)} configuration{'s are' if len(files) > 1 else ' is'} fine")
     if problems:
         raise typer.Exit(1)
-
-
-@app.command()
-def status(
-    urls: Annotated[list[str], typer.Argument(help="Admin addresses of nodes, as 127.0.0.1:8080.")],
-    as_json: Json = False,
-) -> None:
-    """Show what nodes do: links, streams, viewers, memory."""
-    from overlane.status import StatusError, fetch, render
-
-    try:
-        found = _run(fetch(urls))
-    except StatusError as error:
-        raise _fail(error) from None
-    if as_json:
-        _print_json(found)
-        return
-    console = Console(markup=False, emoji=False)  # the texts are the nodes'
-    for node in found:
-        console.print(render(node))
 
 
 @app.command()

@@ -4,49 +4,26 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import aiohttp
-import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from overlane.peer import printable, printable_line, read_answer
-
-TIMEOUT_S = 5.0
-
-
-class StatusError(Exception):
-    """A node did not answer; the message says which and why."""
+from overlane.http_json import AnswerError, JsonClient
 
 
 async def fetch(urls: Sequence[str]) -> list[dict[str, Any]]:
-    """GET /status of each node, in order. Raises StatusError."""
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        return list(await asyncio.gather(*(_fetch_one(session, url) for url in urls)))
+    """GET /status of each node, in order. Raises AnswerError."""
+    async with JsonClient("node", "is this the admin address?") as client:
+        return list(await asyncio.gather(*(_fetch_one(client, url) for url in urls)))
 
 
-async def _fetch_one(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
-    base = url if "://" in url else f"http://{url}"
-    try:
-        async with session.get(f"{base.rstrip('/')}/status") as response:
-            response.raise_for_status()
-            found: dict[str, Any] = printable(msgspec.json.decode(await read_answer(response)))
-    except TimeoutError:
-        raise StatusError(f"{url} did not answer within {TIMEOUT_S:.0f} s") from None
-    except aiohttp.InvalidURL:
-        raise StatusError(f"{url} is not an address of the form host:port") from None
-    except (msgspec.DecodeError, RecursionError):
-        raise StatusError(f"{url} is no node: its answer is not JSON") from None
-    except (aiohttp.ClientError, ValueError) as error:
-        raise StatusError(
-            f"{url}: {printable_line(str(error))}; is this the admin address?"
-        ) from None
+async def _fetch_one(client: JsonClient, url: str) -> dict[str, Any]:
+    found: dict[str, Any] = await client.get(url, "/status")
     try:
         render(found)
     except (LookupError, TypeError, ValueError, AttributeError):
         text = f"{url} is no node, or one of another version: its answer is not a node's status"
-        raise StatusError(text) from None
+        raise AnswerError(text) from None
     return found
 
 

@@ -28,6 +28,7 @@ def doctor(
     if as_json:
         print_json(view.as_json(examination))
     else:
-        Console(markup=False, emoji=False, highlight=False).print(view.ExaminationView(examination))
+        console = Console(markup=False, emoji=False, highlight=False)
+        console.print(view.ExaminationView(examination), soft_wrap=True)
     if examination.count(Verdict.PROBLEM):
         raise typer.Exit(1)

@@ -19,7 +19,8 @@ _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bol
 class ExaminationView:
     """One block for each topic, and a line that sums up.
 
-    Wrapped to a terminal; elsewhere each check and each mend is one line, to be searched and copied.
+    Wrapped to a terminal. Elsewhere each check and each mend is one line, to search and to copy.
+    To be printed with soft_wrap, which leaves lines as they are.
     """
 
     def __init__(self, examination: Examination) -> None:
