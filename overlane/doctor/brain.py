@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 
 from yarl import URL
 
-from control_client.connection import Tls, explain_certificate, tls_context
+from control_client.connection import Tls, explain_certificate, ssl_context
 from control_client.errors import ConnectionConfigError
 from overlane.doctor.check import Check, ok, problem, warning
 from overlane.doctor.patience import Started
@@ -99,7 +99,7 @@ def _secure(
     assert brain.tls is not None
     host = brain.url.host
     try:
-        secured = tls_context(brain.tls).wrap_socket(opened, server_hostname=host)
+        secured = ssl_context(brain.tls).wrap_socket(opened, server_hostname=host)
     except ConnectionConfigError as error:
         checks.append(problem("TLS", str(error), "correct the files named in [controller]"))
     except ssl.SSLCertVerificationError as error:

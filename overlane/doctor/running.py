@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from control_client.session import SessionState
 from overlane.doctor.check import Check, ok, warning
 from overlane.peer import MAX_ANSWER_BYTES, printable, printable_line
 from relay.address import Address, format_address
@@ -64,9 +65,29 @@ def _links(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     }
 
 
+def _check_controller(controller: object) -> list[Check]:
+    """How the node stands with its brain; nothing for one that has none."""
+    if not isinstance(controller, dict):
+        return []
+    what, table = "brain", controller.get("table")
+    held = f"table {table.get('version')}" if isinstance(table, dict) else "no table"
+    state = controller.get("state")
+    if state != SessionState.REGISTERED.value:
+        reason = controller.get("last_problem")
+        found = f"{state}, with {held}" + (f": {reason}" if reason else "")
+        mend = "see the checks of the brain; until then the node goes on with what it has"
+        checks = [warning(what, found, mend)]
+    else:
+        checks = [ok(what, f"registered in term {controller.get('term')}, with {held}")]
+    if isinstance(table, dict) and table.get("is_stored") is False:
+        found = f"{held} is in force, but not on disk: a restart would lose it"
+        checks.append(warning("table", found, "make table_file writable, and room on its disk"))
+    return checks
+
+
 def check_running(node: RunningNode) -> list[Check]:
     """What it does without, and how full it is."""
-    checks = []
+    checks = _check_controller(node.status.get("controller"))
     fallbacks = node.status.get("fallbacks")
     if isinstance(fallbacks, list) and fallbacks:
         found = f"does without {', '.join(map(str, fallbacks))}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from yarl import URL
 
 from overlane.doctor.brain import BrainAddress
 from overlane.doctor.certificates import CertificateFile
@@ -17,6 +19,7 @@ from overlane.doctor.resources import Needs
 from overlane.doctor.routes import Peer
 from relay.address import Address, parse_address
 from relay.config import Limits, NodeConfig
+from relay.config_checks import tls_of
 from relay.config_file import load
 from relay.errors import ConfigError
 from relay.ports import ingest_tracks
@@ -68,16 +71,23 @@ def _tables(file: Path) -> Mapping[str, Any]:
 
 
 def _of_node(file: Path, tables: Mapping[str, Any]) -> Subject:
+    subject = Subject(
+        kind="node",
+        files=tuple(_private_files(file, tables)),
+        certificates=tuple(_certificate_files(file, tables)),
+    )
     try:
         config = load(file)
     except ConfigError as error:
-        return Subject("node", configuration=tuple(_problems(error, file)))
-    return Subject(
-        kind="node",
+        return replace(subject, configuration=tuple(_problems(error, file)))
+    controller = config.controller
+    return replace(
+        subject,
         name=config.name,
         configuration=(ok("valid", f"{file}: node {config.name}, id {config.node_id}"),),
         sockets=tuple(_sockets(config)),
-        files=tuple(_secret_files(file, tables)),
+        table_file=controller.table_file if controller is not None else None,
+        brain=BrainAddress(URL(controller.url), tls_of(controller)) if controller else None,
         listen=config.endpoint,
         peers=tuple(Peer(each.name, each.endpoint, "configuration") for each in config.neighbours),
         http=parse_address(config.admin.listen),
@@ -108,15 +118,38 @@ def _sockets(config: NodeConfig) -> Iterator[WantedSocket]:
     yield WantedSocket("admin.listen", "TCP", parse_address(config.admin.listen))
 
 
-def _secret_files(file: Path, tables: Mapping[str, Any]) -> Iterator[PrivateFile]:
-    """The configuration itself if a secret stands in it, and the files it names."""
+def _private_files(file: Path, tables: Mapping[str, Any]) -> Iterator[PrivateFile]:
+    """The configuration itself if a secret stands in it, and the files it names.
+
+    From its text, as `load` needs these files itself and says less about them.
+    """
     listed = tables.get("neighbours")
-    neighbours = [each for each in listed if isinstance(each, dict)] if listed else []
-    if any("secret" in each for each in neighbours):
+    neighbours = listed if isinstance(listed, list) else []
+    neighbours = [each if isinstance(each, dict) else {} for each in neighbours]
+    controller = _table(tables, "controller")
+    if "token" in controller or any("secret" in each for each in neighbours):
         yield PrivateFile("secrets in the file", file, "configuration")
     for index, neighbour in enumerate(neighbours):
         if isinstance(name := neighbour.get("secret_file"), str):
             yield PrivateFile(f"neighbours[{index}].secret_file", file.parent / name, "secret")
+    if isinstance(name := controller.get("token_file"), str):
+        yield PrivateFile("controller.token_file", file.parent / name, "token")
+
+
+def _certificate_files(file: Path, tables: Mapping[str, Any]) -> Iterator[CertificateFile]:
+    """A node's."""
+    controller = _table(tables, "controller")
+    if isinstance(name := controller.get("ca_file"), str):
+        yield CertificateFile("controller.ca_file", file.parent / name, "authority")
+    if isinstance(name := controller.get("certificate_file"), str):
+        key = controller.get("key_file")
+        key_file = file.parent / key if isinstance(key, str) else None
+        yield CertificateFile("controller.certificate_file", file.parent / name, "node", key_file)
+
+
+def _table(tables: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = tables.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def needs_of(limits: Limits, sockets: int) -> Needs:
