@@ -35,7 +35,7 @@ def render(overlay: Overlay) -> RenderableType:
     parts += [
         Text(f"{node.name} has not its table: {node.table.problem}", style="bold yellow")
         for node in overlay.nodes
-        if node.table.problem
+        if node.is_connected and node.table.problem
     ]
     return Group(*parts)
 
@@ -76,6 +76,8 @@ def _state(node: Node) -> Text:
 def _table(node: Node) -> Text:
     """Whether the table the brain wants is in force, and will outlast a restart."""
     state = node.table
+    if not node.is_connected:
+        return Text("-")
     if state.problem:
         return Text("refused", style="bold red")
     if not state.is_current:
@@ -86,7 +88,7 @@ def _table(node: Node) -> Text:
 def _without(node: Node, words: dict[str, NodeWord]) -> Text:
     word = words.get(node.name)
     if word is None or word.problem is not None:
-        return Text("?")
+        return Text("?" if node.is_connected else "-")
     return Text(", ".join(word.fallbacks) or "-", style="yellow" if word.fallbacks else "")
 
 

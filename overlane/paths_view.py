@@ -80,6 +80,8 @@ def _indented(table: Table) -> Padding:
 
 
 def _in_use(found: Explanation) -> Text:
+    if found.producer == found.consumer:
+        return Text(f"in use: no link; the stream starts at {found.consumer}")
     if found.current is None:
         return Text(f"in use: nothing; {found.consumer} does not have the stream")
     text = Text(f"in use: {way(found.current.nodes)}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from typing import Any
 
 import pytest
@@ -127,6 +129,37 @@ def test_a_consumer_whose_path_is_not_known_is_shown() -> None:
     consumer = {"node": "tokyo", "state": "waiting", "path": [], "viewers": 1, "subscribers": 0}
     _, text = asked(answers([], [], [{**STREAMS[1], "consumers": [consumer]}]))
     assert "tokyo: waiting, no path known" in text
+
+
+def test_watching_shows_it_again_and_ends_with_a_signal() -> None:
+    async def scene() -> tuple[int | None, str, str]:
+        given = answers([], [], [])
+        async with serving(given) as url:
+            command = [sys.executable, "-m", "overlane", "status", "--brain", url, "--watch"]
+            watching = await asyncio.create_subprocess_exec(
+                *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+            assert watching.stdout is not None
+            try:
+                async with asyncio.timeout(30):
+                    first = await watching.stdout.readuntil(b"no streams\n")
+                    given["/streams"] = STREAMS
+                    again = await watching.stdout.readuntil(b"paris\n")
+                    given["/status"] = (500, {"error": "it sleeps"})
+                    last = await watching.stdout.readuntil(b"it sleeps (500)\n")
+                watching.send_signal(signal.SIGTERM)
+                _, said = await watching.communicate()
+            finally:
+                if watching.returncode is None:
+                    watching.kill()
+                    await watching.wait()
+            assert b"term 3" in first
+            return watching.returncode, (again + last).decode(), said.decode()
+
+    code, text, said = asyncio.run(scene())
+    assert (code, said) == (128 + signal.SIGTERM, "")
+    assert "tokyo: live, 12 viewers" in text
+    assert "as it was; now: " in text
 
 
 def test_what_is_no_brain_is_one_line() -> None:
