@@ -12,14 +12,15 @@ from overlane.doctor.brain import CONNECT_S, RESOLVE_S, check_brain
 from overlane.doctor.certificates import check_certificate
 from overlane.doctor.check import Check, Host, Topic, Verdict, problem
 from overlane.doctor.clock import check_clock
+from overlane.doctor.configuration import subject_of
 from overlane.doctor.files import check_directory, check_files, read_table
 from overlane.doctor.kernel import check_kernel
 from overlane.doctor.patience import Started
 from overlane.doctor.ports import check_ports
 from overlane.doctor.resources import check_resources
 from overlane.doctor.routes import Peer, check_routes
-from overlane.doctor.running import RunningNode, ask, check_running
-from overlane.doctor.subject import Subject, subject_of
+from overlane.doctor.running import RunningNode, ask_node, check_running
+from overlane.doctor.subject import Subject
 from relay.address import parse_address
 
 TOPIC_S = RESOLVE_S + 3 * CONNECT_S + 1.0  # the brain's, which takes longest, with some to spare
@@ -84,7 +85,7 @@ def _running(subject: Subject) -> tuple[RunningNode | None, list[Check]]:
     if subject.kind != "node" or address is None:
         return None, []
     try:
-        node, check = Started(lambda: ask(address, subject.name)).result(READ_S)
+        node, check = Started(lambda: ask_node(address, subject.name)).result(READ_S)
     except TimeoutError:
         mend = "see who listens there (below), and whether it is stuck"
         return None, [problem("this node", "its admin address answers, but never ends", mend)]

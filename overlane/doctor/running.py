@@ -25,28 +25,20 @@ class RunningNode:
     links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def ask(address: Address, name: str) -> tuple[RunningNode | None, Check]:
+def ask_node(address: Address, name: str) -> tuple[RunningNode | None, Check]:
     """The node of this name at its admin address."""
     what = "this node"
     if address[1] == 0:
         found = "its admin port is drawn at start, so whether it runs is not known"
         return None, ok(what, found)
     where = format_address(address)
-    connection = http.client.HTTPConnection(address[0], address[1], timeout=ASK_S)
-    try:
-        connection.request("GET", "/status")
-        response = connection.getresponse()
-        status = printable(msgspec.json.decode(response.read(MAX_ANSWER_BYTES)))
-    except ConnectionRefusedError:
+    mend = "see who listens there (below), and give admin.listen another port"
+    status = _get_status(address)
+    if status is None:
         return None, ok(what, f"does not run: nothing answers at {where}")
-    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-        reason = printable_line(str(error)) or type(error).__name__
-        mend = "see who listens there (below), and give admin.listen another port"
-        return None, warning(what, f"what answers at {where} is no node: {reason}", mend)
-    finally:
-        connection.close()
-    if not isinstance(status, dict) or not isinstance(status.get("node"), str):
-        mend = "see who listens there (below), and give admin.listen another port"
+    if isinstance(status, str):
+        return None, warning(what, f"what answers at {where} is no node: {status}", mend)
+    if not isinstance(status.get("node"), str):
         return None, warning(what, f"what answers at {where} is no node", mend)
     if status["node"] != name:
         mend = "give one of the two another admin.listen, or check the other's configuration"
@@ -54,6 +46,21 @@ def ask(address: Address, name: str) -> tuple[RunningNode | None, Check]:
     uptime_s = status.get("uptime_s")
     since = f", up {uptime_s:.0f} s" if isinstance(uptime_s, int | float) else ""
     return RunningNode(status, _links(status)), ok(what, f"runs, as {where} says{since}")
+
+
+def _get_status(address: Address) -> dict[str, Any] | str | None:
+    """GET /status: a JSON object, why it is none, or None if nobody listens."""
+    connection = http.client.HTTPConnection(address[0], address[1], timeout=ASK_S)
+    try:
+        connection.request("GET", "/status")
+        answer = msgspec.json.decode(connection.getresponse().read(MAX_ANSWER_BYTES))
+    except ConnectionRefusedError:
+        return None
+    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+        return printable_line(str(error)) or type(error).__name__
+    finally:
+        connection.close()
+    return printable(answer) if isinstance(answer, dict) else "not a JSON object"
 
 
 def _links(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -104,3 +111,19 @@ def check_running(node: RunningNode) -> list[Check]:
     if full:
         checks.append(warning("limits", f"nearly used up: {', '.join(full)}", "raise [limits]"))
     return checks
+
+
+def ask_brain(address: Address) -> tuple[bool, Check]:
+    """Whether a brain runs at its API's address."""
+    what, where = "this brain", format_address(address)
+    mend = "see who listens there (below), and give api.listen another port"
+    answer = _get_status(address)
+    if isinstance(answer, str):
+        return False, warning(what, f"what answers at {where} is no brain: {answer}", mend)
+    if answer is None:
+        return False, ok(what, f"does not run: nothing answers at {where}")
+    if not isinstance(answer.get("term"), int):
+        return False, warning(what, f"what answers at {where} is no brain", mend)
+    uptime_s, nodes = answer.get("uptime_s"), answer.get("nodes")
+    since = f", up {uptime_s:.0f} s" if isinstance(uptime_s, int | float) else ""
+    return True, ok(what, f"runs in term {answer['term']}{since}, with {nodes} nodes here")
