@@ -13,6 +13,7 @@ from control_client.session import SessionState
 from overlane.doctor.check import Check, ok, warning
 from overlane.peer import MAX_ANSWER_BYTES, printable, printable_line
 from relay.address import Address, format_address
+from relay.status import PLAIN_TEXT_CONTROL
 
 ASK_S = 2.0
 
@@ -99,6 +100,8 @@ def check_running(node: RunningNode) -> list[Check]:
     if isinstance(fallbacks, list) and fallbacks:
         found = f"does without {', '.join(map(str, fallbacks))}"
         mend = "see the kernel's checks; the node's log has the reason (fallback)"
+        if fallbacks == [PLAIN_TEXT_CONTROL]:
+            mend = "let the brain speak TLS, and give controller.url as wss://"
         checks.append(warning("fallbacks", found, mend))
     memory = node.status.get("memory")
     full = [

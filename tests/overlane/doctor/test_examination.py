@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -41,6 +40,20 @@ def node_file(directory: Path, more: str = "") -> tuple[Path, list[int]]:
     )
     path.chmod(0o600)
     return path, ports
+
+
+AWAY = """
+[controller]
+url = "ws://127.0.0.1:1/control"
+allow_plain_text = true
+token_file = "tokyo.token"
+"""
+
+
+def write_token(directory: Path) -> None:
+    path = directory / "tokyo.token"
+    path.write_text(new_token())
+    path.chmod(0o600)
 
 
 def static_neighbour(port: int) -> str:
@@ -86,36 +99,8 @@ def test_a_configuration_with_secrets_that_others_may_read(tmp_path: Path) -> No
 
 
 def test_a_configuration_that_is_no_use_and_the_host_all_the_same(tmp_path: Path) -> None:
-    path, _ = node_file(
-        tmp_path, 'colour = "blue"\n[controller]\nurl = "http://x"\ntoken_file="t"\n'
-    )
-    found = topics(examine(path))
-    texts = {check.what: check for check in found["configuration"]}
-    assert all(check.verdict is Verdict.PROBLEM for check in texts.values())
-    assert "unknown key" in texts["colour"].found
-    assert "controller.url" in texts
-    (token,) = found["files"]
-    assert (token.what, token.found) == ("controller.token_file", f"{tmp_path}/t is not there")
-    assert "clock" in found
-    assert "ports" not in found
-
-
-def test_a_missing_file_and_one_that_never_ends(tmp_path: Path) -> None:
-    (check,) = topics(examine(tmp_path / "none.toml"))["configuration"]
-    assert check.found.endswith("none.toml is not there")
-    os.mkfifo(tmp_path / "pipe.toml")
-    (check,) = topics(examine(tmp_path / "pipe.toml"))["configuration"]
-    assert check.found.endswith("pipe.toml is no regular file")
-
-
-def test_a_node_with_a_brain_that_is_away_and_a_stored_table(tmp_path: Path) -> None:
-    path, _ = node_file(
-        tmp_path, '[controller]\nurl = "ws://127.0.0.1:1/control"\nallow_plain_text = true\n'
-        'token_file = "tokyo.token"\n'
-    )  # fmt: skip
-    token = tmp_path / "tokyo.token"
-    token.write_text(new_token())
-    token.chmod(0o600)
+    path, _ = node_file(tmp_path, AWAY)
+    write_token(tmp_path)
     table = NodeTable.of([neighbour(1)])
     TableStore(tmp_path / "tokyo.table", "tokyo").save(HeldTable(TableVersion(3, 7), table))
 
@@ -188,15 +173,23 @@ def running(path: Path, admin_port: int) -> Iterator[None]:
 
 @pytest.mark.integration
 def test_a_running_node_is_asked_and_changed_in_nothing(tmp_path: Path) -> None:
-    path, ports = node_file(tmp_path, static_neighbour(9))
+    path, ports = node_file(tmp_path, AWAY + static_neighbour(9))
+    write_token(tmp_path)
     with running(path, ports[1]):
         examination = examine(path)
+        shown = overlane("status", f"127.0.0.1:{ports[1]}").stdout
         found = topics(examination)
         other = tmp_path / "other.toml"
         other.write_text(path.read_text().replace('"tokyo"', '"osaka"', 1))
         of_another = topics(examine(other))
 
-    assert found["this node"][0].found.startswith(f"runs, as 127.0.0.1:{ports[1]} says, up ")
+    itself, brain, plain_text = found["this node"]
+    assert itself.found.startswith(f"runs, as 127.0.0.1:{ports[1]} says, up ")
+    assert ", with no table" in brain.found
+    assert plain_text.found == "does without control_tls"
+    assert "wss://" in plain_text.mend
+    assert "ws://127.0.0.1:1/control" in shown
+    assert "no table" in shown
     overlay, _, admin = found["ports"]
     assert overlay.found == admin.found == "held by the running node"
     assert "its link is down" in found["neighbours"][0].found
