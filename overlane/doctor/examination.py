@@ -21,7 +21,7 @@ from overlane.doctor.resources import check_resources
 from overlane.doctor.routes import Peer, check_routes
 from overlane.doctor.running import RunningNode, ask_node, check_running
 from overlane.doctor.subject import Subject
-from relay.address import parse_address
+from service.address import parse_address
 
 TOPIC_S = RESOLVE_S + 3 * CONNECT_S + 1.0  # the brain's, which takes longest, with some to spare
 READ_S = 5.0

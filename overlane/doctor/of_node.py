@@ -17,12 +17,12 @@ from overlane.doctor.ports import WantedSocket
 from overlane.doctor.resources import Needs
 from overlane.doctor.routes import Peer
 from overlane.doctor.subject import Subject
-from relay.address import parse_address
 from relay.config import Limits, NodeConfig
 from relay.config_checks import tls_of
 from relay.config_file import load
-from relay.errors import ConfigError
 from relay.ports import ingest_tracks
+from service.address import parse_address
+from service.errors import ConfigError
 
 FILES_BESIDE_SOCKETS = 128  # chosen: HTTP clients, logs, libraries
 # ARCHITECTURE.md, "Who owns which memory": what a full engine takes.

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from overlane.doctor.check import Check, Host, ok, problem, warning
-from relay.address import Address, clashes, format_address, ip_of
-from relay.sockets import bind_error
+from service.address import Address, clashes, format_address, ip_of
+from service.http_server import bind_error
 
 TCP_LISTEN = "0A"  # include/net/tcp_states.h
 MAX_SHOWN_COMMAND = 60

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from overlane.doctor.check import Check, ok, problem, warning
-from relay.address import Address, format_address, ip_of
+from service.address import Address, format_address, ip_of
 
 IP_MTU = 14  # linux/in.h: of the route of a connected socket
 IPV6_MTU = 24  # linux/in6.h

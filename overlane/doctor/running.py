@@ -12,8 +12,8 @@ import msgspec
 from control_client.session import SessionState
 from overlane.doctor.check import Check, ok, warning
 from overlane.peer import MAX_ANSWER_BYTES, printable, printable_line
-from relay.address import Address, format_address
 from relay.status import PLAIN_TEXT_CONTROL
+from service.address import Address, format_address
 
 ASK_S = 2.0
 

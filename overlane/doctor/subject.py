@@ -13,7 +13,7 @@ from overlane.doctor.files import PrivateFile
 from overlane.doctor.ports import WantedSocket
 from overlane.doctor.resources import Needs
 from overlane.doctor.routes import Peer
-from relay.address import Address
+from service.address import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 
 from overlane.doctor.check import Check, Verdict
 from overlane.doctor.running import RunningNode, ask_brain, ask_node, check_running
-from relay.address import Address, parse_address
+from service.address import Address, parse_address
 from tests.support.brain_api import Failure, serving
 
 
