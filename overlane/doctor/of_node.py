@@ -11,7 +11,7 @@ from yarl import URL
 
 from overlane.doctor.brain import BrainAddress
 from overlane.doctor.certificates import CertificateFile
-from overlane.doctor.check import Check, ok, problem
+from overlane.doctor.check import ok, problems_of
 from overlane.doctor.files import PrivateFile
 from overlane.doctor.ports import WantedSocket
 from overlane.doctor.resources import Needs
@@ -42,7 +42,7 @@ def of_node(file: Path, tables: Mapping[str, Any]) -> Subject:
     try:
         config = load(file)
     except ConfigError as error:
-        return replace(subject, configuration=tuple(_problems(error, file)))
+        return replace(subject, configuration=problems_of(error, file))
     controller = config.controller
     return replace(
         subject,
@@ -58,14 +58,6 @@ def of_node(file: Path, tables: Mapping[str, Any]) -> Subject:
         use_gso=config.kernel.use_gso,
         use_gro=config.kernel.use_gro,
     )
-
-
-def _problems(error: ConfigError, file: Path) -> Iterator[Check]:
-    for each in error.problems:
-        where = f"{each.source or file}: "
-        yield problem(
-            each.key or "file", f"{where}{each.text}", "correct it; overlane check-config"
-        )
 
 
 def _sockets(config: NodeConfig) -> Iterator[WantedSocket]:
@@ -124,4 +116,4 @@ def needs_of(limits: Limits, sockets: int) -> Needs:
         + limits.streams * STREAM_BYTES
         + PROCESS_BYTES
     )
-    return Needs(FILES_BESIDE_SOCKETS + sockets, memory_bytes)
+    return Needs(FILES_BESIDE_SOCKETS + sockets, memory_bytes=memory_bytes)

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -25,6 +20,7 @@ from overlane.doctor.examination import Examination, examine
 from overlane.doctor.patience import Started
 from overlane.doctor.view import as_json
 from tests.support.control_channel import neighbour
+from tests.support.daemons import overlane, running
 
 SECRET = "3f" * 32
 
@@ -65,11 +61,6 @@ def static_neighbour(port: int) -> str:
 
 def topics(examination: Examination) -> dict[str, list[Check]]:
     return {topic.name: list(topic.checks) for topic in examination.topics}
-
-
-def overlane(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "overlane", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_the_host_alone() -> None:
@@ -149,33 +140,11 @@ def test_elsewhere_than_on_a_terminal_each_thing_is_one_line(tmp_path: Path) -> 
 # -- beside a node that runs
 
 
-@contextmanager
-def running(path: Path, admin_port: int) -> Iterator[None]:
-    command = [sys.executable, "-m", "overlane", "relay", "--config", str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        deadline_s = time.monotonic() + 20
-        while time.monotonic() < deadline_s and process.poll() is None:
-            with (
-                suppress(OSError),
-                urllib.request.urlopen(
-                    f"http://127.0.0.1:{admin_port}/readyz", timeout=5
-                ) as response,
-            ):
-                if response.status == 200:
-                    break
-            time.sleep(0.02)
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
 @pytest.mark.integration
 def test_a_running_node_is_asked_and_changed_in_nothing(tmp_path: Path) -> None:
     path, ports = node_file(tmp_path, AWAY + static_neighbour(9))
     write_token(tmp_path)
-    with running(path, ports[1]):
+    with running("relay", path, ports[1]):
         examination = examine(path)
         shown = overlane("status", f"127.0.0.1:{ports[1]}").stdout
         found = topics(examination)
