@@ -9,8 +9,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from controller.core.answers import Consumer, Link, Node, Stream
+from overlane.columns import count, ms, new_table, percent
 from overlane.overlay_status import NodeWord, Overlay
-from overlane.paths_view import count, ms, new_table, path_of, percent
+from overlane.paths_view import path_of
 
 MAX_LINKS = 60  # chosen: eleven nodes' full mesh; of a larger one, those with something to say
 

@@ -129,4 +129,4 @@ def ask_brain(address: Address) -> tuple[bool, Check]:
         return False, warning(what, f"what answers at {where} is no brain", mend)
     uptime_s, nodes = answer.get("uptime_s"), answer.get("nodes")
     since = f", up {uptime_s:.0f} s" if isinstance(uptime_s, int | float) else ""
-    return True, ok(what, f"runs in term {answer['term']}{since}, with {nodes} nodes here")
+    return True, ok(what, f"runs in term {answer['term']}{since}; nodes here: {nodes}")

@@ -90,7 +90,7 @@ def test_the_doctor_of_a_node_that_is_registered(overlay: Overlay) -> None:
 
 def test_the_doctor_of_a_brain_that_runs(overlay: Overlay) -> None:
     found = topics(overlay.brain)
-    assert "with 1 nodes here" in found["this brain"]["this brain"].found
+    assert "; nodes here: 1" in found["this brain"]["this brain"].found
     assert [check.found for check in found["ports"].values()] == ["held by the running brain"] * 2
     assert found["files"]["state_dir: master.key"].verdict is Verdict.OK
     assert found["files"]["state_dir"].verdict is Verdict.OK

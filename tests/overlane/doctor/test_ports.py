@@ -65,7 +65,8 @@ def test_an_address_that_is_not_here_and_a_port_that_is_drawn() -> None:
         None,
     )
     assert elsewhere.verdict is Verdict.PROBLEM
-    assert elsewhere.found.startswith("cannot bind UDP 192.0.2.77:7000")
+    assert elsewhere.what == "UDP 192.0.2.77:7000 (listen)"
+    assert elsewhere.found == "cannot be bound: Cannot assign requested address"
     assert elsewhere.mend.startswith("this host has no such address")
     assert drawn.found == "free: any port will do"
 

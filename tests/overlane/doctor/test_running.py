@@ -49,7 +49,7 @@ def test_what_is_neither_node_nor_brain(answer: Any) -> None:
 def test_a_brain_is_known_by_its_term() -> None:
     is_there, check = asked_of({"term": 7, "uptime_s": 12.3, "nodes": 3}, ask_brain)
     assert is_there
-    assert check.found == "runs in term 7, up 12 s, with 3 nodes here"
+    assert check.found == "runs in term 7, up 12 s; nodes here: 3"
 
 
 CONTROLLER = {"state": "registered", "term": 3, "last_problem": None,
