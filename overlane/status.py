@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from overlane.columns import ms, new_table
 from overlane.http_json import AnswerError, JsonClient
 
 
@@ -31,9 +32,12 @@ def render(status: dict[str, Any]) -> RenderableType:
     """One node."""
     title = f"{status['node']} (id {status['node_id']}, {status['advertised_as']})"
     title += f", up {status['uptime_s']:.0f} s"
-    parts: list[RenderableType] = [Text(title, style="bold"), _links(status), _streams(status)]
+    parts: list[RenderableType] = [Text(title, style="bold")]
+    if status.get("controller") is not None:
+        parts.append(_controller(status["controller"]))
+    parts += [Text(), _links(status), Text(), _streams(status), Text()]
     if status["viewers"]:
-        parts.append(_viewers(status))
+        parts += [_viewers(status), Text()]
     memory = ", ".join(f"{name} {used}/{limit}" for name, (used, limit) in status["memory"].items())
     parts.append(Text(f"memory: {memory}"))
     if status["fallbacks"]:
@@ -41,16 +45,28 @@ def render(status: dict[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
+def _controller(controller: dict[str, Any]) -> Text:
+    """How the node stands with its brain."""
+    table = controller["table"]
+    text = f"brain: {controller['state']}, {controller['url']}, term {controller['term']}"
+    if table is None:
+        text += "; no table"
+    else:
+        stored = "stored" if table["is_stored"] else "not stored"
+        text += f"; table {table['version']} with {table['neighbours']} neighbours, {stored}"
+    problem = controller["last_problem"]
+    return Text(f"{text}; {problem}" if problem else text)
+
+
 def _links(status: dict[str, Any]) -> Table:
-    table = Table(
-        "neighbour", "state", "rtt", "in", "out", "lost", "repaired", "gone", "given up", "open"
-    )
+    numbers = ("rtt", "in", "out", "lost", "repaired", "gone", "given up", "open")
+    table = new_table("neighbour", "state", *numbers, right=numbers)
     for link in status["neighbours"]:
         state = "up" if link["is_up"] else f"down ({link['handshake']})"
         table.add_row(
             link["name"],
             state,
-            f"{link['rtt_us'] / 1000:.1f} ms" if link["rtt_us"] else "-",
+            ms(link["rtt_us"] or None),
             str(link["received_packets"]),
             str(link["sent_packets"]),
             str(link["lost"]),
@@ -63,18 +79,8 @@ def _links(status: dict[str, Any]) -> Table:
 
 
 def _streams(status: dict[str, Any]) -> Table:
-    table = Table(
-        "stream",
-        "track",
-        "state",
-        "path",
-        "packets",
-        "late",
-        "held",
-        "delay",
-        "subscribers",
-        "viewers",
-    )
+    numbers = ("packets", "late", "held", "delay", "viewers")
+    table = new_table("stream", "track", "state", "path", "to", *numbers, right=numbers)
     for stream in status["streams"]:
         for media, track in stream["tracks"].items():
             table.add_row(
@@ -82,18 +88,19 @@ def _streams(status: dict[str, Any]) -> Table:
                 f"{media} {track['codec']}",
                 stream["state"],
                 " > ".join(stream["path"]),
+                ", ".join(stream["subscribers"]) or "-",
                 str(track["packets"]),
                 str(track["late"]),
-                f"{track['held_packets']}/{track['capacity']}",
-                f"{track['delay_us'] / 1000:.1f} ms",
-                ", ".join(stream["subscribers"]) or "-",
+                str(track["held_packets"]),
+                ms(track["delay_us"]),
                 str(stream["viewers"]),
             )
     return table
 
 
 def _viewers(status: dict[str, Any]) -> Table:
-    table = Table("viewer", "stream", "state", "track", "to", "packets", "lag", "lapped")
+    numbers = ("packets", "lag", "lapped")
+    table = new_table("viewer", "stream", "state", "track", "to", *numbers, right=numbers)
     for viewer in status["viewers"]:
         for media, track in viewer["tracks"].items():
             table.add_row(

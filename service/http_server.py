@@ -47,9 +47,18 @@ def bind_error(key: str, transport: str, address: Address, error: OSError) -> Bi
 
     transport: "UDP" or "TCP".
     """
-    where, port = format_address(address), address[1]
+    where = format_address(address)
+    mend = bind_mend(transport, address, error)
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    text = f"{key}: cannot bind {transport} {where}: {reason}"
+    return BindError(f"{text}; {mend}" if mend else text)
+
+
+def bind_mend(transport: str, address: Address, error: OSError) -> str | None:
+    """What to do about it; None if there is nothing better to say than the reason."""
+    port = address[1]
     list_option = "u" if transport == "UDP" else "t"
-    what_to_do = {
+    return {
         errno.EADDRINUSE: f"find who has it with: ss -{list_option}lnp 'sport = :{port}', "
         "and stop that or choose another port",
         errno.EADDRNOTAVAIL: "this host has no such address; list those it has with: ip address",
@@ -57,6 +66,3 @@ def bind_error(key: str, transport: str, address: Address, error: OSError) -> Bi
         errno.EAFNOSUPPORT: "this kernel has no IPv6; give an IPv4 address",
         errno.EMFILE: "raise the limit on open files (ulimit -n)",
     }.get(error.errno or 0)
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    text = f"{key}: cannot bind {transport} {where}: {reason}"
-    return BindError(f"{text}; {what_to_do}" if what_to_do else text)

@@ -6,6 +6,7 @@ Each is bound as the daemon would bind it, and closed at once. Nothing listens m
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 import sys
@@ -18,7 +19,7 @@ from typing import Literal
 
 from overlane.doctor.check import Check, Host, ok, problem, warning
 from service.address import Address, clashes, format_address, ip_of
-from service.http_server import bind_error
+from service.http_server import bind_mend
 
 TCP_LISTEN = "0A"  # include/net/tcp_states.h
 MAX_SHOWN_COMMAND = 60
@@ -44,10 +45,9 @@ def _check_port(wanted: WantedSocket, host: Host, running: str | None) -> Check:
         _bind(wanted)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            reason, _, mend = str(
-                bind_error(wanted.key, wanted.transport, wanted.address, error)
-            ).partition("; ")
-            return problem(what, reason.partition(": ")[2], mend or "choose another address")
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            mend = bind_mend(wanted.transport, wanted.address, error)
+            return problem(what, f"cannot be bound: {reason}", mend or "choose another address")
         if running is not None:
             return ok(what, f"held by {running}")
         holder = holder_of(wanted, host) or "another process"
