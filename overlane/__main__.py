@@ -10,7 +10,6 @@ import signal
 # Until a command has its own handlers, an interrupt ends the process without a traceback.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import asyncio
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -21,9 +20,9 @@ import typer
 import uvloop
 from pydantic import ValidationError
 
-from lab.errors import LabError
 from overlane import controller_commands, paths, streams
 from overlane.doctor.command import doctor
+from overlane.lab_command import demo, lab
 from overlane.status_command import status
 from overlane.terminal import fail as _fail
 from overlane.terminal import print_json as _print_json
@@ -42,6 +41,8 @@ app.add_typer(controller_commands.token, name="token")
 
 app.command()(doctor)
 app.command()(status)
+app.command()(lab)
+app.command()(demo)
 app.add_typer(paths.app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
