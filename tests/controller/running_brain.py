@@ -66,19 +66,19 @@ async def running(site: Site, **overrides: object) -> AsyncIterator[Daemon]:
 
     config = load(site.config, flags)
     state_dir = StateDir(config.state_dir)
-    daemon = Daemon(config, state_dir, lambda: load(site.config, flags))
-    task = asyncio.create_task(daemon.run())
     try:
-        await until(lambda: task.done() or bool(daemon.control_address))
-        if task.done():
-            task.result()
-        yield daemon
-    finally:
-        daemon.stop()
+        daemon = Daemon(config, state_dir, lambda: load(site.config, flags))
+        task = asyncio.create_task(daemon.run())
         try:
-            assert await asyncio.wait_for(task, PATIENCE_S) == 0
+            await until(lambda: task.done() or bool(daemon.control_address))
+            if task.done():
+                task.result()
+            yield daemon
         finally:
-            state_dir.close()
+            daemon.stop()
+            assert await asyncio.wait_for(task, PATIENCE_S) == 0
+    finally:
+        state_dir.close()
 
 
 async def until(condition: Callable[[], bool]) -> None:
