@@ -67,13 +67,15 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """answer: the type of its JSON; None: text, or nothing. query: names of parameters."""
+    """answer: the type of its JSON; None: text, or nothing. or_answer: the other type, that it may
+    have instead. query: names of parameters."""
 
     method: str
     path: str
     handler: Handler
     summary: str
     answer: Any = None
+    or_answer: Any = None
     query: tuple[str, ...] = ()
     body: type[msgspec.Struct] | None = None
     status: int = 200
@@ -118,7 +120,8 @@ def routes(daemon: Daemon) -> tuple[Route, ...]:
             "/paths/{stream}",
             api.paths,
             "Why a consumer gets its path; without one, of each consumer",
-            answers.PathReport | answers.PathReports,
+            answers.PathReport,
+            answers.PathReports,
             query=("consumer",),
         ),
         Route(

@@ -271,7 +271,7 @@ def _valid_parts(data: Any) -> Parts:
                 found.append((index, part))
         return tuple(found)
 
-    nodes = each("nodes", Node)
+    nodes, given = each("nodes", Node), table.get("nodes", ())
     return Parts(
         listen=one(AddressText, table.get("listen")),
         certificate_file=one(Path, table.get("certificate_file")),
@@ -281,5 +281,5 @@ def _valid_parts(data: Any) -> Parts:
         nodes=nodes,
         links=each("links", Link),
         intervals=one(IntervalsModel, table.get("intervals", {})),
-        has_all_nodes=len(nodes) == len(table.get("nodes") or ()),
+        has_all_nodes=not isinstance(given, list | tuple) or len(nodes) == len(given),
     )

@@ -21,6 +21,9 @@ from controller.brain import Brain
 from controller.core.events import BrainOutput, SendData
 
 PATH = "/control"
+# One byte more than a message may have is read, so that its session says what is wrong with it;
+# aiohttp cuts what has as many bytes as it is told, or more.
+MAX_RECEIVED_BYTES = MAX_MESSAGE_BYTES + 2
 NOT_READING = "the node does not read what it is sent"
 
 
@@ -77,7 +80,7 @@ class ControlServer:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(
-            max_msg_size=MAX_MESSAGE_BYTES + 1, timeout=CLOSE_WITHIN_S, compress=False
+            max_msg_size=MAX_RECEIVED_BYTES, timeout=CLOSE_WITHIN_S, compress=False
         )
         if self._is_stopping or not socket.can_prepare(request):
             return web.json_response(

@@ -25,7 +25,7 @@ from controller.core.events import StateChanged, StateIgnored
 from controller.errors import ControllerError
 from controller.metrics import BrainCollector, new_registry
 from controller.state_dir import StateDir
-from controller.tls import server_context
+from controller.tls import report_failures, server_context
 from service import log as service_log
 from service.errors import ConfigError, ServiceError
 from service.http_server import start_server
@@ -60,6 +60,7 @@ class Daemon:
         )
         self.registry.register(BrainCollector(self.brain, self.counters))
         self._control = ControlServer(self.brain, self.now_us, self.wake)
+        self.control_address = self.api_address = ""  # known once they listen
         self._stop = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._is_awake = False
@@ -81,12 +82,13 @@ class Daemon:
         """Serve until SIGTERM or SIGINT. Returns the exit code. Raises ServiceError at start."""
         self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._stop.set)
+            self._loop.add_signal_handler(number, self.stop)
         self._loop.add_signal_handler(signal.SIGHUP, self._on_hang_up)
         config = self.config
         tls = None
         if config.certificate_file is not None and config.key_file is not None:
             tls = server_context(config.certificate_file, config.key_file, config.client_ca_file)
+            report_failures(tls, self._on_tls_failure)
         admin = await api.start(self)
         try:
             control = await start_server(
@@ -95,6 +97,7 @@ class Daemon:
         except ServiceError:
             await admin.close()
             raise
+        self.control_address, self.api_address = control.address, admin.address
         self._is_serving = True
         self.wake()
         self.logger.info(
@@ -109,6 +112,10 @@ class Daemon:
         await self._finish(last_state)
         self.logger.info("brain_stopped")
         return 0
+
+    def stop(self) -> None:
+        """`run` returns soon."""
+        self._stop.set()
 
     def wake(self) -> None:
         """The brain has had an input: its turn comes once for all that arrived together."""
@@ -134,6 +141,10 @@ class Daemon:
         self._timer = self._loop.call_later(delay_s, self._on_timer)
         self.counters.connections_cut = self._control.cut
         self.counters.turn.observe(time.perf_counter() - began)
+
+    def _on_tls_failure(self, reason: str) -> None:
+        self.counters.tls_failures += 1
+        self.logger.warning("tls_failed", reason=reason)
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -21,6 +21,7 @@ class ShellCounters:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.saves: Counter[str] = Counter()
         self.connections_cut = 0
+        self.tls_failures = 0
         self.turn = Histogram(
             "overlane_brain_turn_seconds",
             "Event loop time of a turn of the brain",
@@ -89,6 +90,11 @@ class BrainCollector(Collector):
             "overlane_brain_connections_cut",
             "Nodes that did not read what they were sent",
             value=self._shell.connections_cut,
+        )
+        yield CounterMetricFamily(
+            "overlane_brain_tls_failures",
+            "TLS handshakes that failed",
+            value=self._shell.tls_failures,
         )
 
 

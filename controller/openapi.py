@@ -19,13 +19,14 @@ def describe(
 ) -> dict[str, Any]:
     """As JSON's values."""
     routes = tuple(routes)
-    types = [problem, *(route.answer for route in routes if route.answer is not None)]
+    types = [problem, *(kind for route in routes for kind in _kinds(route))]
     schemas, components = msgspec.json.schema_components(types, ref_template=REF)
     error, *rest = schemas
     answers = iter(rest)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        schema = next(answers) if route.answer is not None else None
+        found = [next(answers) for _ in _kinds(route)]
+        schema = {"anyOf": found} if len(found) > 1 else found[0] if found else None
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema, error)
     return {
         "openapi": "3.1.0",
@@ -33,6 +34,10 @@ def describe(
         "paths": paths,
         "components": {"schemas": components},
     }
+
+
+def _kinds(route: Route) -> list[Any]:
+    return [kind for kind in (route.answer, route.or_answer) if kind is not None]
 
 
 def _operation(

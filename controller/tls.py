@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from controller.errors import ControllerError
@@ -43,3 +44,39 @@ def server_context(
             raise TlsError("client_ca_file", text) from None
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def report_failures(context: ssl.SSLContext, on_failure: Callable[[str], None]) -> None:
+    """Tell of handshakes that fail, in one line: asyncio keeps them to itself."""
+
+    class Reporting(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            try:
+                super().do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise
+            except ssl.SSLError as error:
+                on_failure(_explain(error))
+                raise
+
+    context.sslobject_class = Reporting
+
+
+def _explain(error: ssl.SSLError) -> str:
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the node's certificate is no good: {error.verify_message}"
+    for word, text in _REASONS.items():
+        if word in reason:
+            return text
+    return reason
+
+
+_REASONS = {
+    "http request": "plain text came: the node's url is to begin with wss://",
+    "peer did not return a certificate": "the node showed no certificate, and client_ca_file asks "
+    "for one",
+    "unsupported protocol": "the other side speaks no TLS 1.3",
+    "no protocols available": "the other side speaks no TLS 1.3",
+    "wrong version number": "what came is no TLS",
+}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,14 +22,14 @@ from control_client.connection import ControlConnection, Tls
 from control_client.errors import ConnectionConfigError
 from control_client.messages import AskPath, LinkReport, Paths
 from control_client.messages import Path as Way
-from control_client.session_events import ConnectionLost, PathsFound, SessionEvent
+from control_client.session_events import PathsFound
 from control_client.table import NodeTable
 from tests.support.control_channel import REPORT, Brain, ChannelNode, neighbour
+from tests.support.node_client import PATIENCE_S, Client, now_us
 
 TABLE = NodeTable.of([neighbour(1), neighbour(2)])
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 NOW = datetime.now(UTC)
-PATIENCE_S = 20.0
 
 
 @dataclass
@@ -62,39 +61,6 @@ class Server:
                 await socket.send_bytes(data)
             if (wish := self.brain.closed.get(number)) is not None and not socket.closed:
                 await socket.close(code=wish.close_code, message=wish.text.encode()[:123])
-
-
-@dataclass
-class Client:
-    """A node and its connection. `problems`: why connections ended, in order."""
-
-    node: ChannelNode = field(default_factory=ChannelNode)
-    problems: list[str] = field(default_factory=list)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def connect(self, url: str, tls: Tls | None = None) -> ControlConnection:
-        self.node.restart(_now_us())
-        self.connection = ControlConnection(
-            url, self.node.session, self._on_event, tls=tls, allow_plain_text=tls is None
-        )
-        return self.connection
-
-    def _on_event(self, event: SessionEvent) -> None:
-        self.node.on_event(event, _now_us())
-        if isinstance(event, ConnectionLost):
-            self.problems.append(event.reason)
-        self.changed.set()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not condition():
-                self.changed.clear()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self.changed.wait(), 0.02)
-
-
-def _now_us() -> int:
-    return time.monotonic_ns() // 1000
 
 
 def run(scene: Coroutine[Any, Any, None]) -> None:
@@ -184,7 +150,7 @@ def test_over_tls_a_node_enters_gets_its_table_and_its_answer(lab: Lab) -> None:
 
         async def talk(client: Client) -> None:
             await client.until(lambda: client.node.session.held is not None)
-            client.node.session.ask_path("demo", _now_us())
+            client.node.session.ask_path("demo", now_us())
             client.connection.flush()
             await client.until(lambda: any(isinstance(m, AskPath) for m in server.brain.said()))
             ask = server.brain.said()[-1]
@@ -193,7 +159,7 @@ def test_over_tls_a_node_enters_gets_its_table_and_its_answer(lab: Lab) -> None:
             server.brain.sessions[1].send(answer, 0)
             await server.flush()
             await client.until(lambda: client.node.of(PathsFound) != [])
-            client.node.session.stop(_now_us())
+            client.node.session.stop(now_us())
             client.connection.flush()
             await client.until(lambda: server.close_codes == [1001])
 
@@ -459,7 +425,7 @@ def test_a_connection_that_never_opens_is_given_up_when_the_node_stops() -> None
         client = Client()
         task = asyncio.create_task(client.connect(f"ws://127.0.0.1:{port}/").run())
         await asyncio.wait_for(accepted.wait(), PATIENCE_S)
-        client.node.session.stop(_now_us())
+        client.node.session.stop(now_us())
         client.connection.flush()
         await asyncio.wait_for(task, PATIENCE_S)
         server.close()
@@ -494,7 +460,7 @@ def test_a_brain_that_reads_nothing_does_not_hold_the_node() -> None:
             links = tuple(LinkReport(f"n{n:030d}", True, 1, 1, 1, 1) for n in range(1024))
             report = msgspec.structs.replace(REPORT, links=links)
             while not client.problems and client.node.session.is_registered:
-                client.node.session.report(report, _now_us())
+                client.node.session.report(report, now_us())
                 client.connection.flush()
                 await asyncio.sleep(0)
             assert client.node.session.last_problem == "the brain does not read"
