@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from control_client.session_events import PathsFound, StreamIdsGiven
-from tests.controller.world import S, World, broadcast
+from controller.tables.node_session import Intervals
+from tests.controller.world import MS, S, World, broadcast
 
 NAMES = ("lon", "nyc", "lax", "tyo")
 RTT_MS = {
@@ -51,3 +52,19 @@ def test_a_path_goes_the_other_way_round_than_media() -> None:
         ("lax", "lon"),
     ]
     assert found.paths[0].cost_us == (71 + 69 + 108) * 500 + 3 * 5000
+
+
+def test_a_round_that_falls_due_while_a_brain_waits_for_its_nodes_asks_for_no_timer() -> None:
+    world = World(NAMES, intervals=Intervals(report_us=S))
+    world.add(*NAMES)
+    world.run_for(2 * S)
+    world.kill("tyo")
+    world.kill_brain()
+    world.start_brain()
+    assert world.brain is not None
+    world.run_for(1_500 * MS)
+    assert not world.brain.is_ready
+    world.brain.handle_timer(world.now_us)
+    assert world.brain.next_timer_us() > world.now_us
+    world.run_for(3 * S)
+    assert world.brain.is_ready
