@@ -16,7 +16,9 @@ ECHO_EVERY = 997
 
 
 def _forget_loops(_overlay: VirtualOverlay) -> None:
+    """Neither who is asked nor who asks minds where a stream has been."""
     _replace(Broadcast, "loop_with", lambda *_: None)
+    _replace(SubscriptionTable, "_leave_loop", lambda *_: None)
 
 
 def _keep_viewers(_overlay: VirtualOverlay) -> None:
@@ -27,8 +29,9 @@ def _echo(overlay: VirtualOverlay) -> None:
     overlay.world.break_by_echo(ECHO_EVERY)
 
 
-def _ignore_dead_links(_overlay: VirtualOverlay) -> None:
-    _replace(SubscriptionTable, "on_link_down", lambda *_: None)
+def _ignore_paths(_overlay: VirtualOverlay) -> None:
+    """The brain's answers are not used."""
+    _replace(Node, "on_paths", lambda *_: None)
 
 
 def _restore_old_tables(_overlay: VirtualOverlay) -> None:
@@ -54,7 +57,7 @@ BREAKS: dict[str, Callable[[VirtualOverlay], None]] = {
     "no-loop": _forget_loops,
     "memory": _keep_viewers,
     "packets": _echo,
-    "recovery": _ignore_dead_links,
+    "recovery": _ignore_paths,
     "versions": _restore_old_tables,
 }
 

@@ -12,10 +12,12 @@ from lab.virtual.run import START_US, VirtualOverlay
 from relay.slowpath.subscription_events import BroadcastState
 
 STEP_US = 100_000
-LOOP_BOUND_US = 2_000_000  # chosen: a refused SUBSCRIBE, its notice and another path
-RECOVERY_BOUND_US = 20_000_000
-"""After the last event. Chosen: an encoder that fell silent is ended after 15 s, and a node that lost
-the brain may wait for its next attempt."""
+LOOP_BOUND_US = 3_000_000
+"""After it formed and after the last event. Chosen: a refused SUBSCRIBE, its notice, another path.
+Meanwhile two nodes that lost a broadcast may each hope to get it from the other."""
+RECOVERY_BOUND_US = 38_000_000
+"""After the last event. A node that lost the brain tries again after 30 s at most, and its streams
+then take a few seconds; where the data plane can mend by itself it is far quicker."""
 MAX_HOPS = 3  # of the brain's paths
 
 
@@ -56,7 +58,7 @@ class Invariants:
                 yield Violation(invariant, at_s, text)
 
     def _loops(self) -> Iterator[str]:
-        """Following the upstreams that deliver ends at a node that has no upstream."""
+        """Following the upstreams in use ends at one that has none, whether they deliver or not."""
         now_us = self.overlay.world.now_us
         loops: dict[tuple[str, frozenset[str]], int] = {}
         for stream in self.overlay.encoders:
@@ -72,8 +74,11 @@ class Invariants:
                     loops[key] = self._loop_since_us.get(key, now_us)
         self._loop_since_us = loops
         for (stream, names), since_us in loops.items():
-            if now_us - since_us > LOOP_BOUND_US:
+            if now_us - max(since_us, self._last_event_us()) > LOOP_BOUND_US:
                 yield f"{stream} goes round {', '.join(sorted(names))}"
+
+    def _last_event_us(self) -> int:
+        return max((event.at_us for event in self.overlay.happened), default=START_US)
 
     def _upstreams(self, stream: str) -> dict[str, str]:
         found = {}
@@ -81,7 +86,7 @@ class Invariants:
             broadcast = host.node.subscriptions.find(stream) if host.is_running else None
             if broadcast is None or broadcast.is_local or broadcast.upstream is None:
                 continue
-            if broadcast.state is BroadcastState.LIVE:
+            if broadcast.state in (BroadcastState.LIVE, BroadcastState.LOST):
                 found[name] = broadcast.upstream.peer
         return found
 
@@ -119,7 +124,7 @@ class Invariants:
     def _recovery(self) -> Iterator[str]:
         overlay = self.overlay
         now_us = overlay.world.now_us
-        last_us = max((event.at_us for event in overlay.happened), default=START_US)
+        last_us = self._last_event_us()
         for watcher in overlay.audience.watchers:
             if watcher.host is None or watcher.joined_us is None or not self._has_path(watcher):
                 continue
@@ -132,8 +137,9 @@ class Invariants:
             )
             if now_us - since_us > RECOVERY_BOUND_US and now_us < overlay.end_us:
                 state = watcher.refused or "it waits"
+                lasts_s = (now_us - since_us) / 1_000_000
                 text = f"{watcher.name} at {watcher.host.name} sees nothing of"
-                yield f"{text} {watcher.broadcast.name} for {(now_us - since_us) / 1e6:.1f} s ({state})"
+                yield f"{text} {watcher.broadcast.name} for {lasts_s:.1f} s ({state})"
 
     def _has_path(self, watcher: Watcher) -> bool:
         """Over nodes that run and links that are not cut; and there is a brain to tell it."""

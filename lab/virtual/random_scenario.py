@@ -1,8 +1,8 @@
 """A scenario drawn from a seed: nodes, links, broadcasts, viewers, and a time of trouble.
 
-Trouble lasts from TROUBLE_S to QUIET_S: cuts, bursts of loss, changed delays, killed nodes and brain,
-restarted and moved encoders, viewers that join, leave and move. All of it is mended by QUIET_S, so
-that afterwards everyone has a path. What happens next is for `invariants` to judge.
+Trouble lasts from TROUBLE_S to QUIET_S: cuts, bursts of loss, changed delays, killed nodes and
+brain, restarted and moved encoders, viewers that join, leave and move. All of it is mended by
+QUIET_S, so that afterwards everyone has a path. What happens next is for `invariants` to judge.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lab.scenario.model import Scenario
 
 TROUBLE_S = 6.0
 QUIET_S = 34.0
-END_S = 60.0
+END_S = 76.0
 
 
 def random_scenario(seed: int) -> Scenario:
