@@ -31,15 +31,20 @@ def lab(
     seconds: Annotated[
         float | None, typer.Option(min=1, help="Instead of the file's duration.")
     ] = None,
+    virtual: Annotated[
+        bool, typer.Option("--virtual", help="In virtual time: no processes, no sockets.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a scenario with real processes, and hold what it found against what the file expects.
+    """Run a scenario with real processes or, with --virtual, in virtual time, and hold what it
+    found against what the file expects.
 
     Exit code 1 if an expectation failed.
     """
     from lab.realtime.run import RunOptions, run_scenario
     from lab.scenario.loader import load_scenario
     from lab.scenario.rendering import render
+    from lab.virtual.run import run_virtual
     from service.errors import ConfigError
 
     try:
@@ -55,10 +60,13 @@ def lab(
     if seconds is not None:
         changes["duration_s"] = seconds
     scenario = scenario.model_copy(update=changes)
-    options = RunOptions(directory=_directory(out, "overlane-lab-"))
-    report = run_shown(
-        lambda show: run_scenario(scenario, options, show), options.directory, as_json=as_json
-    )
+    if virtual:
+        report = run_virtual(scenario)
+    else:
+        options = RunOptions(directory=_directory(out, "overlane-lab-"))
+        report = run_shown(
+            lambda show: run_scenario(scenario, options, show), options.directory, as_json=as_json
+        )
     if as_json:
         print_json(report)
     else:

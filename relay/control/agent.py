@@ -53,6 +53,7 @@ from relay.errors import RefusalCode
 from relay.node import Node
 
 SAMPLE_US = 1_000_000  # chosen: an alarm within a few seconds
+SEEK_US = 5_000_000  # chosen: how often a broadcaster who is not here is looked for elsewhere
 _REFUSALS = {
     RequestCode.NO_SUCH_STREAM: RefusalCode.NO_SUCH_STREAM,
     RequestCode.NO_PATH: RefusalCode.NO_PATH,
@@ -89,6 +90,7 @@ class ControlAgent:
         self._subscriptions = SubscriptionTeller(node, session)
         self._reporter = Reporter(node, session, read_cpu_us, now_us)
         self._sample_us = now_us + SAMPLE_US
+        self._sought_us: dict[str, int] = {}
         self._tables = TableKeeper(node, session, now_us)
         self._take_events()
 
@@ -119,6 +121,7 @@ class ControlAgent:
         if is_sample:
             self._reporter.sample(now_us)
             self._subscriptions.sweep(now_us)
+            self._seek_broadcasters(now_us)
         self._reporter.tell_links(now_us)
         self._tables.handle_timer(now_us)
         self._take_events()
@@ -287,7 +290,30 @@ class ControlAgent:
 
     # -- paths
 
+    def _seek_broadcasters(self, now_us: int) -> None:
+        """An ingest without an encoder is not where its broadcast is: it may have moved while this
+        node was down, or while no brain could say so. Whoever wants it here is to see it."""
+        for ingest in self.node.config.ingests:
+            if self._is_vacant(ingest.name) and now_us >= self._sought_us.get(ingest.name, 0):
+                self._sought_us[ingest.name] = now_us + SEEK_US
+                self.session.ask_path(ingest.name, now_us)
+
+    def _is_vacant(self, stream: str) -> bool:
+        """It is wanted here, its encoder is silent, and nothing comes from elsewhere."""
+        broadcast = self.node.subscriptions.find(stream)
+        return (
+            broadcast is not None
+            and broadcast.is_local
+            and broadcast.upstream is None
+            and bool(broadcast.viewers or broadcast.nodes)
+            and stream not in self._announcements.announced
+        )
+
     def _on_paths(self, stream: str, paths: Iterable[Path], now_us: int) -> None:
+        if self._starts_here(stream):
+            if self._is_vacant(stream):
+                self._rehome(stream, paths, "broadcaster_elsewhere", now_us)
+            return
         if usable := self._usable(paths):
             self.node.on_paths(stream, usable, now_us)
             return
@@ -295,7 +321,13 @@ class ControlAgent:
         text = f"no path of the brain to {stream} begins at a neighbour of {name}"
         self.node.on_no_path(stream, RefusalCode.NO_PATH, text, now_us)
 
+    def _starts_here(self, stream: str) -> bool:
+        broadcast = self.node.subscriptions.find(stream)
+        return broadcast is not None and broadcast.is_local and broadcast.upstream is None
+
     def _on_no_path(self, stream: str, code: RequestCode, text: str, now_us: int) -> None:
+        if self._starts_here(stream):
+            return  # nobody has it: whoever waits here waits for the encoder
         if not self.session.is_registered:
             text = f"{text}: no path to {stream} can be asked for"
         refusal = _REFUSALS.get(code, RefusalCode.TIME_OUT)

@@ -107,7 +107,10 @@ class Announcements:
         found = self._broadcasts.get(stream)
         if found is None or found.moved_us is not None:
             return False
-        found.moved_us = now_us
+        # An encoder that has not been heard for so long has no last packets under way.
+        heard_us = found.last_packet_us
+        is_quiet = heard_us is None or now_us - heard_us >= MOVE_HOLD_US
+        found.moved_us = now_us - MOVE_HOLD_US if is_quiet else now_us
         found.is_announced = False
         found.retry_us = found.refused = None
         return True

@@ -19,7 +19,13 @@ from tests.support.worker import Pair, send_segments, udp_socket, wait_until
 
 pytestmark = pytest.mark.timeout(600)  # Cython annotates every module: minutes on a busy machine
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted([*(ROOT / "fastpath").glob("*.pyx"), *(ROOT / "rtp").rglob("*.pyx")])
+SOURCES = sorted(
+    [
+        *(ROOT / "fastpath").glob("*.pyx"),
+        *(ROOT / "rtp").rglob("*.pyx"),
+        *(ROOT / "lab" / "virtual").glob("*.pyx"),
+    ]
+)
 LINE = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>[^<]*<span class="">0*(\d+)</span>')
 
 
