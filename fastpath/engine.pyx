@@ -24,7 +24,7 @@ from fastpath.mailbox cimport (
     mailbox_reserve, mailbox_ring, message_t,
 )
 from fastpath.receive cimport receive_datagram
-from fastpath.ring cimport ring_pool_close, ring_pool_open
+from fastpath.ring cimport LARGEST_RING, ring_pool_close, ring_pool_open
 from fastpath.slab cimport slab_close, slab_open
 from fastpath.media_clock cimport ntp_of_us
 from fastpath.socket_io cimport (
@@ -653,9 +653,10 @@ cdef class Engine:  # its attributes are in engine.pxd
     def cursor_stats(self, int64_t cursor):
         cdef cursor_t* c = &self.worker.cursors[self.cursors.check(cursor)]
         cdef stream_t* s = &self.worker.streams[c.stream]
+        cdef bint is_ahead = 0 < <int32_t>(c.next - s.ring.head) <= LARGEST_RING
         return CursorStats(
             packets=c.packets, bytes=c.bytes, next_stream_seq=c.next,
-            lag_packets=max(0, <int32_t>(s.ring.head - c.next)), late_packets=c.late_packets, lapped=c.lapped,
+            lag_packets=0 if is_ahead else <uint32_t>(s.ring.head - c.next), late_packets=c.late_packets, lapped=c.lapped,
             is_paused=c.state == CURSOR_PAUSED, paused_times=c.paused_times, reports_sent=c.reports, reports_received=c.reports_received,
             rtt_us=c.rtt_us, fraction_lost=c.fraction_lost / 256.0, cumulative_lost=c.cumulative_lost,
             jitter_us=<int64_t>c.jitter * 1000000 // s.clock_rate if s.clock_rate else 0,

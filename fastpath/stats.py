@@ -35,8 +35,8 @@ class LinkStats:
 class StreamStats:
     """One ring. `delay_us`: smoothed accumulated delay of the header field, at receipt.
 
-    `first_lacking_seq`: the lowest packet not here that another upstream might still have: the head,
-    or the first hole of the last one to two seconds. It may lag a little behind.
+    `first_lacking_seq`: the lowest packet not here that another upstream might still have: the
+    head, or the first hole of the last one to two seconds. It may lag a little behind.
     """
 
     stream_id: int

@@ -40,6 +40,7 @@ from relay.slowpath import subscription_events as wanted
 from relay.slowpath.path_monitor import SAMPLE_US
 from relay.slowpath.routes import Paths
 from relay.slowpath.subscription import SubscriptionTable
+from relay.slowpath.ways import MAX_HOPS
 from service.address import Address, format_address, ip_of, parse_address
 
 
@@ -52,7 +53,9 @@ class Node:
         self.subscriptions = SubscriptionTable(
             config.name, [neighbour.name for neighbour in config.neighbours], rng
         )
-        self.subscriptions.asks_for_paths = config.controller is not None
+        if config.controller is not None:
+            self.subscriptions.asks_for_paths = True
+            self.subscriptions.max_hops = MAX_HOPS
         self.neighbourhood = Neighbourhood(config, engine, self.subscriptions, rng)
         self.counters: Counter[str] = Counter()
         self._carried = NodeStreams(engine, rng, self._link_of)
@@ -97,7 +100,7 @@ class Node:
     def next_timer_us(self) -> int | None:
         """When `handle_timer` is due."""
         parts = self.neighbourhood, self.subscriptions, self.edge
-        times = [self._next_sample_us, *(part.next_timer_us() for part in parts)]
+        times = [*(part.next_timer_us() for part in parts), self._next_sample_us]
         return min((time_us for time_us in times if time_us is not None), default=None)
 
     def handle_timer(self, now_us: int) -> None:
@@ -226,7 +229,7 @@ class Node:
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
         self._events.append(events.ViewerLeft(viewer.id, viewer.broadcast, expired))
 
-    # -- paths from outside: names of nodes as SUBSCRIBE goes, a neighbour first, the producer last
+    # -- paths from outside: nodes as SUBSCRIBE travels, a neighbour first, the producer last
 
     def on_paths(self, stream: str, paths: Paths, now_us: int) -> None:
         """The answer to PathsWanted, the best first; 1 to 4."""
@@ -246,8 +249,8 @@ class Node:
         self._carry_out(now_us)
 
     def reclaim(self, stream: str, tracks: tuple[Track, ...], now_us: int) -> None:
-        """The broadcaster of an ingest is here, as these streams (see `new_tracks`): after a rehome,
-        or because the ids are others now. Raises KeyError if no such ingest is configured."""
+        """The broadcaster of an ingest is here, as these streams (see `new_tracks`): after a
+        rehome, or because the ids are others now. Raises KeyError if no ingest has that name."""
         self._carried.check_ingest(stream)
         self.subscriptions.reclaim(stream, tracks, now_us)
         self._carry_out(now_us)
@@ -285,9 +288,9 @@ class Node:
                 self._events.append(events.FeatureRefused(name, errno))
             case (
                 engine_events.StreamStarted()
-                | engine_events.UpstreamFlows()
                 | engine_events.KeyFrameWanted()
                 | engine_events.IngestSource()
+                | engine_events.UpstreamFlows()
             ):
                 self._on_stream_event(event, now_us)
             case _:
@@ -374,10 +377,6 @@ class Node:
             payload = encode(message)
         except MessageError:
             self.counters["control_too_large"] += 1
-            return
-        link = self._link_of(peer)
-        if link is None:
-            self.counters["control_to_nobody"] += 1  # it has been removed meanwhile
             return
         # Viewers see nothing until this arrives, and it is small: one loss must not cost a retry.
         is_urgent = isinstance(message, UpstreamLost | End) or (

@@ -1,5 +1,5 @@
-"""The streams that a node carries, as its engine holds them: from encoders or from upstream, and the
-cursors of neighbours on them. What the subscription table decides about streams is done here.
+"""The streams that a node carries, as its engine holds them: from encoders or from upstream, and
+the cursors of neighbours on them. What the subscription table decides about streams is done here.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 from fastpath import Engine
-from service.address import parse_address
 from relay.config import Ingest
 from relay.edge.plain_rtp import PlainRtpEdge
 from relay.messages import Track
 from relay.slowpath.path_monitor import PathSample
 from relay.stream import CODECS, StreamRegistry
 from relay.subscriber import NodeCursors
+from service.address import parse_address
 
 FIRST_STREAM_SEQ_LIMIT = 1 << 16  # chosen: far from 2^32, so that short tests stay readable
 

@@ -360,5 +360,5 @@ class ReferenceEngine:
         names = "packets bytes late_packets lapped"
         return {name: getattr(known, name) for name in names.split()} | {
             "next_stream_seq": known.next & LOW_32,
-            "lag_packets": max(0, known.stream.ring.head - known.next),
+            "lag_packets": max(0, known.stream.ring.head - known.next) & LOW_32,
         }

@@ -4,10 +4,10 @@ broadcaster has moved by streams of their own, which nobody is sent."""
 from __future__ import annotations
 
 from fastpath import EngineFullError
-from service.address import parse_address
 from relay.config import Ingest
 from relay.node import Node
 from relay.stream import CODECS, MEDIA
+from service.address import parse_address
 
 
 class EncoderWatch:

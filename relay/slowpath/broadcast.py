@@ -57,8 +57,9 @@ class Broadcast:
 
     tracks: what this node carries, empty until that is known and while everything is paused.
     standby: a second way, paused. successor: the one that is to replace `upstream` once it
-    delivers, and did so with a gap of successor_gap_us (None: not yet). paths: all that are known, best first; tried: those that have failed since it was last
-    live; avoided: first hops that refused to stand by. viewers: by id, whether it has been told.
+    delivers, and did so with a gap of successor_gap_us (None: not yet). paths: all that are known,
+    best first; tried: those that have failed since it was last live; avoided: first hops that
+    refused to stand by. viewers: by id, whether it has been told.
     """
 
     name: str
@@ -88,7 +89,7 @@ class Broadcast:
 
     @property
     def is_moving(self) -> bool:
-        """It started here, but its broadcaster is elsewhere: it is served until it comes from there."""
+        """It started here, but its broadcaster is elsewhere: served until it comes from there."""
         return self.is_local and self.upstream is not None
 
     @property
@@ -121,6 +122,21 @@ class Broadcast:
     def is_here(self) -> bool:
         """Whether a new subscriber can be served from it now."""
         return bool(self.tracks) and self.state is not BroadcastState.ENDED
+
+    @property
+    def is_settled(self) -> bool:
+        """OK can be said of it: what it is made of is known, and nobody is being asked if he has
+        it."""
+        if self.is_local or self.upstream is None:
+            return self.is_local
+        is_open = self.upstream.state in (BroadcastState.ASKING, BroadcastState.ENDED)
+        return bool(self.known_tracks) and not is_open
+
+    @property
+    def is_stuck(self) -> bool:
+        """It was here, and nobody is being asked who might have it."""
+        upstream = self.upstream
+        return not self.is_local and upstream is not None and upstream.state is BroadcastState.LOST
 
     def on_way(self, peer: str) -> UpstreamSubscription | None:
         """The way over this neighbour."""

@@ -52,7 +52,7 @@ class Downstream:
         if broadcast.is_here:
             self._serve_viewers(broadcast)
             self._serve_nodes(broadcast, now_us)
-        if broadcast.is_here or (broadcast.is_paused and broadcast.known_tracks):
+        if broadcast.is_settled:
             for node in broadcast.nodes.values():
                 if node.is_paused and not node.is_answered:
                     self._answer(broadcast, node)

@@ -14,7 +14,7 @@ SAMPLE_US = 500_000
 # chosen: shorter trouble is over before a switch pays, as repair mends a burst within a second
 WINDOW_SAMPLES = 6
 # chosen: 2 % of packets for ever lost damage most pictures; repair leaves 0.01 % of a link's 1 %
-MOST_LOSS = 0.02
+MOST_LOSS_PERMILLE = 20
 LEAST_PACKETS = 100  # chosen: fewer say nothing about 2 %
 # chosen: what a viewer notices, and more than a queue of a healthy link or a measured RTT's jitter
 MOST_EXTRA_DELAY_US = 150_000
@@ -57,7 +57,7 @@ class PathMonitor:
             self._least_delay_us = sample.delay_us
         if len(self._samples) <= WINDOW_SAMPLES or now_us < self._quiet_until_us:
             return None
-        if self._loss() > MOST_LOSS:
+        if self._loses_too_much():
             return "loss"
         least_us = self._least_delay_us
         if least_us is not None and all(
@@ -66,9 +66,10 @@ class PathMonitor:
             return "delay"
         return None
 
-    def _loss(self) -> float:
+    def _loses_too_much(self) -> bool:
         oldest, newest = self._samples[0], self._samples[-1]
         expected = (newest.next_seq - oldest.next_seq) & 0xFFFFFFFF
         if not LEAST_PACKETS <= expected < 1 << 31:
-            return 0.0
-        return 1 - min(expected, newest.packets - oldest.packets) / expected
+            return False
+        lost = expected - (newest.packets - oldest.packets)
+        return lost * 1000 > MOST_LOSS_PERMILLE * expected

@@ -1,8 +1,8 @@
 """Ways to a broadcast, and which of them to keep as the second one. Pure.
 
-A path names the nodes that SUBSCRIBE travels: a neighbour first, the producer last. Two ways through
-the same neighbour end where that neighbour already has the stream, so a second way has another first
-hop, or it is none.
+A path names the nodes that SUBSCRIBE travels: a neighbour first, the producer last. Two ways
+through the same neighbour both end there, where the stream is met already: a second way has another
+first hop, or it is none.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Sources(Ways):
             else:
                 text = f"no path to {name} begins at a neighbour of {self._own_name}"
                 self._drop(broadcast, RefusalCode.NO_PATH, text)
-        elif broadcast.state is BroadcastState.LOST:
+        elif broadcast.is_stuck:
             self._switch(broadcast, "lost", now_us)
         elif self._is_too_deep(broadcast.ancestors):
             self.rehome(name, paths, now_us)
@@ -81,9 +81,9 @@ class Sources(Ways):
             self.on_paths(name, paths, now_us)
         elif broadcast.is_paused or not broadcast.tracks:
             return  # nothing flows: whoever asked for this path decides
-        elif broadcast.state is BroadcastState.LOST:
+        elif broadcast.is_stuck:
             self._switch(broadcast, "better_path", now_us)
-        else:
+        elif broadcast.state is BroadcastState.LIVE:
             usable = self._usable(broadcast)
             if usable and usable[0][0] != way.peer:
                 self._begin_rehome(broadcast, usable[0], now_us)
@@ -118,7 +118,7 @@ class Sources(Ways):
             self._switch(broadcast, reason, now_us)
 
     def on_upstream_flows(self, name: str, gap_us: int | None, now_us: int) -> None:
-        """The upstream named last delivers. gap_us: since the packet before; None: other streams."""
+        """The upstream named last delivers. gap_us: since the packet before; None: another ring."""
         broadcast = self._broadcasts.get(name)
         if broadcast is None:
             return
@@ -136,8 +136,8 @@ class Sources(Ways):
         broadcast.avoided.clear()
 
     def _is_too_deep(self, ancestors: Path) -> bool:
-        """One hop more than a chosen path is no reason to move (LiveNet grafts wherever it meets the
-        stream), two are."""
+        """One hop more than a chosen path is no reason to move (a graft is made wherever the stream
+        is met), two are."""
         return self.max_hops is not None and len(ancestors) > self.max_hops + 1
 
     # -- make before break
@@ -301,7 +301,7 @@ class Sources(Ways):
             if way is None and not self._try_path(broadcast, now_us):
                 wish.want(now_us, is_urgent=True)
             self._poll_upstream(broadcast, now_us)
-        elif way is not None and broadcast.state is BroadcastState.LOST:
+        elif broadcast.is_stuck:
             broadcast.tried.clear()
             if not self._switch(broadcast, "lost", now_us):
                 wish.want(now_us, is_urgent=True)

@@ -99,9 +99,7 @@ class SubscriptionTable(Sources):
         if broadcast is None or node is None or node.starts.get(stream_id, 0) is not None:
             return
         node.starts[stream_id] = first_stream_seq
-        way = broadcast.upstream
-        is_asked = way is not None and way.state is BroadcastState.ASKING
-        if node.is_ready and (broadcast.is_local or not is_asked):
+        if node.is_ready and broadcast.is_settled:
             self._answer(broadcast, node)
 
     def on_cursor_refused(self, peer: str, stream_id: int, text: str, now_us: int) -> None:
@@ -132,12 +130,12 @@ class SubscriptionTable(Sources):
             self._emit(Send(peer, self._untold.pop(key)))
         for broadcast in tuple(self._broadcasts.values()):
             broadcast.avoided.discard(peer)
+            broadcast.tried = {path for path in broadcast.tried if path[0] != peer}
             way = broadcast.on_way(peer)
             if way is not None and way.state is not BroadcastState.LIVE:
                 way.ask_soon(now_us)
                 self._poll(broadcast, way, now_us)
-            elif way is None and broadcast.upstream and broadcast.state is BroadcastState.LOST:
-                broadcast.tried = {path for path in broadcast.tried if path[0] != peer}
+            elif way is None and broadcast.is_stuck:
                 self._switch(broadcast, "lost", now_us)
             else:
                 self._keep_standby(broadcast, now_us)
@@ -250,10 +248,9 @@ class SubscriptionTable(Sources):
             broadcast.paths = (message.path,)
             if self._try_path(broadcast, now_us):
                 self._poll_upstream(broadcast, now_us)
-        elif way is not None and broadcast.state is BroadcastState.LOST and message.path:
-            if way.state is BroadcastState.LOST and message.path[0] != way.peer:
-                broadcast.paths = (*broadcast.paths[:3], message.path)
-                self._switch(broadcast, "lost", now_us)
+        elif way and broadcast.is_stuck and message.path and message.path[0] != way.peer:
+            broadcast.paths = (*broadcast.paths[:3], message.path)
+            self._switch(broadcast, "lost", now_us)
 
     def _on_repeated(
         self, broadcast: Broadcast, node: NodeSubscriber, message: Subscribe, now_us: int
@@ -274,13 +271,8 @@ class SubscriptionTable(Sources):
         elif broadcast.state is BroadcastState.ENDED:
             error = Error(node.transaction, broadcast.name, RefusalCode.NO_SUCH_STREAM, "it ended")
             self._emit(Send(node.peer, error))
-        elif node.is_ready or (node.is_paused and broadcast.known_tracks):
-            if node.is_paused or broadcast.is_local or not self._is_asked(broadcast):
-                self._answer(broadcast, node)
-
-    def _is_asked(self, broadcast: Broadcast) -> bool:
-        way = broadcast.upstream
-        return way is not None and way.state is BroadcastState.ASKING
+        elif (node.is_paused or node.is_ready) and broadcast.is_settled:
+            self._answer(broadcast, node)
 
     def _refusal(
         self, peer: str, message: Subscribe, broadcast: Broadcast | None

@@ -1,10 +1,10 @@
 """The ways a broadcast may come: the one in use, the one that stands by, and the step from one to
 the other.
 
-A way is a subscription at a neighbour. When the one in use fails, the standby is activated with the
-first packet numbers that the rings here lack, or the best path not tried yet is asked for them; what
-both have is a duplicate, which the ring drops. Nobody else is asked: outside help is only wanted for
-more paths. Source: LiveNet (SIGCOMM 2022) 4.4.
+A way is a subscription at a neighbour. When the one in use fails, the standby is activated with
+the first packet numbers that the rings here lack, or the best path not tried yet is asked for them;
+what both have is a duplicate, which the ring drops. Nobody else is asked: outside help is only
+wanted for more paths. Source: LiveNet (SIGCOMM 2022) 4.4.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from relay.slowpath.subscription_events import (
 )
 from relay.slowpath.upstream import GIVE_UP_US, NEXT_PATH_US, AskOutcome, Mode, UpstreamSubscription
 
+MAX_HOPS = 3  # of a path that is chosen: LiveNet (SIGCOMM 2022) 4.3
 MAX_UNTOLD = 1024  # chosen: what neighbours whose links are down may still send, at most for 15 s
 # A ring that begins in the middle of a stream leaves room before it: another subscriber may lack
 # more than the first. Chosen: as much as the ring of a usual video stream holds.
@@ -87,7 +88,7 @@ class Ways(Downstream):
         while (outcome := way.handle_timer(now_us)) is not AskOutcome.NOTHING:
             if outcome is AskOutcome.ASK:
                 self._emit(Send(way.peer, way.message()))
-                if way.asked > 1:
+                if way.asked > 2:  # longer than a round trip over three hops like the first
                     self._give_notice(broadcast, way)
             elif outcome is AskOutcome.LOSE:
                 self._lose(broadcast, way, "no_answer", now_us)
@@ -207,6 +208,7 @@ class Ways(Downstream):
         """Go on over another neighbour; False if there is none."""
         old = broadcast.upstream
         assert old is not None
+        broadcast.tried.intersection_update(broadcast.paths)
         broadcast.tried.add(old.route.via)
         new = self._next_way(broadcast, now_us)
         if new is None:

@@ -38,8 +38,8 @@ class Routed(Overlay):
         """Nodes a, b, ... of one letter each and links between them: {"ab": one way delay}."""
         for name in sorted(set("".join(links))):
             self._ids[name] = ord(name) - ord("a") + 1
-        for (one, other), delay_us in links.items():
-            self.connect(self._ids[one], self._ids[other], delay_us, **parts)
+        for ends, delay_us in links.items():
+            self.connect(self._ids[ends[0]], self._ids[ends[1]], delay_us, **parts)
         for name in self._ids:
             self.start(self.config(name, links))
 

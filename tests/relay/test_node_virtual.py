@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import struct
-from random import Random
 
 import pytest
 from prometheus_client import generate_latest
@@ -28,7 +27,7 @@ from relay.slowpath.broadcast import LINGER_US
 from relay.slowpath.subscription_events import BroadcastState
 from relay.status import node_status, viewer_status
 from rtp.sdp import parse
-from tests.relay.encoder import FRAME_US, GOP_FRAMES, Encoder
+from tests.relay.encoder import FRAME_US, Encoder
 from tests.relay.overlay import (
     AUDIO_VIEWER,
     ONE_WAY_US,

@@ -198,7 +198,7 @@ class Traffic(Neighbours):
             self.seconds.pop(stream, None)
 
     def take_over(self) -> None:
-        """Another neighbour delivers as well, from some packet on; then it alone, or it gives up."""
+        """Another neighbour delivers as well, from some packet on; then it alone, or neither."""
         rng = self.rng
         if not self.sources:
             return

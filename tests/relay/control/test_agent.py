@@ -16,7 +16,6 @@ from control_client.messages import (
 from control_client.session import SessionState
 from control_client.table import HeldTable, NodeTable
 from controller.tables.distribution import Distribution
-from relay.control.agent import STORE_RETRY_US
 from relay.control.agent_events import (
     AlarmCleared,
     AlarmRaised,
@@ -36,22 +35,21 @@ from relay.control.agent_events import (
     TableStored,
     TableTurnedDown,
 )
+from relay.control.table_keeper import STORE_RETRY_US
 from relay.errors import RefusalCode
 from relay.events import NeighbourUp, PathsWanted, ViewerStarted, ViewerTurnedAway
 from relay.status import controller_status
 from tests.relay.control.world import Controlled, ScriptedBrain, World, entry, id_of, mesh
+from tests.relay.encoder import Encoder
 from tests.relay.overlay import SMALL, demo_ingest
-from tests.relay.test_node_virtual import Encoder
 
 
 def three(brain: ScriptedBrain | None = None, tables: dict[str, NodeTable] | None = None) -> World:
     """a, b and c, which know each other by their tables alone; `demo` may start at a."""
     world = World(brain or ScriptedBrain())
     world.link_all("a", "b", "c")
-    assert world.brain is not None
-    world.brain.distribution.set_tables(
-        mesh("a", "b", "c") if tables is None else tables, world.now_us
-    )
+    chosen = mesh("a", "b", "c") if tables is None else tables
+    brain_of(world).distribution.set_tables(chosen, world.now_us)
     world.start_node("a", ingests=demo_ingest(id_of("a")))
     world.start_node("b")
     world.start_node("c")
@@ -60,7 +58,7 @@ def three(brain: ScriptedBrain | None = None, tables: dict[str, NodeTable] | Non
 
 
 def brain_of(world: World) -> ScriptedBrain:
-    assert world.brain is not None
+    assert isinstance(world.brain, ScriptedBrain)
     return world.brain
 
 
@@ -167,8 +165,8 @@ def test_a_node_restarts_without_its_brain_and_forwards_by_its_stored_table() ->
     assert len(c.running.of(ViewerStarted)) == 1
     # The brain is back with a higher term and the same table: no link is lost.
     link = c.running.node.neighbours["a"].link
-    world.brain = ScriptedBrain(term=2)
-    world.brain.distribution.set_tables(tables, world.now_us)
+    world.brain = brain = ScriptedBrain(term=2)
+    brain.distribution.set_tables(tables, world.now_us)
     encoder.run_for(35_000_000)
     assert c.version.term == 2
     assert c.running.node.neighbours["a"].link == link
@@ -378,19 +376,16 @@ def test_a_broadcaster_moves_away_and_comes_back() -> None:
 
 def test_a_nearly_full_link_is_told_at_once_and_when_it_has_room_again() -> None:
     tables = mesh("a", "b", "c")
-    slow = [entry("a", "b", rate_bps=400_000), entry("a", "c")]
+    slow = [entry("a", "b", rate_bps=310_000), entry("a", "c")]
     world = three(tables=tables | {"a": NodeTable.of(slow)})
     brain = brain_of(world)
     brain.ways["demo"] = (("a",),)
     encoder = Encoder(world, "a")
     encoder.run_for(500_000)
-    brain.events.clear()
+    brain.forget()
     world.watch("b")
     encoder.run_for(6_000_000)
     a = world.agents["a"]
-    level = max(link.utilisation_permille for r in brain.reports("a") for link in r.links)
-    if level < 800:
-        pytest.fail(f"the scene does not fill the link: {level}")
     (raised,) = a.of(AlarmRaised)
     assert raised.neighbour == "b"
     alarm = next(r for r in brain.reports("a") if r.is_alarm and r.links[0].utilisation_permille)
@@ -406,7 +401,7 @@ def test_a_link_that_goes_down_is_told_at_once() -> None:
     world = three()
     brain = brain_of(world)
     world.run_for(3_000_000)
-    brain.events.clear()
+    brain.forget()
     world.cut(id_of("a"), id_of("b"))
     cut_us = world.now_us
     world.run_for(300_000)
@@ -423,7 +418,7 @@ def test_a_link_that_goes_down_is_told_at_once() -> None:
 
 def test_reports_come_as_often_as_the_brain_wants() -> None:
     world = three()
-    brain_of(world).events.clear()
+    brain_of(world).forget()
     world.run_for(120_000_000)
     reports = brain_of(world).reports("c")
     assert [report.window_us for report in reports] == [60_000_000, 60_000_000]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from control_client.errors import RequestCode
 from control_client.messages import (
@@ -26,7 +26,12 @@ from control_client.messages import (
 from control_client.session import Identity, NodeSession
 from control_client.session_events import Connect, Disconnect
 from control_client.table import HeldTable, NodeTable
-from controller.tables.node_session import NodeSaid
+from control_client.tokens import token_hash
+from controller.brain import Brain as WholeBrain
+from controller.core.events import SendData
+from controller.core.settings import BrainSettings
+from controller.tables.node_session import Intervals, NodeSaid
+from controller.tables.registry import KnownNode
 from relay.config import NodeConfig
 from relay.control.agent import ControlAgent
 from relay.control.agent_events import AgentEvent, StoreTable
@@ -66,6 +71,54 @@ def mesh(*names: str, paths: dict[str, tuple[Path, ...]] | None = None) -> dict[
     }
 
 
+class BrainLike(Protocol):
+    """What a world needs of a brain."""
+
+    def open_connection(self, peer: str, now_us: int) -> int: ...
+    def receive(self, connection: int, data: bytes, now_us: int) -> None: ...
+    def on_closed(self, connection: int, reason: str, now_us: int) -> None: ...
+    def handle_timer(self, now_us: int) -> None: ...
+    def handle(self, now_us: int) -> None: ...
+    def next_timer_us(self) -> int | None: ...
+    def next_message(self, connection: int) -> bytes | None: ...
+    def is_closed(self, connection: int) -> bool: ...
+
+
+class RealBrain:
+    """The whole brain of `controller/`, started at some time. events: what it told."""
+
+    def __init__(self, now_us: int, term: int = 1, state: bytes | None = None) -> None:
+        nodes = tuple(KnownNode(n, id_of(n), token_hash(token_of(n))) for n in NAMES)
+        settings = BrainSettings(nodes, intervals=Intervals(report_us=5_000_000))
+        self.brain = WholeBrain(
+            settings, term=term, master_key=bytes(32), state=state, rng=Random(term), now_us=now_us
+        )
+        self.events: list[Any] = []
+        self._outputs: dict[int, deque[bytes]] = {}
+        self._closed: set[int] = set()
+        self.open_connection = self.brain.open_connection
+        self.receive = self.brain.receive
+        self.on_closed = self.brain.on_closed
+        self.handle_timer = self.brain.handle_timer
+        self.next_timer_us = self.brain.next_timer_us
+
+    def handle(self, _now_us: int) -> None:
+        while (output := self.brain.next_output()) is not None:
+            if isinstance(output, SendData):
+                self._outputs.setdefault(output.connection, deque()).append(output.data)
+            else:
+                self._closed.add(output.connection)
+        while (event := self.brain.next_event()) is not None:
+            self.events.append(event)
+
+    def next_message(self, connection: int) -> bytes | None:
+        waiting = self._outputs.get(connection)
+        return waiting.popleft() if waiting else None
+
+    def is_closed(self, connection: int) -> bool:
+        return connection in self._closed
+
+
 class ScriptedBrain(Brain):
     """The brain's real sessions and distribution; what it answers is set by the test.
 
@@ -92,6 +145,12 @@ class ScriptedBrain(Brain):
         self.sessions[connection].on_closed(reason)
         self.handle(now_us)
 
+    def next_message(self, connection: int) -> bytes | None:
+        return self.sessions[connection].next_message()
+
+    def is_closed(self, connection: int) -> bool:
+        return connection in self.closed
+
     def next_timer_us(self) -> int | None:
         times = [session.next_timer_us() for session in self.sessions.values()]
         times.append(self.distribution.next_timer_us())
@@ -99,6 +158,11 @@ class ScriptedBrain(Brain):
 
     def say(self, node: str, message: FromBrain, now_us: int) -> None:
         self.sessions[self.registry.connected[node]].send(message, now_us)
+
+    def forget(self) -> None:
+        """What was heard so far."""
+        self.events.clear()
+        self._seen = 0
 
     def heard(self, kind: type, node: str | None = None) -> list[Any]:
         """What nodes said of a kind."""
@@ -163,7 +227,7 @@ class Controlled:
 class World(Overlay):
     """brain: None while it is away."""
 
-    def __init__(self, brain: ScriptedBrain | None = None, seed: int = 1) -> None:
+    def __init__(self, brain: BrainLike | None = None, seed: int = 1) -> None:
         super().__init__(seed)
         self.brain = brain
         self.agents: dict[str, Controlled] = {}
@@ -204,9 +268,10 @@ class World(Overlay):
                 self.connect(id_of(one), id_of(other))
 
     def watch(self, name: str, stream: str = "demo") -> Any:
-        """A viewer there."""
+        """A viewer there, who stays."""
         node = self.agents[name].running.node
-        return node.add_viewer(stream, {"video": ("10.0.9.9", 6004)}, self.now_us)
+        addresses = {"video": ("10.0.9.9", 6004)}
+        return node.add_viewer(stream, addresses, self.now_us, expiry_us=None)
 
     # -- the loop
 
@@ -283,7 +348,7 @@ class World(Overlay):
             if brain is not None and number is not None:
                 self._later(partial(self._deliver_to_brain, brain, number, data))
 
-    def _deliver_to_brain(self, brain: ScriptedBrain, connection: int, data: bytes) -> None:
+    def _deliver_to_brain(self, brain: BrainLike, connection: int, data: bytes) -> None:
         brain.receive(connection, data, self.now_us)
 
     def _take_from_brain(self) -> None:
@@ -294,9 +359,9 @@ class World(Overlay):
             number = each.connection
             if number is None:
                 continue
-            while (data := self.brain.sessions[number].next_message()) is not None:
+            while (data := self.brain.next_message(number)) is not None:
                 self._later(partial(self._deliver_to_node, each, number, data))
-            if number in self.brain.closed:
+            if self.brain.is_closed(number):
                 self._later(partial(self._close, each, number))
 
     def _deliver_to_node(self, each: Controlled, connection: int, data: bytes) -> None:
