@@ -103,12 +103,13 @@ class Members:
         self._members = kept
         self.version += 1
 
-    def handle_timer(self, now_us: int) -> None:
-        """Forget who was not seen for too long."""
+    def handle_timer(self, now_us: int) -> bool:
+        """Forget who was not seen for too long. Returns whether anybody was."""
         gone = [m.name for m in self._away() if now_us >= m.seen_us + self._member_us]
         for name in gone:
             del self._members[name]
         self.version += bool(gone)
+        return bool(gone)
 
     def next_timer_us(self) -> int | None:
         seen_us = min((member.seen_us for member in self._away()), default=None)

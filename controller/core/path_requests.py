@@ -60,19 +60,21 @@ class PathRequests:
         self._patience_us = patience_us
         self._new: list[_Request] = []
         self._waiting: list[_Request] = []
+        self._too_many: list[Answer] = []
 
     @property
     def waiting(self) -> int:
         """Not answered yet."""
         return len(self._new) + len(self._waiting)
 
-    def ask(self, node: str, transaction: int, broadcast: str, now_us: int) -> Answer | None:
-        """Answered by `answers`, or at once if there are too many."""
+    def ask(self, node: str, transaction: int, broadcast: str, now_us: int) -> None:
+        """`answers` will answer."""
         if self.waiting >= MAX_WAITING:
             text = f"{MAX_WAITING} path requests wait already"
-            return Answer(node, RequestError(transaction, RequestCode.FULL, text), broadcast, None)
+            error = RequestError(transaction, RequestCode.FULL, text)
+            self._too_many.append(Answer(node, error, broadcast, None))
+            return
         self._new.append(_Request(node, transaction, broadcast, now_us + self._patience_us))
-        return None
 
     def on_left(self, node: str) -> None:
         """It asks again on its next connection."""
@@ -96,7 +98,8 @@ class PathRequests:
         requests, self._new = self._new, []
         for ticket, request in enumerate(requests):
             self._decision.request(ticket, request.broadcast, request.node)
-        found = []
+        found, self._too_many = self._too_many, []
+        self.refused += len(found)
         for decision in self._decision.decide(now_us) if requests else ():
             self.lookups += 1
             may_change = self._may_change(decision.answer, now_us)

@@ -15,6 +15,7 @@ Source: LiveNet (SIGCOMM 2022) 4.2.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -213,6 +214,13 @@ class NetworkView:
     def count(self) -> int:
         """Of nodes."""
         return len(self._nodes)
+
+    def rtt_us(self, a: str, b: str) -> float:
+        """As published; inf if there is no link."""
+        index = self._published.index
+        if a not in index or b not in index:
+            return math.inf
+        return float(self._published.rtt_us[index[a], index[b]])
 
     def is_known(self, a: str, b: str) -> bool:
         """Whether either end has ever said how the link between them is, and that is not forgotten:

@@ -7,6 +7,7 @@ report what `link` says; the brain's disk is `saved`.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 from control_client.codec import decode_from_brain
 from control_client.messages import (
+    BroadcastStateName,
     FromBrain,
     LinkReport,
     NodeLoad,
@@ -23,10 +25,11 @@ from control_client.messages import (
     Report,
     StreamReport,
     SubscriptionState,
+    TableVersion,
     TrackDescriptor,
 )
 from control_client.session_events import Connect
-from control_client.table import NodeTable
+from control_client.table import HeldTable, NodeTable
 from control_client.tokens import token_hash
 from controller.brain import Brain
 from controller.core.events import BrainEvent, SendData, StateChanged
@@ -68,6 +71,7 @@ class World:
         self.term = 0
         self.rng = Random(seed)
         self.links: dict[frozenset[str], int | None] = {}
+        self.lost_links: Counter[str] = Counter()
         self.brain: Brain | None = None
         self._numbers = count()
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
@@ -168,10 +172,16 @@ class World:
         self.say(name, lambda n: n.session.ask_path(stream, self.now_us))
 
     def subscribe(
-        self, name: str, stream: str, *ancestors: str, viewers: int = 1, state: str = "live"
+        self,
+        name: str,
+        stream: str,
+        *ancestors: str,
+        viewers: int = 1,
+        subscribers: int = 0,
+        state: BroadcastStateName = "live",
     ) -> None:
         """The node gets it this way, from now on."""
-        said = SubscriptionState(stream, state, ancestors, viewers)  # type: ignore[arg-type]
+        said = SubscriptionState(stream, state, ancestors, viewers, subscribers)
         node = self.nodes[name]
         node.subscriptions = (*(s for s in node.subscriptions if s.broadcast != stream), said)
         self.say(name, lambda n: n.session.subscription_changed(said, self.now_us))
@@ -193,9 +203,21 @@ class World:
         assert held is not None
         return held.table
 
+    def version(self, name: str) -> TableVersion:
+        held = self.nodes[name].stored
+        assert held is not None
+        return held.version
+
+    def connection(self, name: str) -> int:
+        return self._connections[name]
+
     def told(self, kind: type[T]) -> list[T]:
         """The brain's events."""
         return [event for event in self.events if isinstance(event, kind)]
+
+    def drain(self) -> None:
+        """After a call of the brain that no message has led to."""
+        self._drain_brain()
 
     def run_for(self, duration_us: int) -> None:
         self.run_until(self.now_us + duration_us)
@@ -231,6 +253,7 @@ class World:
 
     def _drain_node(self, name: str) -> None:
         node = self.nodes[name]
+        before = node.stored
         while wishes := node.handle(self.now_us):
             for wish in wishes:
                 if isinstance(wish, Connect):
@@ -238,7 +261,15 @@ class World:
                 else:
                     self._send_to_brain(name)
                     self.cut(name, wish.text)
+        self._count_lost_links(name, before)
         self._send_to_brain(name)
+
+    def _count_lost_links(self, name: str, before: HeldTable | None) -> None:
+        """Neighbours that a new table takes away, or keys anew."""
+        after = self.nodes[name].stored
+        if before is not None and after is not None and after is not before:
+            had, has = before.table.neighbours, after.table.neighbours
+            self.lost_links[name] += sum(has.get(peer) != entry for peer, entry in had.items())
 
     def _connect(self, name: str) -> None:
         session = self.nodes[name].session
