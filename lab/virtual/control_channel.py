@@ -24,7 +24,8 @@ class NodeSide(Protocol):
 class BrainSide(Protocol):
     """The brain's end of all of them."""
 
-    is_running: bool
+    @property
+    def is_running(self) -> bool: ...
 
     def on_opened(self, link: ControlLink) -> None: ...
     def on_data(self, link: ControlLink, data: bytes) -> None: ...
