@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from overlane.brain_answers import Link, Node, Status, Stream
+from controller.core.answers import Link, Node, Status, Stream
 from overlane.http_json import AnswerError, JsonClient
 
 BRAIN_HINT = "is this the address of the brain's HTTP API?"
@@ -45,14 +45,14 @@ async def fetch_overlay(url: str) -> Overlay:
         parts = ("status", "nodes", "links", "streams")
         answers = await asyncio.gather(*(client.get(url, f"/{part}") for part in parts))
         raw = dict(zip(parts, answers, strict=True))
-        nodes = client.convert(url, raw["nodes"], list[Node])
+        nodes = client.convert(url, raw["nodes"], tuple[Node, ...])
         overlay = Overlay(
             url=url,
             raw=raw,
             status=client.convert(url, raw["status"], Status),
             nodes=nodes,
-            links=client.convert(url, raw["links"], list[Link]),
-            streams=client.convert(url, raw["streams"], list[Stream]),
+            links=client.convert(url, raw["links"], tuple[Link, ...]),
+            streams=client.convert(url, raw["streams"], tuple[Stream, ...]),
             words=await _ask_nodes(nodes),
         )
     raw["node_answers"] = {

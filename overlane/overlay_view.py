@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from overlane.brain_answers import Consumer, Link, Node, Stream
+from controller.core.answers import Consumer, Link, Node, Stream
 from overlane.overlay_status import NodeWord, Overlay
-from overlane.paths_view import count, ms, new_table, percent
+from overlane.paths_view import count, ms, new_table, path_of, percent
 
 MAX_LINKS = 60  # chosen: eleven nodes' full mesh; of a larger one, those with something to say
 
@@ -18,8 +18,11 @@ MAX_LINKS = 60  # chosen: eleven nodes' full mesh; of a larger one, those with s
 def render(overlay: Overlay) -> RenderableType:
     """Brain, nodes, links, streams; then what could not be learned."""
     status = overlay.status
-    title = f"{overlay.url}: term {status.term}, up {status.uptime_s:.0f} s, {status.nodes} nodes"
+    title = f"{overlay.url}: term {status.term}, up {status.uptime_s:.0f} s"
+    title += f", {status.nodes} of {status.known_nodes} nodes here"
     parts: list[RenderableType] = [Text(title, style="bold")]
+    if status.is_settling:
+        parts.append(Text("waiting for nodes of its last start to come back", style="yellow"))
     if overlay.nodes:
         parts += [_nodes(overlay.nodes, overlay.words), Text()]
     parts += [*_links(overlay.links), Text()]
@@ -35,7 +38,7 @@ def render(overlay: Overlay) -> RenderableType:
     parts += [
         Text(f"{node.name} has not its table: {node.table.problem}", style="bold yellow")
         for node in overlay.nodes
-        if node.table.problem
+        if node.is_connected and node.table.problem
     ]
     return Group(*parts)
 
@@ -76,6 +79,8 @@ def _state(node: Node) -> Text:
 def _table(node: Node) -> Text:
     """Whether the table the brain wants is in force, and will outlast a restart."""
     state = node.table
+    if not node.is_connected:
+        return Text("-")
     if state.problem:
         return Text("refused", style="bold red")
     if not state.is_current:
@@ -86,7 +91,7 @@ def _table(node: Node) -> Text:
 def _without(node: Node, words: dict[str, NodeWord]) -> Text:
     word = words.get(node.name)
     if word is None or word.problem is not None:
-        return Text("?")
+        return Text("?" if node.is_connected else "-")
     return Text(", ".join(word.fallbacks) or "-", style="yellow" if word.fallbacks else "")
 
 
@@ -137,14 +142,13 @@ def _link_state(both: Sequence[Link]) -> Text:
 
 def _stream(stream: Stream) -> Tree:
     """Who has it of whom. A node whose path is not known stands at the end."""
-    media = ", ".join(str(track.get("codec") or track.get("media")) for track in stream.tracks)
-    title = f"{stream.name} ({media}), for {stream.since_s:.0f} s" if media else stream.name
+    media = ", ".join(track.codec for track in stream.tracks)
+    title = f"{stream.name} ({media}), for {stream.since_s:.0f} s"
     tree = Tree(Text(title, style="bold"))
-    by_path = {tuple(each.path): each for each in stream.consumers if each.path}
-    branches: dict[tuple[str, ...], Tree] = {}
-    if stream.producer is not None:
-        own = by_path.get((stream.producer,))
-        branches[stream.producer,] = tree.add(_leaf(stream.producer, own))
+    paths = {each.node: path_of(stream, each) for each in stream.consumers}
+    by_path = {path: each for each in stream.consumers if (path := paths[each.node])}
+    top: tuple[str, ...] = (stream.producer,)
+    branches = {top: tree.add(_leaf(stream.producer, by_path.get(top)))}
     for path in sorted(by_path):
         for length in range(1, len(path) + 1):
             prefix = path[:length]
@@ -152,7 +156,7 @@ def _stream(stream: Stream) -> Tree:
                 above = branches.get(prefix[:-1], tree)
                 branches[prefix] = above.add(_leaf(prefix[-1], by_path.get(prefix)))
     for each in stream.consumers:
-        if not each.path:
+        if not paths[each.node]:
             tree.add(Text(f"{each.node}: {each.state}, no path known", style="yellow"))
     return tree
 

@@ -9,7 +9,7 @@ import typer
 import uvloop
 from rich.console import Console
 
-from overlane.brain_answers import Explanation, Explanations, Stream
+from controller.core.answers import PathReport, PathReports, Stream
 from overlane.http_json import AnswerError, JsonClient
 from overlane.terminal import fail, print_json
 
@@ -64,18 +64,18 @@ def list_paths(brain: Brain, as_json: Json = False) -> None:
 
 async def fetch_explanations(
     brain: str, stream: str, consumer: str | None
-) -> tuple[Any, list[Explanation]]:
+) -> tuple[Any, tuple[PathReport, ...]]:
     """As the brain says it, and parsed. Raises AnswerError."""
     query = {"consumer": consumer} if consumer is not None else None
     async with JsonClient("brain", BRAIN_HINT) as client:
         found = await client.get(brain, f"/paths/{quote(stream, safe='')}", query)
         if consumer is not None:
-            return found, [client.convert(brain, found, Explanation)]
-        return found, client.convert(brain, found, Explanations).paths
+            return found, (client.convert(brain, found, PathReport),)
+        return found, client.convert(brain, found, PathReports).paths
 
 
-async def fetch_streams(brain: str) -> tuple[Any, list[Stream]]:
+async def fetch_streams(brain: str) -> tuple[Any, tuple[Stream, ...]]:
     """As the brain says it, and parsed. Raises AnswerError."""
     async with JsonClient("brain", BRAIN_HINT) as client:
         found = await client.get(brain, "/streams")
-        return found, client.convert(brain, found, list[Stream])
+        return found, client.convert(brain, found, tuple[Stream, ...])

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from overlane.brain_answers import Candidate, Explanation, Hop, MeasuredHop, Stream
+from controller.core.answers import Candidate, Consumer, CurrentHop, Hop, PathReport, Stream
 
 _STYLES = {"chosen": "green", "backup": "", "dearer": "", "barred": "yellow"}
 
@@ -46,11 +46,15 @@ def way(nodes: Sequence[str]) -> str:
     return " > ".join(nodes)
 
 
-def explanation(found: Explanation) -> RenderableType:
+def path_of(stream: Stream, consumer: Consumer) -> tuple[str, ...]:
+    """The producer's own viewers have it without any."""
+    return (stream.producer,) if consumer.node == stream.producer else consumer.path
+
+
+def explanation(found: PathReport) -> RenderableType:
     """One stream to one consumer."""
-    producer = found.producer or "unknown"
     parts: list[RenderableType] = [
-        Text(f"{found.stream}: {producer} to {found.consumer}", style="bold")
+        Text(f"{found.stream}: {found.producer} to {found.consumer}", style="bold")
     ]
     parts.append(_in_use(found))
     if found.current is not None and found.current.hops:
@@ -68,9 +72,9 @@ def listing(streams: Sequence[Stream]) -> RenderableType:
     table = new_table("stream", "to", "state", "path", "viewers", right=("viewers",))
     for stream in streams:
         if not stream.consumers:
-            table.add_row(stream.name, "-", "no subscriber", stream.producer or "-", "-")
+            table.add_row(stream.name, "-", "no subscriber", stream.producer, "-")
         for each in stream.consumers:
-            path = way(each.path) or "-"
+            path = way(path_of(stream, each)) or "-"
             table.add_row(stream.name, each.node, each.state, path, count(each.viewers))
     return table if streams else Text("no streams")
 
@@ -79,7 +83,9 @@ def _indented(table: Table) -> Padding:
     return Padding(table, (0, 0, 0, 2), expand=False)
 
 
-def _in_use(found: Explanation) -> Text:
+def _in_use(found: PathReport) -> Text:
+    if found.producer == found.consumer:
+        return Text(f"in use: no link; the stream starts at {found.consumer}")
     if found.current is None:
         return Text(f"in use: nothing; {found.consumer} does not have the stream")
     text = Text(f"in use: {way(found.current.nodes)}")
@@ -91,16 +97,14 @@ def _in_use(found: Explanation) -> Text:
     return text
 
 
-def _choice(found: Explanation) -> Text:
+def _choice(found: PathReport) -> Text:
     if found.error is not None:
         return Text(f"the brain has no path: {found.error}", style="bold yellow")
-    text = f"the brain's answer: {found.kind or 'unknown'}"
-    if found.age_s is not None:
-        text += f", searched {found.age_s:.0f} s ago"
-    return Text(text + (f", in version {found.version} of its view" if found.version else ""))
+    text = f"the brain's answer: {found.kind}, searched {found.age_s:.0f} s ago"
+    return Text(f"{text}, in version {found.version} of its view")
 
 
-def _measured(hops: Sequence[MeasuredHop]) -> Table:
+def _measured(hops: Sequence[CurrentHop]) -> Table:
     numbers = ("rtt", "packets", "lost", "repaired", "given up", "delay")
     table = new_table("hop", *numbers, right=numbers)
     for hop in hops:

@@ -31,7 +31,10 @@ def render(status: dict[str, Any]) -> RenderableType:
     """One node."""
     title = f"{status['node']} (id {status['node_id']}, {status['advertised_as']})"
     title += f", up {status['uptime_s']:.0f} s"
-    parts: list[RenderableType] = [Text(title, style="bold"), _links(status), _streams(status)]
+    parts: list[RenderableType] = [Text(title, style="bold")]
+    if status.get("controller") is not None:
+        parts.append(_controller(status["controller"]))
+    parts += [_links(status), _streams(status)]
     if status["viewers"]:
         parts.append(_viewers(status))
     memory = ", ".join(f"{name} {used}/{limit}" for name, (used, limit) in status["memory"].items())
@@ -39,6 +42,19 @@ def render(status: dict[str, Any]) -> RenderableType:
     if status["fallbacks"]:
         parts.append(Text(f"fallbacks: {', '.join(status['fallbacks'])}", style="bold yellow"))
     return Group(*parts)
+
+
+def _controller(controller: dict[str, Any]) -> Text:
+    """How the node stands with its brain."""
+    table = controller["table"]
+    text = f"brain: {controller['state']}, {controller['url']}, term {controller['term']}"
+    if table is None:
+        text += "; no table"
+    else:
+        stored = "stored" if table["is_stored"] else "not stored"
+        text += f"; table {table['version']} with {table['neighbours']} neighbours, {stored}"
+    problem = controller["last_problem"]
+    return Text(f"{text}; {problem}" if problem else text)
 
 
 def _links(status: dict[str, Any]) -> Table:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from overlane.http_json import AnswerError
+from overlane.publish.signals import call_on_signals
 from overlane.terminal import fail, print_json
 
 WATCH_S = 2.0
@@ -66,15 +69,44 @@ async def _once(ask: Fetch) -> tuple[Any, RenderableType]:
 
 
 async def _watch(ask: Fetch, console: Console) -> None:
-    """Until interrupted. The first answer must come; later ones may fail, which is shown."""
-    _, view = await ask()
-    with Live(view, console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        live.refresh()
-        while True:
-            await asyncio.sleep(WATCH_S)
-            try:
-                _, view = await ask()
-                live.update(view, refresh=True)
-            except AnswerError as error:
-                stale = Text(f"as it was; now: {error}", style="bold red")
-                live.update(Group(stale, view), refresh=True)
+    """Until a signal. The first answer must come; later ones may fail, which is shown."""
+    stopped: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
+
+    def stop(number: signal.Signals) -> None:
+        if not stopped.done():
+            stopped.set_result(number)
+
+    with call_on_signals(stop):
+        _, view = await ask()
+        with _Screen(console) as screen:
+            screen.show(view)
+            while not (await asyncio.wait((stopped,), timeout=WATCH_S))[0]:
+                try:
+                    _, view = await ask()
+                    screen.show(view)
+                except AnswerError as error:
+                    stale = Text(f"as it was; now: {error}", style="bold red")
+                    screen.show(Group(stale, view))
+    raise typer.Exit(128 + stopped.result())
+
+
+class _Screen(AbstractContextManager["_Screen"]):
+    """A terminal's whole screen, given back at the end; elsewhere one view after another."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, screen=True)
+
+    def show(self, view: RenderableType) -> None:
+        if self._console.is_terminal:
+            self._live.update(view, refresh=True)
+        else:
+            self._console.print(view)
+
+    def __enter__(self) -> _Screen:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()

@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 
 from yarl import URL
 
-from control_client.connection import Tls, explain_certificate, tls_context
+from control_client.connection import Tls, explain_certificate, ssl_context
 from control_client.errors import ConnectionConfigError
 from overlane.doctor.check import Check, ok, problem, warning
 from overlane.doctor.patience import Started
@@ -43,10 +43,10 @@ class BrainAddress:
     tls: Tls | None
 
 
-def check_brain(brain: BrainAddress) -> list[Check]:
-    """Up to the first step that fails. Takes `RESOLVE_S` and three times `CONNECT_S` at most."""
+def check_brain(brain: BrainAddress, step_s: float = CONNECT_S) -> list[Check]:
+    """Up to the first step that fails. step_s: how long the brain may take for each."""
     checks: list[Check] = []
-    opened = _connect(brain.url, checks)
+    opened = _connect(brain.url, step_s, checks)
     if opened is None:
         return checks
     secured = _secure(opened, brain, checks) if brain.tls is not None else opened
@@ -57,7 +57,7 @@ def check_brain(brain: BrainAddress) -> list[Check]:
     return checks
 
 
-def _connect(url: URL, checks: list[Check]) -> socket.socket | None:
+def _connect(url: URL, step_s: float, checks: list[Check]) -> socket.socket | None:
     host, port = url.host or "", url.port or 0
     look_up = Started(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     try:
@@ -74,7 +74,7 @@ def _connect(url: URL, checks: list[Check]) -> socket.socket | None:
     shown = ", ".join(dict.fromkeys(str(each[4][0]) for each in addresses))
     checks.append(ok("name", host if shown == host else f"{host} is {shown}"))
     failure: OSError = TimeoutError()
-    deadline_s = time.monotonic() + CONNECT_S
+    deadline_s = time.monotonic() + step_s
     for family, kind, protocol, _, address in addresses:
         opened = socket.socket(family, kind, protocol)
         opened.settimeout(max(deadline_s - time.monotonic(), 0.1))
@@ -84,7 +84,7 @@ def _connect(url: URL, checks: list[Check]) -> socket.socket | None:
             failure = error
             opened.close()
             continue
-        opened.settimeout(CONNECT_S)
+        opened.settimeout(step_s)
         checks.append(ok("TCP", f"{host}:{port} answers"))
         return opened
     reason = "no answer" if isinstance(failure, TimeoutError) else os.strerror(failure.errno or 0)
@@ -99,7 +99,7 @@ def _secure(
     assert brain.tls is not None
     host = brain.url.host
     try:
-        secured = tls_context(brain.tls).wrap_socket(opened, server_hostname=host)
+        secured = ssl_context(brain.tls).wrap_socket(opened, server_hostname=host)
     except ConnectionConfigError as error:
         checks.append(problem("TLS", str(error), "correct the files named in [controller]"))
     except ssl.SSLCertVerificationError as error:

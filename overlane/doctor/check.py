@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from service.errors import ConfigError
+
 
 class Verdict(StrEnum):
     """warning: it works, but worse, or not for long. problem: it does not work."""
@@ -68,6 +70,15 @@ def warning(what: str, found: str, mend: str) -> Check:
 def problem(what: str, found: str, mend: str) -> Check:
     """It does not work."""
     return Check(what, Verdict.PROBLEM, found, mend)
+
+
+def problems_of(error: ConfigError, file: Path) -> tuple[Check, ...]:
+    """What is wrong with a configuration, one check for each."""
+    mend = "correct it, and look again with: overlane check-config"
+    return tuple(
+        problem(each.key or "file", f"{each.source or file}: {each.text}", mend)
+        for each in error.problems
+    )
 
 
 def size_text(size_bytes: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,14 +12,15 @@ from overlane.doctor.brain import CONNECT_S, RESOLVE_S, check_brain
 from overlane.doctor.certificates import check_certificate
 from overlane.doctor.check import Check, Host, Topic, Verdict, problem
 from overlane.doctor.clock import check_clock
+from overlane.doctor.configuration import subject_of
 from overlane.doctor.files import check_directory, check_files, read_table
 from overlane.doctor.kernel import check_kernel
 from overlane.doctor.patience import Started
 from overlane.doctor.ports import check_ports
 from overlane.doctor.resources import check_resources
 from overlane.doctor.routes import Peer, check_routes
-from overlane.doctor.running import RunningNode, ask, check_running
-from overlane.doctor.subject import Subject, subject_of
+from overlane.doctor.running import ask_brain, ask_node, check_running
+from overlane.doctor.subject import Subject
 from service.address import parse_address
 
 TOPIC_S = RESOLVE_S + 3 * CONNECT_S + 1.0  # the brain's, which takes longest, with some to spare
@@ -39,6 +40,14 @@ class Examination:
     def count(self, verdict: Verdict) -> int:
         """How many checks ended so."""
         return sum(check.verdict is verdict for topic in self.topics for check in topic.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """links: of a node, by neighbour."""
+
+    is_there: bool = False
+    links: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 def examine(config: Path | None, host: Host | None = None) -> Examination:
@@ -79,16 +88,23 @@ def _subject(config: Path | None) -> Subject:
         return Subject(configuration=(problem("file", found, "see what is wrong with the disk"),))
 
 
-def _running(subject: Subject) -> tuple[RunningNode | None, list[Check]]:
+def _running(subject: Subject) -> tuple[_Running, list[Check]]:
+    """Whether a daemon runs with this configuration, and what it says of itself."""
     address = subject.http
-    if subject.kind != "node" or address is None:
-        return None, []
+    if address is None:
+        return _Running(), []
+    what = f"this {subject.kind}"
     try:
-        node, check = Started(lambda: ask(address, subject.name)).result(READ_S)
+        if subject.kind == "brain":
+            is_there, check = Started(lambda: ask_brain(address)).result(READ_S)
+            return _Running(is_there), [check]
+        node, check = Started(lambda: ask_node(address, subject.name)).result(READ_S)
     except TimeoutError:
         mend = "see who listens there (below), and whether it is stuck"
-        return None, [problem("this node", "its admin address answers, but never ends", mend)]
-    return node, [check, *(check_running(node) if node else [])]
+        return _Running(), [problem(what, "its HTTP side answers, but never ends", mend)]
+    if node is None:
+        return _Running(), [check]
+    return _Running(True, node.links), [check, *check_running(node)]
 
 
 def _with_stored_table(subject: Subject, file: Path) -> tuple[Subject, list[Check]]:
@@ -107,12 +123,11 @@ def _with_stored_table(subject: Subject, file: Path) -> tuple[Subject, list[Chec
     return replace(subject, peers=(*subject.peers, *peers)), [check]
 
 
-def _works(subject: Subject, host: Host, running: RunningNode | None) -> Mapping[str, Checks]:
+def _works(subject: Subject, host: Host, running: _Running) -> Mapping[str, Checks]:
     """By topic, in the order shown."""
     now = datetime.now(UTC)
     listen, brain, state_dir = subject.listen, subject.brain, subject.state_dir
-    holder = f"the running {subject.kind}" if running is not None else None
-    links = running.links if running is not None else {}
+    holder = f"the running {subject.kind}" if running.is_there else None
     return {
         "files": lambda: [
             *check_files(subject.files),
@@ -122,11 +137,15 @@ def _works(subject: Subject, host: Host, running: RunningNode | None) -> Mapping
             check for file in subject.certificates for check in check_certificate(file, now)
         ],
         "ports": lambda: check_ports(subject.sockets, host, holder),
-        "neighbours": lambda: check_routes(subject.peers, listen, links) if listen else [],
+        "neighbours": lambda: check_routes(subject.peers, listen, running.links) if listen else [],
         "brain": lambda: check_brain(brain) if brain else [],
         "clock": lambda: check_clock(host),
-        "kernel": lambda: check_kernel(host, subject.use_gso, subject.use_gro),
-        "resources": lambda: check_resources(host, subject.needs, running is not None),
+        "kernel": lambda: (
+            check_kernel(host, subject.use_gso, subject.use_gro)
+            if subject.kind != "brain"  # it has no engine
+            else []
+        ),
+        "resources": lambda: check_resources(host, subject.needs, running.is_there),
     }
 
 

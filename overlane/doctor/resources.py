@@ -8,20 +8,19 @@ from dataclasses import dataclass
 
 from overlane.doctor.check import Check, Host, ok, problem, size_text, warning
 
-WANTED_CORES = 2  # the worker's thread, and the event loop's
-
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a process takes when it is full. memory_bytes: None: not known before."""
 
     files: int = 64
+    cores: int = 2  # a node's engine has a thread beside the event loop's
     memory_bytes: int | None = None
 
 
 def check_resources(host: Host, needs: Needs, is_running: bool) -> list[Check]:
     """is_running: it has its memory already."""
-    checks = [_check_files(needs), _check_cores(host)]
+    checks = [_check_files(needs), _check_cores(host, needs)]
     if needs.memory_bytes is not None:
         checks.append(check_memory(host, needs.memory_bytes, is_running))
     return checks
@@ -64,7 +63,7 @@ def _available_bytes(host: Host) -> int | None:
     return min(found, default=None)
 
 
-def _check_cores(host: Host) -> Check:
+def _check_cores(host: Host, needs: Needs) -> Check:
     what = "cores"
     cores = float(len(os.sched_getaffinity(0)))
     words = (host.read("sys/fs/cgroup/cpu.max") or "").split()
@@ -74,7 +73,7 @@ def _check_cores(host: Host) -> Check:
         if quota < cores:
             cores, source = quota, "by the control group's cpu.max"
     found = f"{cores:g} {source}"
-    if cores < WANTED_CORES:
-        mend = f"give it {WANTED_CORES}: the engine's thread stalls whenever something else runs"
+    if cores < needs.cores:
+        mend = f"give it {needs.cores}: its threads stall whenever something else runs"
         return warning(what, found, mend)
     return ok(what, found)

@@ -1,38 +1,28 @@
-"""What a configuration gives the doctor to look at."""
+"""What there is to look at: values made of a configuration, for the checks to take."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from overlane.doctor.brain import BrainAddress
 from overlane.doctor.certificates import CertificateFile
-from overlane.doctor.check import Check, ok, problem
-from overlane.doctor.files import PrivateFile, why_unreadable
+from overlane.doctor.check import Check
+from overlane.doctor.files import PrivateFile
 from overlane.doctor.ports import WantedSocket
 from overlane.doctor.resources import Needs
 from overlane.doctor.routes import Peer
-from service.address import Address, parse_address
-from relay.config import Limits, NodeConfig
-from relay.config_file import load
-from service.errors import ConfigError
-from relay.ports import ingest_tracks
-
-MAX_FILE_BYTES = 1 << 20
-FILES_BESIDE_SOCKETS = 128  # chosen: HTTP clients, logs, libraries
-# ARCHITECTURE.md, "Who owns which memory": what a full engine takes.
-NODE_LINK_BYTES = 400 << 10
-VIEWER_LINK_BYTES = 20 << 10
-STREAM_BYTES = 14 << 10  # seven classes of rings with equal memory: 64 slots of 32 bytes each
-PROCESS_BYTES = 100 << 20  # chosen: the interpreter and its libraries
+from service.address import Address
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The host alone, or a node or brain on it. listen: a node's overlay address."""
+    """The host alone, or a node or brain on it.
+
+    configuration: whether it is valid. listen: a node's overlay address. http: where it tells of
+    itself. Of a configuration that is no use only the files it names are known.
+    """
 
     kind: Literal["host", "node", "brain"] = "host"
     name: str = ""
@@ -49,83 +39,3 @@ class Subject:
     needs: Needs = field(default_factory=Needs)
     use_gso: bool = True
     use_gro: bool = True
-
-
-def subject_of(file: Path) -> Subject:
-    """Of a configuration that is no use, only what is wrong with it."""
-    if (reason := why_unreadable(file)) is not None:
-        return Subject(configuration=(problem("file", *reason),))
-    return _of_node(file, _tables(file))
-
-
-def _tables(file: Path) -> Mapping[str, Any]:
-    """As far as it is TOML; `load` says what is not."""
-    try:
-        with file.open("rb") as stream:
-            return tomllib.loads(stream.read(MAX_FILE_BYTES).decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-
-
-def _of_node(file: Path, tables: Mapping[str, Any]) -> Subject:
-    try:
-        config = load(file)
-    except ConfigError as error:
-        return Subject("node", configuration=tuple(_problems(error, file)))
-    return Subject(
-        kind="node",
-        name=config.name,
-        configuration=(ok("valid", f"{file}: node {config.name}, id {config.node_id}"),),
-        sockets=tuple(_sockets(config)),
-        files=tuple(_secret_files(file, tables)),
-        listen=config.endpoint,
-        peers=tuple(Peer(each.name, each.endpoint, "configuration") for each in config.neighbours),
-        http=parse_address(config.admin.listen),
-        needs=needs_of(config.limits, len(list(_sockets(config)))),
-        use_gso=config.kernel.use_gso,
-        use_gro=config.kernel.use_gro,
-    )
-
-
-def _problems(error: ConfigError, file: Path) -> Iterator[Check]:
-    for each in error.problems:
-        where = f"{each.source or file}: "
-        yield problem(
-            each.key or "file", f"{where}{each.text}", "correct it; overlane check-config"
-        )
-
-
-def _sockets(config: NodeConfig) -> Iterator[WantedSocket]:
-    """Those of relay/sockets.py and relay/admin.py, each once."""
-    found = {("UDP", config.endpoint): "listen"}
-    found.setdefault(("UDP", parse_address(config.viewers.listen)), "viewers.listen")
-    for key, _, track in ingest_tracks(config):
-        found.setdefault(("UDP", track.endpoint), f"{key}.listen")
-        if track.rtcp_endpoint is not None:
-            found.setdefault(("UDP", track.rtcp_endpoint), f"{key}.rtcp")
-    for (_, address), key in found.items():
-        yield WantedSocket(key, "UDP", address)
-    yield WantedSocket("admin.listen", "TCP", parse_address(config.admin.listen))
-
-
-def _secret_files(file: Path, tables: Mapping[str, Any]) -> Iterator[PrivateFile]:
-    """The configuration itself if a secret stands in it, and the files it names."""
-    listed = tables.get("neighbours")
-    neighbours = [each for each in listed if isinstance(each, dict)] if listed else []
-    if any("secret" in each for each in neighbours):
-        yield PrivateFile("secrets in the file", file, "configuration")
-    for index, neighbour in enumerate(neighbours):
-        if isinstance(name := neighbour.get("secret_file"), str):
-            yield PrivateFile(f"neighbours[{index}].secret_file", file.parent / name, "secret")
-
-
-def needs_of(limits: Limits, sockets: int) -> Needs:
-    """Of a node, when all that `limits` allows is in use."""
-    memory_bytes = (
-        (limits.slab_mib << 20)
-        + limits.node_links * NODE_LINK_BYTES
-        + limits.viewers * VIEWER_LINK_BYTES
-        + limits.streams * STREAM_BYTES
-        + PROCESS_BYTES
-    )
-    return Needs(FILES_BESIDE_SOCKETS + sockets, memory_bytes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from overlane.http_json import AnswerError
 from overlane.overlay_status import Overlay, fetch_overlay
 from overlane.overlay_view import render
 from tests.overlane.test_paths import STREAMS, shown
-from tests.support.brain_api import serving
+from tests.support.brain_api import Failure, serving
 
 LOAD = {"cpu": 0.42, "memory": 0.1, "streams": 2, "viewers": 1200, "egress_bps": 61_500_000}
 CURRENT = {"wanted": "3.7", "applied": "3.7", "is_current": True, "is_stored": True}
@@ -22,7 +24,7 @@ def node(name: str, number: int, **changes: Any) -> dict[str, Any]:
         "name": name, "node_id": number, "address": f"192.0.2.{number}:7000", "admin_url": "",
         "software": "overlane 0.1.0", "is_connected": True, "is_suspect": False,
         "is_overloaded": False, "is_last_resort": False, "load": LOAD,
-        "table": {**CURRENT, "problem": None}, **changes,
+        "table": {**CURRENT, "problem": ""}, **changes,
     }  # fmt: skip
 
 
@@ -35,8 +37,12 @@ def link(sender: str, receiver: str, **changes: Any) -> dict[str, Any]:
 
 
 def answers(nodes: list[Any], links: list[Any], streams: list[Any]) -> dict[str, Any]:
-    status = {"term": 3, "uptime_s": 92.4, "version": 7, "nodes": len(nodes),
-              "counters": {"path_requests": 12}}  # fmt: skip
+    status = {
+        "term": 3, "uptime_s": 92.4, "version": 7, "is_settling": False, "nodes": len(nodes),
+        "known_nodes": len(nodes) + 1, "suspect_nodes": 0, "overloaded_nodes": 0,
+        "links": len(links), "streams": len(streams), "popular": [], "campaigns": {},
+        "counters": {"path_requests": 12},
+    }  # fmt: skip
     return {"/status": status, "/nodes": nodes, "/links": links, "/streams": streams}
 
 
@@ -59,7 +65,7 @@ def test_nodes_links_and_trees_stand_on_one_page() -> None:
         node("london", 1),
         node("new-york", 2, is_overloaded=True, is_suspect=True),
         node("paris", 3, is_connected=False, load=None),
-        node("tokyo", 4, table={**CURRENT, "is_stored": False, "problem": None}),
+        node("tokyo", 4, table={**CURRENT, "is_stored": False, "problem": ""}),
         node("seoul", 5, is_last_resort=True,
              table={"wanted": "3.7", "applied": "3.6", "is_current": False, "is_stored": True,
                     "problem": "no_room: 64 node links"}),
@@ -73,7 +79,7 @@ def test_nodes_links_and_trees_stand_on_one_page() -> None:
     ]
     _, text = asked(answers(nodes, links, STREAMS))
 
-    assert ": term 3, up 92 s, 5 nodes" in text.splitlines()[0]
+    assert ": term 3, up 92 s, 5 of 6 nodes here" in text.splitlines()[0]
     london = "london connected 42% 10% 2 1,200 61.5 current ?"
     assert row(text, "london    connected") == london.split()
     assert row(text, "paris ")[1:4] == ["away", "-", "-"]
@@ -127,6 +133,37 @@ def test_a_consumer_whose_path_is_not_known_is_shown() -> None:
     consumer = {"node": "tokyo", "state": "waiting", "path": [], "viewers": 1, "subscribers": 0}
     _, text = asked(answers([], [], [{**STREAMS[1], "consumers": [consumer]}]))
     assert "tokyo: waiting, no path known" in text
+
+
+def test_watching_shows_it_again_and_ends_with_a_signal() -> None:
+    async def scene() -> tuple[int | None, str, str]:
+        given = answers([], [], [])
+        async with serving(given) as url:
+            command = [sys.executable, "-m", "overlane", "status", "--brain", url, "--watch"]
+            watching = await asyncio.create_subprocess_exec(
+                *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+            assert watching.stdout is not None
+            try:
+                async with asyncio.timeout(30):
+                    first = await watching.stdout.readuntil(b"no streams\n")
+                    given["/streams"] = STREAMS
+                    again = await watching.stdout.readuntil(b"paris\n")
+                    given["/status"] = Failure(500, {"error": "it sleeps"})
+                    last = await watching.stdout.readuntil(b"it sleeps (500)\n")
+                watching.send_signal(signal.SIGTERM)
+                _, said = await watching.communicate()
+            finally:
+                if watching.returncode is None:
+                    watching.kill()
+                    await watching.wait()
+            assert b"term 3" in first
+            return watching.returncode, (again + last).decode(), said.decode()
+
+    code, text, said = asyncio.run(scene())
+    assert (code, said) == (128 + signal.SIGTERM, "")
+    assert "tokyo: live, 12 viewers" in text
+    assert "as it was; now: " in text
 
 
 def test_what_is_no_brain_is_one_line() -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from overlane.http_json import AnswerError
 from overlane.paths import fetch_explanations, fetch_streams
 from overlane.paths_view import explanation, listing
-from tests.support.brain_api import serving
+from tests.support.brain_api import Failure, serving
 
 
 def hop(sender: str, receiver: str, rtt_us: int, cost_us: int | None) -> dict[str, Any]:
@@ -35,6 +35,8 @@ LIVE = {
     "producer": "london",
     "consumer": "tokyo",
     "kind": "ordinary",
+    "error": None,
+    "code": None,
     "candidates": [
         {
             "nodes": ["london", "new-york", "tokyo"],
@@ -65,14 +67,17 @@ LIVE = {
     "age_s": 12.3,
     "version": 7,
 }
+VIDEO = {"stream_id": 77, "media": "video", "codec": "H264", "payload_type": 96,
+         "clock_rate": 90_000, "fmtp": ""}  # fmt: skip
 STREAMS = [
     {
         "name": "live",
         "producer": "london",
         "since_s": 91.0,
-        "tracks": [{"media": "video", "codec": "H264", "stream_id": 77}],
+        "tracks": [VIDEO],
         "consumers": [
-            {"node": "new-york", "state": "live", "path": ["london", "new-york"], "viewers": 0},
+            {"node": "new-york", "state": "live", "path": ["london", "new-york"],
+             "viewers": 0, "subscribers": 1},
             {"node": "tokyo", "state": "live", "path": ["london", "new-york", "tokyo"],
              "viewers": 12, "subscribers": 0},
         ],
@@ -127,8 +132,8 @@ def test_a_stream_on_another_way_than_the_brain_chooses_is_told() -> None:
 
 def test_no_path_and_no_stream_yet() -> None:
     text = explained(
-        {"stream": "live", "producer": "london", "consumer": "tokyo", "error": "no path is left",
-         "candidates": [], "current": None}
+        {**LIVE, "kind": None, "error": "no path is left", "code": "no_path", "candidates": [],
+         "current": None}
     )  # fmt: skip
     assert "in use: nothing; tokyo does not have the stream" in text
     assert "the brain has no path: no path is left" in text
@@ -153,8 +158,11 @@ def test_streams_are_listed_with_their_ways() -> None:
 
 
 WRONG = [
-    ((404, {"error": "no broadcast is called live\x1b[2J", "code": "x"}), "called live [2J (404)"),
-    ((500, []), "500 Internal Server Error; is this the address of the brain's HTTP API?"),
+    (
+        Failure(404, {"error": "no broadcast is called live\x1b[2J", "code": "x"}),
+        "called live [2J (404)",
+    ),
+    (Failure(500, []), "500 Internal Server Error; is this the address of the brain's HTTP API?"),
     ([], "is no brain, or one of another version: Expected `object`, got `array`"),
     ({"stream": "live", "consumer": 5}, "Expected `str`, got `int` - at `$.consumer`"),
 ]

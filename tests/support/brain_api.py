@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from aiohttp import web
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An answer with another status than 200."""
+
+    status: int
+    body: Any
 
 
 @asynccontextmanager
 async def serving(answers: Mapping[str, Any]) -> AsyncIterator[str]:
-    """answers: JSON by path and query ("/paths/live?consumer=tokyo"); (status, JSON) for others
-    than 200. Yields "127.0.0.1:PORT"."""
+    """answers: what becomes JSON, or a Failure, by path and query ("/paths/live?consumer=tokyo").
+    Yields "127.0.0.1:PORT"."""
 
     async def answer(request: web.Request) -> web.Response:
-        found = answers.get(request.path_qs, (404, {"error": "no such route", "code": "not_found"}))
-        status, body = found if isinstance(found, tuple) else (200, found)
-        return web.json_response(body, status=status)
+        found = answers.get(request.path_qs, Failure(404, {"error": "no such route"}))
+        failure = found if isinstance(found, Failure) else Failure(200, found)
+        body = msgspec.json.encode(failure.body)
+        return web.Response(body=body, status=failure.status, content_type="application/json")
 
     application = web.Application()
     application.router.add_get("/{path:.*}", answer)
