@@ -2,8 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-STUBS := fastpath.engine fastpath.siphash fastpath.wire rtp.payload.fragment rtp.payload.h264 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.rtcp.walk
-NATIVE := $(shell find rtp fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+STUBS := fastpath.engine fastpath.siphash fastpath.wire lab.virtual.draws lab.virtual.path lab.virtual.world rtp.payload.fragment rtp.payload.h264 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.rtcp.walk
+NATIVE := $(shell find rtp fastpath lab -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 BENCHES := $(filter-out bench/__init__.py bench/soak.py,$(wildcard bench/*.py))
 
 .PHONY: demo test test-clients lint bench soak differential fuzz sanitize coverage build clean check-host
@@ -40,7 +40,7 @@ differential: build
 VARIANT = $(BIN)/python -W ignore setup.py --quiet build --build-base $(1) --build-lib $(1)/lib --parallel $$(nproc)
 ON_VARIANT = PYTHONSAFEPATH=1 PYTHONPATH=$(1)/lib:$(CURDIR)
 SANITIZED = LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
-NATIVE_TESTS := tests/fastpath tests/rtp tests/fuzz
+NATIVE_TESTS := tests/fastpath tests/lab/virtual tests/rtp tests/fuzz
 
 # SECONDS (also of `differential`) for each target, all of them or TARGET; FUZZ takes more options of tests/fuzz/__main__.py.
 SECONDS ?= 60
@@ -86,4 +86,4 @@ $(VENV)/.built: $(VENV)/.installed setup.py $(NATIVE)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find rtp fastpath -name '*.so' -delete -o -name '*.c' -delete
+	find rtp fastpath lab -name '*.so' -delete -o -name '*.c' -delete

@@ -42,7 +42,7 @@ VARIANT = "".join(f"-{part}" for part in ("debug" if DEBUG else "", COVERAGE) if
 def extensions() -> list[Extension]:
     """One extension per .pyx; its name is its path."""
     sources = sorted(
-        p.relative_to(ROOT) for d in ("rtp", "fastpath") for p in (ROOT / d).rglob("*.pyx")
+        p.relative_to(ROOT) for d in ("rtp", "fastpath", "lab") for p in (ROOT / d).rglob("*.pyx")
     )
     return [
         Extension(

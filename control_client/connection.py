@@ -43,6 +43,26 @@ class Tls:
     key_file: Path | None = None
 
 
+def explain_certificate(error: Exception, host: str | None, ca_file: Path | None) -> str:
+    """Why a brain's certificate was refused, for an operator.
+
+    Codes: X509_V_ERR_... of OpenSSL's x509_vfy.h.
+    """
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return f"the brain's certificate is no good: {error}"
+    match error.verify_code:
+        case 9:
+            return "the brain's certificate is not valid yet; is this node's clock right?"
+        case 10:
+            return "the brain's certificate has expired, or this node's clock is wrong"
+        case 18 | 19 | 20 | 21:
+            authority = f"an authority in {ca_file}" if ca_file else "an authority known here"
+            return f"the brain's certificate is not signed by {authority}"
+        case 62 | 64:
+            return f"the brain's certificate is not for {host}"
+    return f"the brain's certificate is no good: {error.verify_message}"
+
+
 class _RedirectedError(aiohttp.ClientError):
     pass
 
@@ -210,7 +230,9 @@ class ControlConnection:
             case None:
                 return "the connection was closed"
             case aiohttp.ClientConnectorCertificateError():
-                return f"{where}: {self._explain_certificate(error.certificate_error)}"
+                ca_file = self._tls.ca_file if self._tls else None
+                why = explain_certificate(error.certificate_error, self._url.host, ca_file)
+                return f"{where}: {why}"
             case aiohttp.ClientConnectorSSLError():
                 return f"{where} does not speak TLS as this node does: {error.strerror}"
             case aiohttp.ClientConnectorError():
@@ -225,23 +247,6 @@ class ControlConnection:
             case TimeoutError():
                 return f"{where} does not answer"
         return f"{where}: {str(error) or type(error).__name__}"
-
-    def _explain_certificate(self, error: Exception) -> str:
-        """Codes: X509_V_ERR_... of OpenSSL's x509_vfy.h."""
-        if not isinstance(error, ssl.SSLCertVerificationError):
-            return f"the brain's certificate is no good: {error}"
-        match error.verify_code:
-            case 9:
-                return "the brain's certificate is not valid yet; is this node's clock right?"
-            case 10:
-                return "the brain's certificate has expired, or this node's clock is wrong"
-            case 18 | 19 | 20 | 21:
-                ca_file = self._tls.ca_file if self._tls else None
-                authority = f"an authority in {ca_file}" if ca_file else "an authority known here"
-                return f"the brain's certificate is not signed by {authority}"
-            case 62 | 64:
-                return f"the brain's certificate is not for {self._url.host}"
-        return f"the brain's certificate is no good: {error.verify_message}"
 
 
 async def _refuse_redirection(

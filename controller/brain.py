@@ -171,7 +171,9 @@ class Brain:
             self._parts.saving.next_timer_us(),
         )
         known = [time_us for time_us in times if time_us is not None]
-        return min(self._round_us, self._popularity_us, *known)
+        if not self._parts.start.is_settling:  # advice waits until then
+            known.append(self._round_us)
+        return min(self._popularity_us, *known)
 
     def state(self) -> bytes:
         """What a restart needs."""

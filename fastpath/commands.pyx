@@ -7,7 +7,7 @@ needed; a command about something already removed carries an older generation an
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from fastpath.address cimport address_to_sockaddr
-from fastpath.cursor cimport CURSOR_FREE, CURSOR_PAUSED, NOBODY, cursor_begin, cursor_t
+from fastpath.cursor cimport CURSOR_FREE, CURSOR_PAUSED, NOBODY, cursor_begin, cursor_begin_at, cursor_t
 from fastpath.insert cimport claim_early, forget_early
 from fastpath.link cimport CNAME_BYTES, link_close, link_number_anew, link_open, link_t
 from fastpath.mailbox cimport (
@@ -18,11 +18,11 @@ from fastpath.mailbox cimport (
 from fastpath.ring cimport ring_close, ring_open
 from fastpath.send cimport message_payload, queue_cursor, send_message, unqueue_cursor
 from fastpath.socket_io cimport socket_io_add_port, socket_io_remove_port
-from fastpath.verdict cimport COMMAND_STALE, CONTROL_UNSENT
+from fastpath.verdict cimport COMMAND_STALE, CONTROL_UNSENT, START_NOT_HELD
 from fastpath.wheel cimport wheel_cancel
 from fastpath.wire cimport TYPE_CONTROL, TYPE_HELLO
 from fastpath.worker cimport (
-    MEDIA_AUDIO, MEDIA_VIDEO, PORT_CLOSED, PORT_OPEN, TRACKS_OF_PORT, count, index_stream, index_viewer,
+    MEDIA_AUDIO, MEDIA_VIDEO, PORT_CLOSED, PORT_OPEN, TRACKS_OF_PORT, comes_from, count, count_many, index_stream, index_viewer,
     ingest_t, mark_ready, new_event, port_t, rebuild_peers, stream_t, unindex_stream, unindex_viewer,
     want_key_frame, worker_t,
 )
@@ -139,6 +139,23 @@ cdef void leave_stream(worker_t* worker, int32_t index) noexcept nogil:
     stream.subscribers -= 1
 
 
+cdef void set_upstream(worker_t* worker, const message_t* command, int64_t now_us) noexcept nogil:
+    """One link, or two while the second takes over from the first; the newcomer's first packet is told."""
+    cdef stream_t* stream = known_stream(worker, command.stream)
+    cdef int32_t upstream = NOBODY if command.link < 0 else index_of(command.link)
+    cdef int32_t second = NOBODY if command.port < 0 else index_of(command.port)
+    cdef int32_t newest = upstream if second == NOBODY else second
+    if stream == NULL:
+        return
+    if newest != NOBODY and not comes_from(stream, newest):
+        stream.awaited = newest
+    elif stream.awaited != newest:
+        stream.awaited = NOBODY
+    stream.upstream = upstream
+    stream.second_upstream = second
+    claim_early(worker, index_of(command.stream), now_us)
+
+
 cdef void begin_cursor(worker_t* worker, int32_t index) noexcept nogil:
     """Let it stand where it can begin, and have its link look at it."""
     cdef cursor_t* cursor = &worker.cursors[index]
@@ -165,6 +182,16 @@ cdef void remove_cursor(worker_t* worker, int32_t index) noexcept nogil:
     cursor.generation += 1
 
 
+cdef void forget_upstream(stream_t* stream, int32_t link) noexcept nogil:
+    """Whoever gets this link's index next is not it."""
+    if stream.upstream == link:
+        stream.upstream = NOBODY
+    if stream.second_upstream == link:
+        stream.second_upstream = NOBODY
+    if stream.awaited == link:
+        stream.awaited = NOBODY
+
+
 cdef void remove_link(worker_t* worker, int64_t handle) noexcept nogil:
     cdef link_t* link = known_link(worker, handle)
     cdef bint was_viewer
@@ -176,8 +203,7 @@ cdef void remove_link(worker_t* worker, int64_t handle) noexcept nogil:
         remove_cursor(worker, link.first_cursor)
     was_viewer = link.is_viewer
     for at in range(worker.stream_count):
-        if worker.streams[at].upstream == index_of(handle):
-            worker.streams[at].upstream = NOBODY  # whoever gets this index next is not it
+        forget_upstream(&worker.streams[at], index_of(handle))
     forget_early(worker, index_of(handle))
     wheel_cancel(&worker.wheel, index_of(handle))
     link_close(link)
@@ -237,6 +263,8 @@ cdef void add_stream(worker_t* worker, const message_t* command, int64_t now_us)
     stream.clock_rate = command.clock_rate
     stream.ingest_port = NOBODY
     stream.upstream = NOBODY if command.link < 0 else index_of(command.link)
+    stream.second_upstream = NOBODY
+    stream.awaited = NOBODY
     stream.first_cursor = NOBODY
     stream.last_packet_us = -1
     if ring_open(
@@ -342,7 +370,12 @@ cdef void add_cursor(worker_t* worker, const message_t* command) noexcept nogil:
         cursor.payload_type = command.payload_type
         cursor.sequence_offset = command.sequence_number
         index_viewer(worker, index)
-    begin_cursor(worker, index)
+    if command.tag and cursor_begin_at(cursor, &worker.streams[cursor.stream].ring, command.stream_seq):
+        queue_cursor(worker, index)
+        mark_ready(worker, cursor.link)
+    else:
+        count_many(worker, START_NOT_HELD, command.tag)
+        begin_cursor(worker, index)
     if not cursor.is_viewer:
         event = new_event(worker, EVENT_CURSOR_STARTED)
         if event != NULL:
@@ -372,7 +405,6 @@ cdef void move_cursor(worker_t* worker, const message_t* command) noexcept nogil
 
 cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) noexcept nogil:
     cdef link_t* link
-    cdef stream_t* stream
     cdef cursor_t* cursor
     if command.kind == OPEN_PORT:
         open_port(worker, command)
@@ -397,10 +429,7 @@ cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) 
     elif command.kind == SET_INGEST:
         set_ingest(worker, command)
     elif command.kind == SET_UPSTREAM:
-        stream = known_stream(worker, command.stream)
-        if stream != NULL:
-            stream.upstream = NOBODY if command.link < 0 else index_of(command.link)
-            claim_early(worker, index_of(command.stream), now_us)
+        set_upstream(worker, command, now_us)
     elif command.kind == ADD_CURSOR:
         add_cursor(worker, command)
     elif command.kind == MOVE_CURSOR:

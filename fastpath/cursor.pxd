@@ -74,5 +74,6 @@ ctypedef struct cursor_t:
     uint64_t lapped
 
 cdef bint cursor_begin(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil
+cdef bint cursor_begin_at(cursor_t* cursor, const ring_t* ring, uint32_t seq) noexcept nogil
 cdef slot_t* cursor_peek(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil
 cdef bint cursor_owes(const cursor_t* cursor, uint32_t seq) noexcept nogil

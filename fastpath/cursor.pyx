@@ -3,7 +3,7 @@ moves of it; see the table in ARCHITECTURE.md.
 """
 
 from libc.stdint cimport int32_t, uint16_t, uint32_t
-from fastpath.ring cimport ring_fast_start, ring_held, ring_t, slot_t
+from fastpath.ring cimport LARGEST_RING, ring_fast_start, ring_held, ring_t, slot_t
 
 
 cdef void enter(cursor_t* cursor, uint32_t seq, uint8_t state) noexcept nogil:
@@ -31,6 +31,15 @@ cdef bint cursor_begin(cursor_t* cursor, const ring_t* ring, bint is_video) noex
     return True
 
 
+cdef bint cursor_begin_at(cursor_t* cursor, const ring_t* ring, uint32_t seq) noexcept nogil:
+    """Place a new cursor at `seq`, which may be ahead of the head: whoever asks has what is before it.
+    False, and nothing done, if the ring no longer holds that place or will not reach it soon."""
+    if <int32_t>(seq - ring.tail) < 0 or <int32_t>(seq - ring.head) > LARGEST_RING:
+        return False
+    enter(cursor, seq, CURSOR_ACTIVE)
+    return True
+
+
 cdef slot_t* cursor_peek(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil:
     """The next slot to send, holes passed over (what is recovered later is sent then), or NULL.
 
@@ -43,14 +52,14 @@ cdef slot_t* cursor_peek(cursor_t* cursor, const ring_t* ring, bint is_video) no
         if not ring.has_gop:
             return NULL
         enter(cursor, ring.gop_start, CURSOR_ACTIVE)
-    elif <int32_t>(cursor.next - ring.tail) < 0 or <int32_t>(cursor.next - ring.head) > 0:
+    elif <int32_t>(cursor.next - ring.tail) < 0 or <int32_t>(cursor.next - ring.head) > LARGEST_RING:
         cursor.lapped += 1
         seq = ring.tail
         if is_video and not ring_fast_start(ring, &seq):
             cursor.state = CURSOR_WAITS_FOR_KEY
             return NULL
         enter(cursor, seq, CURSOR_ACTIVE)
-    while cursor.next != ring.head:
+    while <int32_t>(cursor.next - ring.head) < 0:
         slot = ring_held(ring, cursor.next)
         if slot != NULL:
             return slot

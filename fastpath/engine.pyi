@@ -116,14 +116,20 @@ class Engine:
         parameter_sets: the payload of a STAP-A (at most 512 bytes), put before each key frame that
         has no SPS of its own. rtcp_to: where RTCP to the encoder goes, if not back to where its
         own came from."""
-    def set_upstream(self, stream: int, upstream: int | None) -> None: ...
+    def set_upstream(
+        self, stream: int, upstream: int | None, *, second: int | None = None
+    ) -> None:
+        """The link that may deliver it. second: another one that may as well, while it takes over;
+        requests and reports concern the first alone. A link that is new to the stream is answered
+        by UpstreamFlows once it delivers."""
     def remove_stream(self, stream: int) -> None:
         """Its cursors go with it."""
 
     # -- subscribers
-    def add_cursor(self, *, stream: int, link: int) -> int:
-        """A node's subscription. Starts at the newest complete key frame (audio: live); on a ring
-        still empty, at its first packet. Answered by CursorStarted."""
+    def add_cursor(self, *, stream: int, link: int, start_seq: int | None = None) -> int:
+        """A node's subscription. Starts at `start_seq` if the ring still holds that place or is about
+        to reach it (else counted as `start_not_held`); at the newest complete key frame (audio:
+        live); on a ring still empty, at its first packet. Answered by CursorStarted."""
     def add_viewer_link(self, *, rate_bps: int, cname: bytes = b"overlane-viewer0") -> int:
         """cname: 16 bytes, in the sender reports of all its cursors (RFC 3550 6.5.1)."""
     def add_viewer_cursor(

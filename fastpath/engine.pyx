@@ -18,13 +18,13 @@ from fastpath.link cimport link_close, link_send_key, link_t
 from fastpath.mailbox cimport (
     ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CONTROL, EVENT_CURSOR_STARTED, EVENT_FALLBACK,
     EVENT_HELLO, EVENT_INGEST_SOURCE, EVENT_KEY_FRAME_WANTED, EVENT_LINK_DOWN, EVENT_LINK_KEYED, EVENT_LINK_MOVED,
-    EVENT_LINK_UP, EVENT_STREAM_STARTED, EVENT_VIEWER_PAUSED, MAILBOX_MESSAGES, MESSAGE_BYTES, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR, REMOVE_LINK,
+    EVENT_LINK_UP, EVENT_STREAM_STARTED, EVENT_UPSTREAM_FLOWS, EVENT_VIEWER_PAUSED, MAILBOX_MESSAGES, MESSAGE_BYTES, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR, REMOVE_LINK,
     REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
     mailbox_clear_bell, mailbox_close, mailbox_done, mailbox_first, mailbox_open, mailbox_post,
     mailbox_reserve, mailbox_ring, message_t,
 )
 from fastpath.receive cimport receive_datagram
-from fastpath.ring cimport ring_pool_close, ring_pool_open
+from fastpath.ring cimport LARGEST_RING, ring_pool_close, ring_pool_open
 from fastpath.slab cimport slab_close, slab_open
 from fastpath.media_clock cimport ntp_of_us
 from fastpath.socket_io cimport (
@@ -40,7 +40,7 @@ from fastpath.verdict cimport TRUNCATED
 from fastpath.verdict import Verdict
 from fastpath.events import (
     ControlReceived, CursorStarted, Fallback, HelloReceived, IngestSource, KeyFrameWanted, LinkDown,
-    LinkKeyed, LinkMoved, LinkUp, StreamStarted, ViewerPaused,
+    LinkKeyed, LinkMoved, LinkUp, StreamStarted, UpstreamFlows, ViewerPaused,
 )
 from fastpath.handles import EngineFullError, HandleTable
 from fastpath.stats import CursorStats, LinkStats, MemoryStats, StreamStats
@@ -79,15 +79,7 @@ Transmit = tuple[int, tuple[str, int], bytes]
 
 
 @cython.final
-cdef class Engine:
-    cdef worker_t* worker
-    cdef outbox_t* outbox
-    cdef bint started
-    cdef object ports, node_links, viewer_links, streams, cursors
-    cdef dict cursor_places      # cursor -> (stream, link)
-    cdef dict stream_clocks      # stream -> (medium, clock rate)
-    cdef object __weakref__
-
+cdef class Engine:  # its attributes are in engine.pxd
     def __cinit__(
         self,
         *,
@@ -239,9 +231,13 @@ cdef class Engine:
     # -- commands
 
     cdef message_t* command(self, uint32_t kind, int64_t handle) except NULL:
-        """The next command, zeroed. Waits (at most 1 s) for a running worker when the box is full."""
+        """The next command, zeroed. Waits (at most 1 s) for a running worker when the box is full; in
+        virtual time, where nobody else could, it has the worker apply what is in the box."""
         cdef message_t* message = mailbox_reserve(&self.worker.commands)
         cdef int waits = 0
+        if message == NULL and self.outbox != NULL:
+            begin_turn(self.worker, self.turned_us)
+            message = mailbox_reserve(&self.worker.commands)
         while message == NULL:
             if not self.worker.is_running or waits == 1000:
                 raise EngineFullError("commands", MAILBOX_MESSAGES)
@@ -405,13 +401,15 @@ cdef class Engine:
         message.payload_type = payload_type
         self.post()
 
-    def set_upstream(self, int64_t stream, upstream):
+    def set_upstream(self, int64_t stream, upstream, *, second=None):
         self.streams.check(stream)
-        if upstream is not None:
-            self.node_links.check(upstream)
+        for link in (upstream, second):
+            if link is not None:
+                self.node_links.check(link)
         cdef message_t* message = self.command(SET_UPSTREAM, 0)
         message.stream = stream
         message.link = -1 if upstream is None else upstream
+        message.port = -1 if second is None else second
         self.post()
 
     def remove_stream(self, int64_t stream):
@@ -422,11 +420,14 @@ cdef class Engine:
         del self.stream_clocks[stream]
         self.forget_cursors(0, stream)
 
-    def add_cursor(self, *, int64_t stream, int64_t link):
+    def add_cursor(self, *, int64_t stream, int64_t link, start_seq=None):
         self.streams.check(stream)
         self.node_links.check(link)
+        cdef uint32_t start = 0 if start_seq is None else start_seq
         cdef message_t* message = self.addition(ADD_CURSOR, self.cursors)
         handle = message.handle
+        message.tag = start_seq is not None
+        message.stream_seq = start
         message.stream = stream
         message.link = link
         self.post()
@@ -532,6 +533,8 @@ cdef class Engine:
             return ViewerPaused(message.handle)
         if kind == EVENT_LINK_MOVED:
             return LinkMoved(message.handle, address_to_python(&message.address))
+        if kind == EVENT_UPSTREAM_FLOWS:
+            return UpstreamFlows(message.handle, message.number)
         assert kind == EVENT_FALLBACK
         return Fallback(_FALLBACK_NAMES[message.kind_of], message.number)
 
@@ -564,10 +567,8 @@ cdef class Engine:
         self.worker.commands.is_rung = True
         mailbox_ring(&self.worker.commands)
 
-    def turn(self, int64_t now_us, datagrams=()):
-        cdef datagram_t datagram
-        cdef const uint8_t[::1] payload
-        cdef int64_t port
+    cdef int go_virtual(self) except -1:
+        """From now on what the worker sends is kept in the outbox."""
         if self.started:
             raise RuntimeError("the engine runs in a thread; turns are for virtual time")
         if self.outbox == NULL:
@@ -576,6 +577,14 @@ cdef class Engine:
                 raise MemoryError
             self.worker.transmit_context = self.outbox
             self.worker.transmit = virtual_transmit
+        return 0
+
+    def turn(self, int64_t now_us, datagrams=()):
+        cdef datagram_t datagram
+        cdef const uint8_t[::1] payload
+        cdef int64_t port
+        self.go_virtual()
+        self.turned_us = now_us
         begin_turn(self.worker, now_us)
         datagram.arrival_us = now_us
         for port, source, data in datagrams:
@@ -637,16 +646,17 @@ cdef class Engine:
             stream_id=s.stream_id, packets=s.packets, bytes=s.bytes, duplicates=s.duplicates, late=s.late,
             too_old=s.too_old, gone=s.gone, restarts=s.restarts, held_packets=s.ring.held,
             capacity=s.ring.mask + 1, subscribers=s.subscribers, key_frames=s.ring.key_frames,
-            first_stream_seq=s.ring.tail, next_stream_seq=s.ring.head, delay_us=s.delay_us,
+            first_stream_seq=s.ring.tail, next_stream_seq=s.ring.head, first_lacking_seq=s.ring.lacking, delay_us=s.delay_us,
             last_packet_us=s.last_packet_us,
         )
 
     def cursor_stats(self, int64_t cursor):
         cdef cursor_t* c = &self.worker.cursors[self.cursors.check(cursor)]
         cdef stream_t* s = &self.worker.streams[c.stream]
+        cdef bint is_ahead = 0 < <int32_t>(c.next - s.ring.head) <= LARGEST_RING
         return CursorStats(
             packets=c.packets, bytes=c.bytes, next_stream_seq=c.next,
-            lag_packets=<uint32_t>(s.ring.head - c.next), late_packets=c.late_packets, lapped=c.lapped,
+            lag_packets=0 if is_ahead else <uint32_t>(s.ring.head - c.next), late_packets=c.late_packets, lapped=c.lapped,
             is_paused=c.state == CURSOR_PAUSED, paused_times=c.paused_times, reports_sent=c.reports, reports_received=c.reports_received,
             rtt_us=c.rtt_us, fraction_lost=c.fraction_lost / 256.0, cumulative_lost=c.cumulative_lost,
             jitter_us=<int64_t>c.jitter * 1000000 // s.clock_rate if s.clock_rate else 0,

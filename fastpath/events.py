@@ -99,6 +99,15 @@ class LinkMoved:
     address: tuple[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class UpstreamFlows:
+    """The first packet of a stream came over the link that `set_upstream` named last. gap_us: since
+    the newest packet before it, from wherever that came."""
+
+    stream: int
+    gap_us: int
+
+
 Event: TypeAlias = (
     HelloReceived
     | ControlReceived
@@ -112,4 +121,5 @@ Event: TypeAlias = (
     | Fallback
     | ViewerPaused
     | LinkMoved
+    | UpstreamFlows
 )

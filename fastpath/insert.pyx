@@ -12,7 +12,7 @@ from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, late_push, late_t
 from fastpath.mailbox cimport EVENT_STREAM_STARTED
 from fastpath.ring cimport (
     INSERT_DUPLICATE, INSERT_JUMP, INSERT_LATE, INSERT_RESTARTED, INSERT_TOO_OLD,
-    ring_classify, ring_fill, ring_place, ring_t, slot_t,
+    ring_classify, ring_fill, ring_note_lacking, ring_place, ring_t, slot_t,
 )
 from fastpath.send cimport queue_cursor
 from fastpath.slab cimport NO_BLOCK, slab_give, slab_payload
@@ -21,7 +21,7 @@ from fastpath.verdict cimport (
     LATE_QUEUE_FULL, NO_BLOCK_LEFT, RING_GROWN, RING_GROWTH_REFUSED, TOO_OLD_FOR_RING, UNKNOWN_STREAM,
 )
 from fastpath.worker cimport (
-    EARLY_AGE_US, EARLY_PACKETS, MEDIA_AUDIO, count_many, count, early_t, mark_dirty, mark_ready,
+    EARLY_AGE_US, EARLY_PACKETS, MEDIA_AUDIO, comes_from, count_many, count, early_t, mark_dirty, mark_ready,
     post_event, stream_handle, stream_t, take_block, want_key_frame, want_lost_gop,
     worker_t,
 )
@@ -108,6 +108,7 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
     slot.flags = media.flags
     slot.hop_limit = media.hop_limit
     ring_fill(&stream.ring, slot, media.stream_seq, block, media.size, media.marks, media.arrival_us)
+    ring_note_lacking(&stream.ring, now_us)
     count_growth(worker, stream_index, &before)
     stream.packets += 1
     stream.bytes += media.size
@@ -217,7 +218,7 @@ cdef void claim_early(worker_t* worker, int32_t stream_index, int64_t now_us) no
     while at != end:
         early = &worker.early[at & (EARLY_PACKETS - 1)]
         at += 1
-        if early.block == NO_BLOCK or early.stream_id != stream.stream_id or early.link != stream.upstream:
+        if early.block == NO_BLOCK or early.stream_id != stream.stream_id or not comes_from(stream, early.link):
             continue
         taken = early[0]
         early.block = NO_BLOCK  # ours now, whatever inserting does to the store

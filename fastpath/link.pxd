@@ -145,5 +145,6 @@ cdef hole_t* link_hole(link_t* link, uint64_t hop_seq) noexcept nogil
 cdef void link_close_hole(link_t* link, hole_t* hole) noexcept nogil
 cdef bint link_may_send(link_t* link, int64_t now_us) noexcept nogil
 cdef void link_charge(link_t* link, uint32_t wire_bytes) noexcept nogil
+cdef int64_t link_dead_at_us(const link_t* link, int64_t probe_interval_us) noexcept nogil
 cdef void link_on_rtt(link_t* link, int64_t sample_us) noexcept nogil
 cdef bint late_push(late_queue_t* queue, const late_t* entry) noexcept nogil

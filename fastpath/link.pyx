@@ -9,6 +9,10 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memmove, memset
 
 
+cdef enum:
+    DEAD_PROBES = 3              # RFC 5880's detection multiplier
+
+
 cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
     """Zeroed state with its queues; node links also get holes and history."""
     cdef uint32_t generation = link.generation
@@ -252,3 +256,9 @@ cdef bint late_push(late_queue_t* queue, const late_t* entry) noexcept nogil:
     queue.entries[queue.written & queue.mask] = entry[0]
     queue.written += 1
     return True
+
+
+cdef int64_t link_dead_at_us(const link_t* link, int64_t probe_interval_us) noexcept nogil:
+    """When a link that is up is down unless something authentic comes: three probes missed, and some
+    time for the third to be late."""
+    return link.last_received_us + DEAD_PROBES * probe_interval_us + probe_interval_us * 2 // 5

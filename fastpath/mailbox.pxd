@@ -36,6 +36,7 @@ cdef enum MessageKind:
     EVENT_FALLBACK
     EVENT_VIEWER_PAUSED
     EVENT_LINK_MOVED
+    EVENT_UPSTREAM_FLOWS
 
 ctypedef struct message_t:
     uint32_t kind
@@ -43,7 +44,7 @@ ctypedef struct message_t:
     int64_t stream
     int64_t link
     int64_t port
-    int64_t number               # rate, stream_id, fd, errno or stream_seq, as the kind needs
+    int64_t number               # rate, stream_id, fd, errno or microseconds, as the kind needs
     uint32_t stream_seq
     uint32_t ssrc
     uint32_t tag

@@ -17,7 +17,7 @@ from fastpath.link cimport (
     link_accept, link_before_window, link_t, link_take_offered, link_unwrap, link_was_seen,
 )
 from fastpath.mailbox cimport (
-    EVENT_CONTROL, EVENT_HELLO, EVENT_LINK_KEYED, EVENT_LINK_MOVED, EVENT_LINK_UP, MESSAGE_BYTES, mailbox_post, message_t,
+    EVENT_CONTROL, EVENT_HELLO, EVENT_LINK_KEYED, EVENT_LINK_MOVED, EVENT_LINK_UP, EVENT_UPSTREAM_FLOWS, MESSAGE_BYTES, mailbox_post, message_t,
 )
 from fastpath.repair cimport first_request_us, on_repair_received, receive_probe
 from fastpath.siphash cimport siphash_key_t
@@ -32,8 +32,8 @@ from fastpath.wire cimport (
     TYPE_HELLO, TYPE_MEDIA, TYPE_PADDING, TYPE_PROBE, header_t, packet_tag, parse_header,
 )
 from fastpath.worker cimport (
-    PORT_INGEST, PORT_INGEST_RTCP, PORT_OVERLAY, count, datagram_t, find_peer, find_stranger, find_stream,
-    link_handle, mark_ready, new_event, post_event, rebuild_peers, stream_t, worker_t,
+    PORT_INGEST, PORT_INGEST_RTCP, PORT_OVERLAY, comes_from, count, datagram_t, find_peer, find_stranger, find_stream,
+    link_handle, mark_ready, new_event, post_event, rebuild_peers, stream_handle, stream_t, worker_t,
 )
 from rtp.big_endian cimport load_be64
 
@@ -178,6 +178,16 @@ cdef int authenticate(
     return verdict
 
 
+cdef void tell_that_it_flows(worker_t* worker, stream_t* stream, int64_t arrival_us) noexcept nogil:
+    """The awaited upstream delivers; how long the stream has been silent till now is told with it."""
+    cdef message_t* event = new_event(worker, EVENT_UPSTREAM_FLOWS)
+    stream.awaited = NOBODY
+    if event != NULL:
+        event.handle = stream_handle(worker, <int32_t>(stream - worker.streams))
+        event.number = arrival_us - stream.last_packet_us if stream.last_packet_us >= 0 else 0
+        mailbox_post(&worker.events)
+
+
 cdef int receive_media(
     worker_t* worker, int32_t link_index, const uint8_t* data, const header_t* header, size_t size,
     int64_t arrival_us, int64_t now_us,
@@ -207,8 +217,10 @@ cdef int receive_media(
     stream = find_stream(worker, header.stream_id)
     if stream == NULL:
         return hold_early(worker, header.stream_id, &media, now_us)
-    if stream.upstream != link_index:
+    if not comes_from(stream, link_index):
         return WRONG_UPSTREAM
+    if stream.awaited == link_index:
+        tell_that_it_flows(worker, stream, arrival_us)
     return insert_media(worker, <int32_t>(stream - worker.streams), &media, now_us)
 
 

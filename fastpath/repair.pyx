@@ -17,7 +17,7 @@ from fastpath.cursor cimport NOBODY
 from fastpath.feedback cimport MESSAGE_GONE, MESSAGE_REQUEST, MESSAGE_VOID
 from fastpath.link cimport (
     LATE_AUDIO, LATE_VIDEO, MAX_HOLES, SENT_MEDIA, SENT_REPAIR, history_t, hole_t, late_push, late_t,
-    link_close_hole, link_hole, link_on_rtt, link_recall, link_send_key, link_t, link_unwrap,
+    link_close_hole, link_dead_at_us, link_hole, link_on_rtt, link_recall, link_send_key, link_t, link_unwrap,
 )
 from fastpath.mailbox cimport EVENT_LINK_DOWN
 from fastpath.ring cimport ring_held, ring_mark_gone
@@ -34,7 +34,6 @@ cdef enum:
     INSURANCE_US = 15000         # second request, should the first be lost; its answer is suppressed if not
     RETRY_MARGIN_US = 10000      # beyond a round trip and an eighth: a tick at each end, and jitter
     MAX_RTT_US = 10000000        # chosen: beyond any path; a peer's nonsense must not stop retries
-    DEAD_PROBES = 3              # RFC 5880's detection multiplier, DESIGN section 4
 
 
 cdef int64_t first_request_us(const worker_t* worker, int64_t now_us) noexcept nogil:
@@ -328,7 +327,7 @@ cdef void on_link_timer(worker_t* worker, int32_t link_index, int64_t now_us) no
             ask_for_holes(worker, link_index, now_us)
         if link.next_probe_us <= now_us:
             send_probe(worker, link_index, now_us)
-        if link.is_up and now_us - link.last_received_us > DEAD_PROBES * worker.probe_interval_us:
+        if link.is_up and now_us >= link_dead_at_us(link, worker.probe_interval_us):
             link.is_up = False
             post_event(worker, EVENT_LINK_DOWN, link_handle(worker, link_index))
     mark_ready(worker, link_index)

@@ -5,7 +5,9 @@ from fastpath.slab cimport slab_t
 cdef enum:
     RING_CLASSES = 7             # 64, 128 .. 4,096 descriptors
     SMALLEST_RING = 64
+    LARGEST_RING = 4096
     RETENTION_US = 2000000       # a packet younger than this is worth a larger ring
+    LACKING_US = 1000000         # a hole older than this, or up to twice as old, is lacked no more
 
 cdef enum SlotState:
     SLOT_EMPTY
@@ -47,6 +49,10 @@ ctypedef struct ring_t:
     uint32_t tail                # oldest that may still be held
     uint32_t held
     uint32_t gop_start           # newest first packet of a key frame
+    uint32_t lacking             # lowest that may still be had from another upstream
+    uint32_t lacking_floor       # nothing before it is lacked any more
+    uint32_t lacking_next        # the floor from lacking_us + LACKING_US on
+    int64_t lacking_us
     bint has_gop
     bint has_jump
     uint32_t jump_seq
@@ -66,6 +72,7 @@ cdef slot_t* ring_place(
 cdef void ring_fill(
     ring_t* ring, slot_t* slot, uint32_t seq, uint32_t block, uint16_t size, uint8_t marks, int64_t arrival_us
 ) noexcept nogil
+cdef void ring_note_lacking(ring_t* ring, int64_t now_us) noexcept nogil
 cdef slot_t* ring_held(const ring_t* ring, uint32_t seq) noexcept nogil
 cdef uint32_t ring_mark_gone(ring_t* ring, uint32_t first, uint32_t count) noexcept nogil
 cdef uint32_t ring_evict_oldest(ring_t* ring, slab_t* slab) noexcept nogil

@@ -62,12 +62,19 @@ cdef void pool_give(ring_pool_t* pool, int size_class, uint32_t pool_index) noex
     pool.free_count[size_class] += 1
 
 
+cdef void lack_nothing_before(ring_t* ring, uint32_t seq) noexcept nogil:
+    ring.lacking = seq
+    ring.lacking_floor = seq
+    ring.lacking_next = seq
+
+
 cdef int ring_open(ring_t* ring, ring_pool_t* pool, int size_class, uint32_t first_seq) noexcept nogil:
     """An empty ring of this size, or of the nearest size that is left; -1 if none is."""
     cdef int step
     memset(ring, 0, sizeof(ring_t))
     ring.head = first_seq
     ring.tail = first_seq
+    lack_nothing_before(ring, first_seq)
     for step in range(RING_CLASSES):
         if size_class - step >= 0 and pool_take(pool, size_class - step, ring) == 0:
             return 0
@@ -128,7 +135,7 @@ cdef int ring_classify(ring_t* ring, uint32_t seq) noexcept nogil:
     cdef slot_t* slot
     if ahead >= 0:
         # The step is bounded by the largest ring, not by this one: a small ring can still grow.
-        if ahead < (SMALLEST_RING << (RING_CLASSES - 1)):
+        if ahead < LARGEST_RING:
             ring.has_jump = False
             return INSERT_NEW
         # RFC 3550 A.1: a far jump is believed when a second packet agrees with it.
@@ -167,11 +174,12 @@ cdef slot_t* ring_place(
     cdef int32_t ahead = <int32_t>(seq - ring.head)
     if ahead < 0:
         return &ring.slots[seq & ring.mask]
-    if ahead >= (SMALLEST_RING << (RING_CLASSES - 1)):
+    if ahead >= LARGEST_RING:
         # A confirmed jump: begin at the packet that announced it, which may still be put in.
         move_tail(ring, slab, ring.head)
         ring.head = ring.jump_seq
         ring.tail = ring.jump_seq
+        lack_nothing_before(ring, ring.jump_seq)
     while True:
         new_tail = seq - ring.mask
         if <int32_t>(new_tail - ring.tail) <= 0:
@@ -209,6 +217,21 @@ cdef void ring_fill(
         if not ring.has_gop or <int32_t>(seq - ring.gop_start) > 0:
             ring.has_gop = True
             ring.gop_start = seq
+
+
+cdef void ring_note_lacking(ring_t* ring, int64_t now_us) noexcept nogil:
+    """After a packet was put in: move `lacking` up to the lowest hole that is young enough to matter,
+    or to the head. Each place is passed once, so a packet pays for about one."""
+    if now_us - ring.lacking_us >= LACKING_US:
+        ring.lacking_us = now_us
+        ring.lacking_floor = ring.lacking_next
+        ring.lacking_next = ring.head
+    if <int32_t>(ring.lacking_floor - ring.lacking) > 0:
+        ring.lacking = ring.lacking_floor
+    if <int32_t>(ring.tail - ring.lacking) > 0:
+        ring.lacking = ring.tail
+    while ring.lacking != ring.head and ring.slots[ring.lacking & ring.mask].state != SLOT_EMPTY:
+        ring.lacking += 1
 
 
 cdef slot_t* ring_held(const ring_t* ring, uint32_t seq) noexcept nogil:

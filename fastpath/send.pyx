@@ -12,7 +12,7 @@ from fastpath.address cimport address_to_sockaddr, sockaddr_storage, socklen_t
 from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_WAITS_FOR_KEY, NOBODY, TOLD_REPORTS, cursor_owes, cursor_peek, cursor_t
 from fastpath.link cimport (
     LATE_AUDIO, LATE_CLASSES, LATE_VIDEO, SENT_MEDIA, SENT_OTHER, SENT_REPAIR,
-    history_t, late_t, link_charge, link_may_send, link_next_hop_seq, link_remember, link_send_key, link_t,
+    history_t, late_t, link_charge, link_dead_at_us, link_may_send, link_next_hop_seq, link_remember, link_send_key, link_t,
 )
 from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED
 from fastpath.report cimport next_report_us, write_clock, write_viewer_report
@@ -380,14 +380,16 @@ cdef bint is_backlogged(const link_t* link) noexcept nogil:
 
 
 cdef void arm_link(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
-    """The earliest of: budget for the backlog, next probe, next repair request, a paused viewer's
-    next try. Idle viewers: none."""
+    """The earliest of: budget for the backlog, next probe, next repair request, the link's end if nothing
+    comes, a paused viewer's next try. Idle viewers: none."""
     cdef link_t* link = &worker.links[link_index]
     cdef int64_t due_us = -1
     if link_send_key(link) != NULL:
         due_us = link.next_probe_us
         if link.next_repair_us >= 0 and link.next_repair_us < due_us:
             due_us = link.next_repair_us
+        if link.is_up and link_dead_at_us(link, worker.probe_interval_us) < due_us:
+            due_us = link_dead_at_us(link, worker.probe_interval_us)
     elif link.is_viewer:
         due_us = link.resume_us
     if (link.is_viewer or due_us >= 0) and is_backlogged(link):

@@ -33,7 +33,11 @@ class LinkStats:
 
 @dataclass(frozen=True, slots=True)
 class StreamStats:
-    """One ring. `delay_us`: smoothed accumulated delay of the header field, at receipt."""
+    """One ring. `delay_us`: smoothed accumulated delay of the header field, at receipt.
+
+    `first_lacking_seq`: the lowest packet not here that another upstream might still have: the
+    head, or the first hole of the last one to two seconds. It may lag a little behind.
+    """
 
     stream_id: int
     packets: int
@@ -49,6 +53,7 @@ class StreamStats:
     key_frames: int
     first_stream_seq: int
     next_stream_seq: int
+    first_lacking_seq: int
     delay_us: int
     last_packet_us: int
 

@@ -67,5 +67,6 @@ cpdef enum Verdict:
     RING_GROWTH_REFUSED
     EVICTED_FOR_SPACE
     EARLY_EVICTED
+    START_NOT_HELD           # a node's cursor was to begin at a packet that the ring no longer holds
     COMMAND_STALE
     VERDICT_COUNT

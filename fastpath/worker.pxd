@@ -110,6 +110,8 @@ ctypedef struct stream_t:
     uint32_t group               # tracks of one broadcast share it; 0: alone
     uint32_t clock_rate          # of its RTP timestamps, Hz
     int32_t upstream             # link, or NOBODY for an ingest
+    int32_t second_upstream      # link that may deliver it as well, while one takes over; or NOBODY
+    int32_t awaited              # link whose first packet is to be told of; or NOBODY
     int32_t ingest_port          # and its track, for an ingest; else NOBODY
     int32_t ingest_track
     media_clock_t clock
@@ -223,6 +225,7 @@ ctypedef struct datagram_t:      # borrowed for one call
     int64_t arrival_us
 
 cdef stream_t* find_stream(worker_t* worker, uint32_t stream_id) noexcept nogil
+cdef bint comes_from(const stream_t* stream, int32_t link) noexcept nogil
 cdef void index_stream(worker_t* worker, int32_t stream) noexcept nogil
 cdef void unindex_stream(worker_t* worker, int32_t stream) noexcept nogil
 cdef int32_t find_peer(const worker_t* worker, const address_t* address, int32_t port) noexcept nogil

@@ -37,6 +37,11 @@ cdef stream_t* find_stream(worker_t* worker, uint32_t stream_id) noexcept nogil:
     return NULL
 
 
+cdef bint comes_from(const stream_t* stream, int32_t link) noexcept nogil:
+    """May this link deliver the stream? For an ingest no link may."""
+    return stream.upstream == link or stream.second_upstream == link
+
+
 cdef void index_stream(worker_t* worker, int32_t stream) noexcept nogil:
     cdef uint32_t bucket = spread(worker.streams[stream].stream_id) & worker.stream_bucket_mask
     worker.streams[stream].next_in_bucket = worker.stream_buckets[bucket]

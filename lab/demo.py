@@ -1,34 +1,40 @@
-"""The demo: a real broadcast over four nodes and three lossy links, watched by two viewers.
+"""The demo: a real broadcast over eight cities, whose paths the brain chooses, watched far away.
 
-London, New York, Los Angeles and Tokyo, with the measured round trips between them, 1 %
-loss on each link. The far viewer watches from the start, another joins late in the middle.
+Lisbon and seven cities around the globe, with the measured round trips between all of them and 1 %
+loss on every link. Half-way a link that carries the broadcast to the farthest viewer is cut; which
+one that is, is read from the node. The nodes go over to the paths they hold in reserve.
+
+These cities because the straight line is not the quickest there: by the round trips measured
+Sydney, Seattle and Bogota are reached soonest through London.
 """
 
-import asyncio
+from __future__ import annotations
+
 import itertools
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import msgspec
-
-from lab.cities import rtt_us
-from lab.demo_report import DemoReport, HopReport, ViewerReport, is_whole
+from lab.demo_report import DemoReport, Reroute, ViewerReport, demo_hop, first_frame_p95, is_whole
 from lab.errors import LabError
-from lab.link import LinkConfig
-from lab.overlay import ChainOverlay, LabNode
-from lab.processes import Child, Processes
+from lab.realtime.encoders import Source
+from lab.realtime.run import Run, RunOptions, Show
+from lab.scenario.loader import scenario_of
+from lab.scenario.model import Cut, Event, Scenario
+from lab.scenario.report import ScenarioReport
 
-CITIES = ("London", "New York", "Los Angeles", "Tokyo")
+CITIES = (
+    "Lisbon", "London", "Frankfurt", "New York", "Seattle", "Bogota", "Hong Kong", "Sydney",
+)  # fmt: skip
 STREAM = "demo"
-JITTER_US = 1_000  # chosen: a long-haul path with little load
-FIRST_VIEWER_S = 1.0  # after the encoder began, so that its key frame is already in the rings
-LATE_SHARE = 0.4  # of the broadcast's length, when the viewer in the middle joins
-GRACE_S = 25.0  # interpreters starting and stopping, and the players' idle time
+PRODUCER = "lisbon"
+FAR = "sydney"
+LATE = "london"
+JOIN_S = {"sydney": 2.5, "seattle": 2.7, "hong-kong": 2.9}
+LATE_SHARE, CUT_SHARE = 0.4, 0.55  # of the broadcast's length
+JITTER_MS = 1.0  # chosen: a long-haul path with little load
+REPORT_S = 2.0  # chosen: the brain sees what happens soon; a real one is told each minute
+MIN_SECONDS = 8.0
 
 
 class DemoError(LabError):
@@ -40,7 +46,7 @@ class DemoOptions:
     """source: a media file instead of the pattern; `copy_video` sends its H.264 as it is."""
 
     directory: Path
-    seconds: float = 20.0
+    seconds: float = 45.0
     loss: float = 0.01
     seed: int = 1
     repair: bool = True
@@ -48,226 +54,124 @@ class DemoOptions:
     copy_video: bool = False
 
 
-@dataclass(slots=True)
-class Progress:
-    """What a running demo shows each second."""
+async def run_demo(options: DemoOptions, show: Show) -> DemoReport:
+    """Raises LabError if a part does not come up or ends early."""
+    cut = _CutOfTheFarPath()
+    scenario = demo_scenario(options)
+    run = RunOptions(
+        directory=options.directory,
+        repair=options.repair,
+        pictures=True,
+        source=Source(options.source, options.copy_video),
+        chosen=((CUT_SHARE * options.seconds, cut.choose),),
+    )
+    found = await Run.carry_out(scenario, run, show)
+    if cut.run is None or cut.event is None:
+        raise DemoError("the far viewer had no path to be cut")
+    return _report(options, found, cut.run, cut)
 
-    step: str
-    elapsed_s: float
-    seconds: float
-    hops: list[HopReport]
-    viewer_packets: dict[str, int]
 
-
-ShowProgress = Callable[[Progress], None]
-
-
-@dataclass(slots=True)
-class Watcher:
-    """A viewer to be: where it watches and when it joins."""
-
-    name: str
-    node: LabNode
-    joins_s: float
-    process: Child | None = None
+def demo_scenario(options: DemoOptions) -> Scenario:
+    """Without the cut, which is found when its time has come."""
+    late_s = max(max(JOIN_S.values()) + 0.5, LATE_SHARE * options.seconds)
+    document: dict[str, Any] = {
+        "name": "eight-cities",
+        "seed": options.seed,
+        "duration_s": options.seconds,
+        "brain": {"report_s": REPORT_S},
+        "nodes": [{"name": node_name(city), "city": city} for city in CITIES],
+        "mesh": {"jitter_ms": JITTER_MS, "loss": options.loss},
+        "broadcasts": [
+            {"name": STREAM, "node": PRODUCER, "start_s": 0.0, "bitrate_bps": 1_500_000}
+        ],
+        "viewers": [
+            {"name": node, "stream": STREAM, "node": node, "join_s": join_s}
+            for node, join_s in (JOIN_S | {LATE: late_s}).items()
+        ],
+    }
+    return scenario_of(document)
 
 
 def node_name(city: str) -> str:
     return city.lower().replace(" ", "-")
 
 
-async def run_demo(options: DemoOptions, show: ShowProgress) -> DemoReport:
-    """Raises LabError if a part does not come up or ends early."""
-    try:
-        options.directory.mkdir(parents=True, exist_ok=True)
-        (options.directory / ".writable").touch()
-        (options.directory / ".writable").unlink()
-    except OSError as error:
-        raise DemoError(f"cannot write to {options.directory}: {error.strerror}") from None
-    names = [node_name(city) for city in CITIES]
-    links = [
-        LinkConfig(delay_us=rtt_us(a, b) // 2, jitter_us=JITTER_US, loss=options.loss)
-        for a, b in itertools.pairwise(CITIES)
+class _CutOfTheFarPath:
+    """Finds the link to cut, and keeps what was so before."""
+
+    def __init__(self) -> None:
+        self.run: Run | None = None
+        self.event: Cut | None = None
+        self.paths: dict[str, list[str]] = {}
+
+    async def choose(self, run: Run) -> Event | None:
+        """The first link of the farthest viewer's path that others lie behind as well: the cut that
+        most depends on."""
+        self.run = run
+        await run.observer.look()
+        self.paths = {name: list(run.observer.path_of(STREAM, name)) for name in run.viewers}
+        far = self.paths[FAR]
+        if len(far) < 2:
+            return None
+        a, b = next(itertools.pairwise(far))
+        self.event = Cut(at_s=run.elapsed_s, do="cut", a=a, b=b)
+        return self.event
+
+
+def _report(
+    options: DemoOptions, found: ScenarioReport, run: Run, cut: _CutOfTheFarPath
+) -> DemoReport:
+    assert cut.event is not None
+    ended_us = run.began_us + round(found.duration_s * 1e6)
+    used = {hop for path in cut.paths.values() for hop in itertools.pairwise(path)}
+    used |= {hop for viewer in found.viewers for hop in itertools.pairwise(viewer.path)}
+    hops = [demo_hop(hop) for hop in found.hops if (hop.sender, hop.receiver) in used]
+    viewers = [
+        ViewerReport(
+            name=viewer.name,
+            node=viewer.node,
+            path=viewer.path,
+            path_before=cut.paths[viewer.name],
+            joined_s=viewer.joined_s or 0.0,
+            frames_expected=viewer.frames_expected,
+            frames_intact=viewer.frames_intact,
+            frames_late=viewer.frames_late,
+            intact_ratio=viewer.intact_ratio or 0.0,
+            first_frame_ms=viewer.first_frame_ms,
+            reroute_gap_ms=run.viewers[viewer.name].gap_ms(run.done[0].at_us, ended_us),
+            delay_ms=viewer.delay_ms,
+            audio_packets=viewer.audio_packets,
+            audio_missing=viewer.audio_missing,
+            frames_decoded=decoded.frames_decoded if decoded else 0,
+            decode_errors=decoded.decode_errors if decoded else 0,
+            picture=str(decoded.picture) if decoded and decoded.picture else None,
+        )
+        for viewer in found.viewers
+        for decoded in [run.viewers[viewer.name].stays[-1].decoded]
     ]
-    async with Processes(options.directory) as processes:
-        overlay = ChainOverlay(
-            names,
-            links,
-            stream=STREAM,
-            directory=options.directory,
-            processes=processes,
-            seed=options.seed,
-            repair=options.repair,
-        )
-        try:
-            show(Progress("starting four nodes", 0.0, options.seconds, [], {}))
-            await overlay.start()
-            return await _Broadcast(options, overlay, processes, show).run()
-        except OSError as error:
-            what = error.filename or "the demo"
-            raise DemoError(f"{what}: {error.strerror or error}") from None
-        finally:
-            overlay.close()
-
-
-class _Broadcast:
-    """From the encoder's first packet to the summary."""
-
-    def __init__(
-        self, options: DemoOptions, overlay: ChainOverlay, processes: Processes, show: ShowProgress
-    ) -> None:
-        self.options = options
-        self.overlay = overlay
-        self.processes = processes
-        self.show = show
-        self.manifest = options.directory / "manifest.jsonl"
-        nodes = overlay.nodes
-        self.watchers = [
-            Watcher("far viewer", nodes[-1], FIRST_VIEWER_S),
-            Watcher("late viewer", nodes[1], max(FIRST_VIEWER_S + 1, LATE_SHARE * options.seconds)),
-        ]
-
-    async def run(self) -> DemoReport:
-        publisher = await self._start_publisher()
-        began = await self._first_frame(publisher)
-        while True:
-            elapsed = time.monotonic() - began
-            for watcher in self.watchers:
-                if watcher.process is None and elapsed >= watcher.joins_s:
-                    watcher.process = await self._start_player(watcher)
-            if elapsed > self.options.seconds + GRACE_S:
-                raise DemoError("the players did not end")
-            if all(w.process and w.process.process.returncode is not None for w in self.watchers):
-                break
-            self._check(publisher)
-            await self._progress(elapsed)
-            await asyncio.sleep(0.25 if any(w.process is None for w in self.watchers) else 0.5)
-        await publisher.finished(GRACE_S)
-        return await self._report(publisher)
-
-    async def _start_publisher(self) -> Child:
-        self.manifest.unlink(missing_ok=True)
-        ports = self.overlay.nodes[0].ports
-        command = [sys.executable, "-m", "overlane", "publish", STREAM]
-        command += ["--to", f"127.0.0.1:{ports.video}", "--audio-to", f"127.0.0.1:{ports.audio}"]
-        command += ["--seconds", str(self.options.seconds), "--manifest", str(self.manifest)]
-        command += ["--seed", str(self.options.seed), "--json"]
-        if self.options.source is not None:
-            command += ["--source", str(self.options.source)]
-        if self.options.copy_video:
-            command += ["--copy"]
-        return await self.processes.start("publish", command)
-
-    async def _first_frame(self, publisher: Child) -> float:
-        """When the manifest has its first frame."""
-        for _ in range(int(GRACE_S / 0.05)):
-            publisher.check_alive()
-            if self.manifest.exists() and self.manifest.read_bytes().count(b"\n") > 1:
-                return time.monotonic()
-            await asyncio.sleep(0.05)
-        raise DemoError("the publisher sent nothing")
-
-    async def _start_player(self, watcher: Watcher) -> Child:
-        name = watcher.name.replace(" ", "-")
-        command = [sys.executable, "-m", "overlane", "play", STREAM, "--node", watcher.node.url]
-        command += ["--manifest", str(self.manifest), "--json"]
-        command += ["--picture", str(self.options.directory / f"{name}.png")]
-        command += ["--seconds", str(self.options.seconds + GRACE_S), "--idle-seconds", "2"]
-        return await self.processes.start(name, command)
-
-    def _check(self, publisher: Child) -> None:
-        for node in self.overlay.nodes:
-            node.process.check_alive()
-        for child in (publisher, *(w.process for w in self.watchers if w.process is not None)):
-            if child.process.returncode not in (None, 0):
-                child.check_alive()
-
-    async def _progress(self, elapsed: float) -> None:
-        try:
-            statuses = await self.overlay.statuses()
-        except (aiohttp.ClientError, TimeoutError):
-            return
-        viewers = {
-            status["node"]: sum(
-                t["packets"] for v in status["viewers"] for t in v["tracks"].values()
-            )
-            for status in statuses
-        }
-        step = "on the air" if elapsed < self.options.seconds else "the last packets"
-        hops = self._hops(statuses)
-        self.show(
-            Progress(step, min(elapsed, self.options.seconds), self.options.seconds, hops, viewers)
-        )
-
-    def _hops(self, statuses: list[dict[str, Any]]) -> list[HopReport]:
-        hops = []
-        for i, link in enumerate(self.overlay.links):
-            counters = link.counters().a_to_b.link
-            sender, receiver = statuses[i]["node"], statuses[i + 1]["node"]
-            seen = next(n for n in statuses[i + 1]["neighbours"] if n["name"] == sender)
-            streams = statuses[i + 1]["streams"]
-            delays = [s["tracks"]["video"]["delay_us"] for s in streams if "video" in s["tracks"]]
-            hops.append(
-                HopReport(
-                    sender=sender,
-                    receiver=receiver,
-                    packets=counters.sent,
-                    lost_on_link=counters.lost,
-                    loss_percent=100 * counters.lost / max(1, counters.sent),
-                    repaired=seen["repaired"],
-                    gone=seen["gone"],
-                    given_up=seen["given_up"],
-                    other=seen["voided"],
-                    delay_ms=seen["rtt_us"] / 2000,
-                    stream_delay_ms=max(delays, default=0) / 1000,
-                )
-            )
-        return hops
-
-    async def _report(self, publisher: Child) -> DemoReport:
-        statuses = await self.overlay.statuses()
-        hops = self._hops(statuses)
-        sent = msgspec.json.decode(publisher.out.read_bytes())
-        viewers = [self._viewer(watcher) for watcher in self.watchers]
-        packets = sum(hop.packets for hop in hops)
-        lost = sum(hop.lost_on_link for hop in hops)
-        return DemoReport(
-            is_whole=is_whole(viewers),
-            repair=self.options.repair,
-            seconds=self.options.seconds,
-            seed=self.options.seed,
-            frames_sent=sent["frames"],
-            packets_sent=sent["packets_sent"],
-            packets_lost_on_links=lost,
-            loss_percent=100 * lost / max(1, packets),
-            packets_repaired=sum(hop.repaired for hop in hops),
-            packets_gone=sum(hop.gone for hop in hops),
-            packets_given_up=sum(hop.given_up for hop in hops),
-            hops=hops,
-            viewers=viewers,
-            fallbacks=sorted({name for status in statuses for name in status["fallbacks"]}),
-            directory=str(self.options.directory),
-        )
-
-    def _viewer(self, watcher: Watcher) -> ViewerReport:
-        assert watcher.process is not None
-        if watcher.process.process.returncode != 0:
-            raise DemoError(f"the {watcher.name} failed: {watcher.process.last_words()}")
-        found = msgspec.json.decode(watcher.process.out.read_bytes())
-        return ViewerReport(
-            name=watcher.name,
-            node=watcher.node.name,
-            path=found["path"],
-            joined_s=watcher.joins_s,
-            frames_expected=found["frames_expected"],
-            frames_intact=found["frames_intact"],
-            intact_ratio=found["intact_ratio"],
-            frames_late_in_first_3s=found["frames_late_in_first_3s"],
-            freezes=found["freezes"],
-            first_frame_ms=found["first_frame_ms"],
-            delay_ms=found["delay_ms"] or {"p50": None, "p99": None, "min": None},
-            audio=found["audio"],
-            frames_decoded=found["frames_decoded"],
-            decode_errors=found["decode_errors"],
-            picture=found["picture"],
-        )
+    sent = [report for encoder in run.encoders.values() for report in encoder.reports()]
+    event = found.events[0]
+    return DemoReport(
+        is_whole=is_whole(viewers),
+        repair=options.repair,
+        seconds=options.seconds,
+        seed=options.seed,
+        frames_sent=sum(each.frames for each in sent),
+        packets_sent=sum(each.packets_sent for each in sent),
+        packets_lost_on_links=sum(hop.lost for hop in hops),
+        packets_repaired=sum(hop.repaired for hop in hops),
+        packets_gone=sum(hop.gone for hop in hops),
+        packets_given_up=sum(hop.given_up for hop in hops),
+        first_frame_ms={"p95": first_frame_p95(viewers)},
+        reroute=Reroute(
+            at_s=event.at_s,
+            cut=[cut.event.a, cut.event.b],
+            gap_ms=max((v.reroute_gap_ms for v in viewers if v.reroute_gap_ms), default=None),
+            switches=event.switches,
+        ),
+        hops=hops,
+        viewers=viewers,
+        brain=found.brain,
+        fallbacks=run.observer.fallbacks,
+        directory=str(options.directory),
+    )

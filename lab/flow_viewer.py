@@ -1,7 +1,7 @@
 """A viewer inside the lab's own process: it notes when each packet came, and judges frames later.
 
-It does not decode, so it costs little beside nodes and an encoder. It stays subscribed whatever
-happens to its node, and asks again as soon as a new process of it answers.
+It does not decode unless it is asked for a picture, so it costs little beside nodes and an encoder.
+It stays subscribed whatever happens to its node, and asks again as soon as a new process answers.
 """
 
 from __future__ import annotations
@@ -10,14 +10,19 @@ import asyncio
 import itertools
 from bisect import bisect_left
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from lab.decoding import Decoding
 from lab.timer_fd import now_us
 from overlane.play.errors import PlayError
 from overlane.play.node_api import NodeApi
 from overlane.play.receiver import Receiver
+from overlane.play.report import AudioReport
 from overlane.play.sequence_log import SequenceLog
+from overlane.play.sink import SinkResult
+from overlane.play.summary import judge_audio
 from overlane.play.tracks import AudioTrack, VideoTrack
 from overlane.play.verdict import Verdict, judge
 from overlane.publish.manifest import Manifest
@@ -53,18 +58,41 @@ class Gap:
 class FlowViewer:
     """Subscribed while the context lasts. Enter it inside the loop that runs it."""
 
-    def __init__(self, node_url: str, stream: str) -> None:
+    def __init__(
+        self,
+        node_url: str,
+        stream: str,
+        *,
+        audio: bool = True,
+        poll_s: float = POLL_S,
+        picture: Path | None = None,
+    ) -> None:
+        """poll_s: how often it asks whether its node still knows it. picture: a PNG of the last
+        frame; all frames are decoded for it, in a thread."""
         self.arrivals: list[Arrival] = []
         self.subscriptions = 0
+        self.frames_whole = 0
+        self.state = ""
+        """As the node said last; "" until it has answered."""
+        self.path: list[str] = []
+        """From the producer to the node, likewise."""
+        self.refusal: str | None = None
+        """Why the node's last answer was no."""
         self._api = NodeApi(node_url, stream)
+        self._medias = ("video", "audio") if audio else ("video",)
+        self._poll_s = poll_s
         self._video, self._audio = VideoTrack(), AudioTrack()
+        self.decoded: SinkResult | None = None
+        """What became of `picture`; after the context."""
+        self._decoding = Decoding(picture) if picture is not None else None
+        self._first_key_us: int | None = None
         self._viewer = ""
 
     async def __aenter__(self) -> Self:
-        self._receivers = {
-            "video": Receiver("127.0.0.1", self._on_video),
-            "audio": Receiver("127.0.0.1", self._on_audio),
-        }
+        listeners = {"video": self._on_video, "audio": self._on_audio}
+        self._receivers = {m: Receiver("127.0.0.1", listeners[m]) for m in self._medias}
+        self.joined_us = now_us()
+        self.left_us: int | None = None
         self._task = asyncio.create_task(self._stay())
         return self
 
@@ -74,6 +102,7 @@ class FlowViewer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.left_us = now_us()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         if self._viewer:
@@ -81,6 +110,22 @@ class FlowViewer:
         await self._api.__aexit__(None, None, None)
         for receiver in self._receivers.values():
             receiver.close()
+        if self._decoding is not None:
+            self.decoded = await self._decoding.finish()
+
+    @property
+    def until_us(self) -> int:
+        """When it left, or now."""
+        return now_us() if self.left_us is None else self.left_us
+
+    @property
+    def first_frame_us(self) -> int | None:
+        """When the first key frame was whole."""
+        return self._first_key_us
+
+    def judge_audio(self, manifest: Manifest) -> AudioReport:
+        """Of all packets sent so far."""
+        return judge_audio(self._audio, manifest, self.until_us)
 
     def longest_gap(self, from_us: int, to_us: int) -> Gap:
         """Among those that end in this time; one that is still open counts as ending with it."""
@@ -110,28 +155,34 @@ class FlowViewer:
             for frame in sent
             if (record := whole.get(frame.hash) or records.get(frame.rtp_time))
         }
-        return judge(sent, found, self._video.first_arrival_us, now_us())
+        return judge(sent, found, self._video.first_arrival_us, self.until_us)
 
     async def _stay(self) -> None:
         addresses = {media: receiver.address for media, receiver in self._receivers.items()}
         while True:
             try:
                 granted = await self._api.subscribe(addresses, WAIT_S)
-            except PlayError:
+            except PlayError as error:
+                self.refusal = str(error)
                 await asyncio.sleep(POLL_S)
                 continue
             self._viewer = granted.viewer
+            self.refusal, self.state, self.path = None, granted.state, granted.path
             self.subscriptions += 1
             # A node tells nobody that it has forgotten.
             while await self._is_known(granted.viewer):  # noqa: ASYNC110
-                await asyncio.sleep(POLL_S)
+                await asyncio.sleep(self._poll_s)
 
     async def _is_known(self, viewer: str) -> bool:
         """A node that does not answer may only be slow; one that says no has forgotten."""
         try:
-            return await self._api.refresh(viewer) is not None
+            answer = await self._api.refresh(viewer)
         except PlayError:
             return True
+        if answer is None:
+            return False
+        self.state, self.path = answer.state, answer.path or self.path
+        return True
 
     def _on_video(self, data: bytes, arrival_us: int, _source: tuple[str, int]) -> None:
         if not looks_like_rtcp(data):
@@ -139,7 +190,12 @@ class FlowViewer:
             self.arrivals.append(
                 Arrival(arrival_us, packet.ssrc, packet.sequence_number, packet.timestamp)
             )
-            self._video.receive(packet, arrival_us)
+            for unit in self._video.receive(packet, arrival_us):
+                self.frames_whole += 1
+                if unit.key and self._first_key_us is None:
+                    self._first_key_us = unit.completed_us
+                if self._decoding is not None:
+                    self._decoding.put(unit)
 
     def _on_audio(self, data: bytes, arrival_us: int, _source: tuple[str, int]) -> None:
         if not looks_like_rtcp(data):

@@ -7,7 +7,6 @@ written into the run's directory and can be read, or used again, by hand.
 import asyncio
 import random
 import secrets
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,15 @@ import aiohttp
 
 from lab.errors import LabError
 from lab.link import LinkConfig
+from lab.node_config import (
+    BasicPorts,
+    ingest_lines,
+    neighbour_lines,
+    node_lines,
+    overlane,
+    path_lines,
+    write_private,
+)
 from lab.ports import free_ports
 from lab.processes import Child, Processes
 from lab.udp_link import UdpLink
@@ -29,12 +37,11 @@ class OverlayError(LabError):
 
 
 @dataclass(frozen=True, slots=True)
-class NodePorts:
-    overlay: int
-    admin: int
+class NodePorts(BasicPorts):
+    """Those of a producer too."""
+
     video: int
     audio: int
-    viewers: int
 
 
 @dataclass(slots=True)
@@ -105,8 +112,7 @@ class ChainOverlay:
         adjacency = [secrets.token_hex(32) for _ in self.link_configs]
         for i, name in enumerate(self.names):
             path = self.directory / f"{name}.toml"
-            path.write_text(self._config(i, self._ports[i], adjacency))
-            path.chmod(0o600)
+            write_private(path, self._config(i, self._ports[i], adjacency))
             child = await self.processes.start(name, _command(path))
             self.nodes.append(LabNode(name, i + 1, self._ports[i], path, child))
         await self.ready()
@@ -120,10 +126,7 @@ class ChainOverlay:
 
     async def kill(self, *nodes: LabNode) -> None:
         """SIGKILL: no goodbye to anybody. Returns when the processes are gone."""
-        for node in nodes:
-            node.process.process.kill()
-        for node in nodes:
-            await node.process.process.wait()
+        await asyncio.gather(*(node.process.kill() for node in nodes))
 
     async def start_again(self, node: LabNode) -> None:
         """A new process of the same configuration. Does not wait until it is ready."""
@@ -165,61 +168,24 @@ class ChainOverlay:
         return all(n["is_up"] and n["rtt_us"] > 0 for n in neighbours)
 
     def _config(self, index: int, ports: NodePorts, adjacency: list[str]) -> str:
-        lines = [
-            f'name = "{self.names[index]}"',
-            f"node_id = {index + 1}",
-            f'listen = "127.0.0.1:{ports.overlay}"',
-            "[admin]",
-            f'listen = "127.0.0.1:{ports.admin}"',
-            "[log]",
-            'format = "json"',
-            "[viewers]",
-            f'listen = "127.0.0.1:{ports.viewers}"',
-            "[repair]",
-            f"enabled = {str(self.repair).lower()}",
-        ]
-        if index > 0:
-            facing = self.links[index - 1].address_facing_b
-            lines += self._neighbour(index - 1, facing, adjacency[index - 1])
-        if index < len(self.links):
-            lines += self._neighbour(
-                index + 1, self.links[index].address_facing_a, adjacency[index]
-            )
+        lines = node_lines(self.names[index], index + 1, ports, repair=self.repair)
+        for other in (index - 1, index + 1):
+            if 0 <= other < len(self.names):
+                link = min(index, other)
+                ends = self.links[link]
+                address = ends.address_facing_b if other < index else ends.address_facing_a
+                lines += neighbour_lines(self.names[other], other + 1, address, adjacency[link])
         if index == 0:
             lines += self._ingest(ports)
         else:
-            via = ", ".join(f'"{name}"' for name in reversed(self.names[:index]))
-            lines += ["[[paths]]", f'stream = "{self.stream}"', f"via = [{via}]"]
+            lines += path_lines(self.stream, tuple(reversed(self.names[:index])))
         return "\n".join(lines) + "\n"
 
-    def _neighbour(self, index: int, address: tuple[str, int], secret: str) -> list[str]:
-        return [
-            "[[neighbours]]",
-            f'name = "{self.names[index]}"',
-            f"node_id = {index + 1}",
-            f'address = "{address[0]}:{address[1]}"',
-            f'secret = "{secret}"',
-        ]
-
     def _ingest(self, ports: NodePorts) -> list[str]:
-        lines = ["[[ingests]]", f'name = "{self.stream}"']
         if self.ingest is not None:
-            return [*lines, *self.ingest]
-        for kind, codec, port, payload_type, clock in (
-            ("video", "H264", ports.video, 96, 90_000),
-            ("audio", "opus", ports.audio, 111, 48_000),
-        ):
-            lines += [
-                "[[ingests.tracks]]",
-                f'kind = "{kind}"',
-                f'codec = "{codec}"',
-                f'listen = "127.0.0.1:{port}"',
-                'rtcp = "mux"',
-                f"payload_type = {payload_type}",
-                f"clock_rate = {clock}",
-            ]
-        return lines
+            return ["[[ingests]]", f'name = "{self.stream}"', *self.ingest]
+        return ingest_lines(self.stream, ports.video, ports.audio)
 
 
 def _command(config: Path) -> list[str]:
-    return [sys.executable, "-m", "overlane", "relay", "--config", str(config)]
+    return overlane("relay", "--config", config)

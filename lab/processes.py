@@ -18,6 +18,7 @@ from lab.errors import LabError
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LITTLE_BYTES = 1 << 16  # less than what one run writes
+_PIPE_LINE_BYTES = 16 << 20  # longest line of a child that is spoken to; far above what is said
 _STOP_S = 5.0  # chosen: a node's clean end takes well under a second
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -59,6 +60,12 @@ class Child:
         except TimeoutError:
             raise ProcessError(f"{self.name} did not end within {timeout_s:.0f} s") from None
 
+    async def kill(self) -> None:
+        """SIGKILL: no goodbye to anybody. Returns when it is gone."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
     async def stop(self) -> int:
         """SIGTERM, then SIGKILL; its exit status."""
         if self.process.returncode is None:
@@ -90,16 +97,20 @@ class Processes:
     ) -> None:
         await asyncio.gather(*(child.stop() for child in self.children))
 
-    async def start(self, name: str, command: Sequence[str]) -> Child:
+    async def start(
+        self, name: str, command: Sequence[str], *, is_spoken_to: bool = False
+    ) -> Child:
+        """is_spoken_to: its standard input and output are pipes of `child.process`."""
         out, err = self.directory / f"{name}.out", self.directory / f"{name}.err"
         with out.open("wb") as out_file, err.open("wb") as err_file:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=out_file,
+                stdin=asyncio.subprocess.PIPE if is_spoken_to else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE if is_spoken_to else out_file,
                 stderr=err_file,
                 start_new_session=True,
                 preexec_fn=_DieWith(os.getpid()),
+                limit=_PIPE_LINE_BYTES,
             )
         child = Child(name, process, out, err)
         self.children.append(child)

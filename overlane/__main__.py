@@ -10,10 +10,7 @@ import signal
 # Until a command has its own handlers, an interrupt ends the process without a traceback.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import asyncio
-import json
 import sys
-import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -22,11 +19,13 @@ import msgspec
 import typer
 import uvloop
 from pydantic import ValidationError
-from rich.console import Console
-from rich.live import Live
 
-from lab.errors import LabError
-from overlane import controller_commands, streams
+from overlane import controller_commands, paths, streams
+from overlane.doctor.command import doctor
+from overlane.lab_command import demo, lab
+from overlane.status_command import status
+from overlane.terminal import fail as _fail
+from overlane.terminal import print_json as _print_json
 
 T = TypeVar("T")
 
@@ -39,6 +38,12 @@ app = typer.Typer(
 )
 app.command()(controller_commands.controller)
 app.add_typer(controller_commands.token, name="token")
+
+app.command()(demo)
+app.command()(doctor)
+app.command()(lab)
+app.command()(status)
+app.add_typer(paths.app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -53,16 +58,6 @@ def _told(problems: list[str]) -> None:
         typer.echo(f"overlane: {problem}", err=True)
     if problems:
         raise typer.Exit(1)
-
-
-def _fail(message: object, status: int = 1) -> typer.Exit:
-    typer.echo(f"overlane: {message}", err=True)
-    return typer.Exit(status)
-
-
-def _print_json(value: object) -> None:
-    # A file's name need not be UTF-8; the standard library writes such as escapes.
-    sys.stdout.write(json.dumps(msgspec.to_builtins(value), indent=2) + "\n")
 
 
 def _first_problems(error: ValidationError) -> str:
@@ -127,26 +122,6 @@ def check_config(
             typer.echo(f"{len(files)} configuration{'s are' if len(files) > 1 else ' is'} fine")
     if problems:
         raise typer.Exit(1)
-
-
-@app.command()
-def status(
-    urls: Annotated[list[str], typer.Argument(help="Admin addresses of nodes, as 127.0.0.1:8080.")],
-    as_json: Json = False,
-) -> None:
-    """Show what nodes do: links, streams, viewers, memory."""
-    from overlane.status import StatusError, fetch, render
-
-    try:
-        found = _run(fetch(urls))
-    except StatusError as error:
-        raise _fail(error) from None
-    if as_json:
-        _print_json(found)
-        return
-    console = Console(markup=False, emoji=False)  # the texts are the nodes'
-    for node in found:
-        console.print(render(node))
 
 
 @app.command()
@@ -256,75 +231,6 @@ def _play_progress(progress: Any) -> None:
         f"{progress.seconds:.0f} s, {progress.state}: {progress.frames_whole} frames whole, "
         f"{progress.packets_received} video packets, {progress.packets_lost} missing"
     )
-
-
-@app.command()
-def demo(
-    seconds: Annotated[float, typer.Option(min=4, help="Length of the broadcast.")] = 20.0,
-    loss: Annotated[
-        float, typer.Option(min=0, max=0.5, help="Share of packets lost on each link.")
-    ] = 0.01,
-    seed: Annotated[int, typer.Option(help="Decides which packets are lost.")] = 1,
-    repair: Annotated[bool, typer.Option(help="--no-repair shows the difference.")] = True,
-    source: Annotated[Path | None, typer.Option(help="A media file to broadcast.")] = None,
-    copy: Annotated[bool, typer.Option("--copy", help="Send the file's H.264 as it is.")] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Directory for pictures, logs and configurations.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """A real broadcast over four nodes, three lossy links and two viewers, on this machine."""
-    from lab.demo import DemoOptions, run_demo
-    from lab.demo_report import render
-    from overlane.demo_view import DemoView
-
-    try:
-        directory = out or Path(tempfile.mkdtemp(prefix="overlane-demo-"))
-    except OSError as error:
-        raise _fail(f"no directory for temporary files ({error}); give one with --out") from None
-    options = DemoOptions(
-        directory=directory,
-        seconds=seconds,
-        loss=loss,
-        seed=seed,
-        repair=repair,
-        source=source,
-        copy_video=copy,
-    )
-    console = Console(stderr=as_json)
-    view = DemoView(console)
-    try:
-        if console.is_terminal:
-            with Live(view, console=console, refresh_per_second=4, transient=True):
-                report = _run(_until_signal(run_demo(options, view.show)))
-        else:
-            report = _run(_until_signal(run_demo(options, view.show_line)))
-    except LabError as error:
-        raise _fail(f"{error} (logs: {directory})") from None
-    if as_json:
-        _print_json(report)
-    else:
-        console.print(render(report))
-    if not report.is_whole:
-        raise typer.Exit(1)
-
-
-async def _until_signal(main: Coroutine[Any, Any, T]) -> T:
-    """The result of `main`, which is cancelled, and cleans up, when a signal comes."""
-    from overlane.publish.signals import call_on_signals
-
-    task = asyncio.ensure_future(main)
-    received: list[int] = []
-
-    def stop(number: signal.Signals) -> None:
-        received.append(number)
-        task.cancel()
-
-    with call_on_signals(stop):
-        try:
-            return await task
-        except asyncio.CancelledError:
-            raise typer.Exit(128 + received[0]) from None
 
 
 def main() -> None:

@@ -4,49 +4,26 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import aiohttp
-import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from overlane.peer import printable, printable_line, read_answer
-
-TIMEOUT_S = 5.0
-
-
-class StatusError(Exception):
-    """A node did not answer; the message says which and why."""
+from overlane.http_json import AnswerError, JsonClient
 
 
 async def fetch(urls: Sequence[str]) -> list[dict[str, Any]]:
-    """GET /status of each node, in order. Raises StatusError."""
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        return list(await asyncio.gather(*(_fetch_one(session, url) for url in urls)))
+    """GET /status of each node, in order. Raises AnswerError."""
+    async with JsonClient("node", "is this the admin address?") as client:
+        return list(await asyncio.gather(*(_fetch_one(client, url) for url in urls)))
 
 
-async def _fetch_one(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
-    base = url if "://" in url else f"http://{url}"
-    try:
-        async with session.get(f"{base.rstrip('/')}/status") as response:
-            response.raise_for_status()
-            found: dict[str, Any] = printable(msgspec.json.decode(await read_answer(response)))
-    except TimeoutError:
-        raise StatusError(f"{url} did not answer within {TIMEOUT_S:.0f} s") from None
-    except aiohttp.InvalidURL:
-        raise StatusError(f"{url} is not an address of the form host:port") from None
-    except (msgspec.DecodeError, RecursionError):
-        raise StatusError(f"{url} is no node: its answer is not JSON") from None
-    except (aiohttp.ClientError, ValueError) as error:
-        raise StatusError(
-            f"{url}: {printable_line(str(error))}; is this the admin address?"
-        ) from None
+async def _fetch_one(client: JsonClient, url: str) -> dict[str, Any]:
+    found: dict[str, Any] = await client.get(url, "/status")
     try:
         render(found)
     except (LookupError, TypeError, ValueError, AttributeError):
         text = f"{url} is no node, or one of another version: its answer is not a node's status"
-        raise StatusError(text) from None
+        raise AnswerError(text) from None
     return found
 
 
@@ -54,7 +31,10 @@ def render(status: dict[str, Any]) -> RenderableType:
     """One node."""
     title = f"{status['node']} (id {status['node_id']}, {status['advertised_as']})"
     title += f", up {status['uptime_s']:.0f} s"
-    parts: list[RenderableType] = [Text(title, style="bold"), _links(status), _streams(status)]
+    parts: list[RenderableType] = [Text(title, style="bold")]
+    if status.get("controller") is not None:
+        parts.append(_controller(status["controller"]))
+    parts += [_links(status), _streams(status)]
     if status["viewers"]:
         parts.append(_viewers(status))
     memory = ", ".join(f"{name} {used}/{limit}" for name, (used, limit) in status["memory"].items())
@@ -62,6 +42,19 @@ def render(status: dict[str, Any]) -> RenderableType:
     if status["fallbacks"]:
         parts.append(Text(f"fallbacks: {', '.join(status['fallbacks'])}", style="bold yellow"))
     return Group(*parts)
+
+
+def _controller(controller: dict[str, Any]) -> Text:
+    """How the node stands with its brain."""
+    table = controller["table"]
+    text = f"brain: {controller['state']}, {controller['url']}, term {controller['term']}"
+    if table is None:
+        text += "; no table"
+    else:
+        stored = "stored" if table["is_stored"] else "not stored"
+        text += f"; table {table['version']} with {table['neighbours']} neighbours, {stored}"
+    problem = controller["last_problem"]
+    return Text(f"{text}; {problem}" if problem else text)
 
 
 def _links(status: dict[str, Any]) -> Table:

@@ -48,7 +48,9 @@ class Subscribe(_Struct, frozen=True, tag="subscribe"):
     """Send me this broadcast. The same transaction again is a retry or a refresh.
 
     path: nodes still to visit after the receiver, the producer last. visited: those before it,
-    the first asker first and the sender last.
+    the first asker first and the sender last. mode "standby": be ready to, but send no media yet;
+    the same transaction with mode "active" ends that and is never taken back. starts, with start
+    "seq": by stream id, the first packet that the asker lacks.
     """
 
     transaction: U32
@@ -57,13 +59,15 @@ class Subscribe(_Struct, frozen=True, tag="subscribe"):
     visited: Names
     start: Literal["live", "gop", "seq"] = "live"
     mode: Literal["active", "standby", "duplicate"] = "active"
+    starts: Annotated[dict[StreamId, U32], Meta(max_length=MAX_TRACKS)] = {}
 
 
 class Ok(_Struct, frozen=True, tag="ok"):
     """It is on its way, or changed: other stream ids replace those of an earlier OK.
 
     ancestors: where it comes from, the producer first and the sender last; their number is the
-    sender's depth. state: "lost" while the sender itself waits for its upstream.
+    sender's depth. state: "lost" while the sender itself waits for its upstream. To a standby, a
+    track's first_stream_seq says nothing.
     """
 
     transaction: U32

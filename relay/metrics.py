@@ -20,7 +20,13 @@ from service.log import standard_error
 _LINK_GAUGES = frozenset({"is_up", "has_keys", "rtt_us", "holes_open", "backlogged"})
 _STREAM_GAUGES = frozenset({"held_packets", "capacity", "subscribers", "delay_us"})
 _STREAM_SKIPPED = frozenset(
-    {"stream_id", "first_stream_seq", "next_stream_seq", "last_packet_us"}  # of no use as a series
+    {
+        "stream_id",
+        "first_stream_seq",
+        "next_stream_seq",
+        "first_lacking_seq",
+        "last_packet_us",
+    }  # of no use as a series
 )
 
 

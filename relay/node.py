@@ -10,28 +10,38 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from random import Random
-from typing import TypeAlias
+from typing import Literal
+
+import msgspec
 
 from control_client.messages import Neighbour as TableEntry
 from fastpath import Engine, EngineFullError
 from fastpath import events as engine_events
 from relay import events
-from relay.config import Ingest, NodeConfig
+from relay.config import NodeConfig
 from relay.edge.destinations import check_report_ports
 from relay.edge.plain_rtp import PlainRtpEdge, RtcpMode, Viewer
 from relay.errors import MessageError, RefusalCode, Refused
-from relay.messages import Message, Track, decode, encode, is_name
+from relay.messages import (
+    End,
+    Message,
+    Subscribe,
+    Track,
+    UpstreamLost,
+    decode,
+    encode,
+    is_name,
+)
 from relay.neighbour import Neighbour
 from relay.neighbourhood import Neighbourhood
+from relay.node_streams import NodeStreams
 from relay.ports import VIRTUAL, Ports, open_ports
 from relay.slowpath import subscription_events as wanted
+from relay.slowpath.path_monitor import SAMPLE_US
+from relay.slowpath.routes import Paths
 from relay.slowpath.subscription import SubscriptionTable
-from relay.stream import CODECS, StreamRegistry
-from relay.subscriber import NodeCursors
+from relay.slowpath.ways import MAX_HOPS
 from service.address import Address, format_address, ip_of, parse_address
-
-Paths: TypeAlias = tuple[tuple[str, ...], ...]
-FIRST_STREAM_SEQ_LIMIT = 1 << 16  # chosen: far from 2^32, so that short tests stay readable
 
 
 class Node:
@@ -43,10 +53,15 @@ class Node:
         self.subscriptions = SubscriptionTable(
             config.name, [neighbour.name for neighbour in config.neighbours], rng
         )
-        self.streams = StreamRegistry(engine)
+        if config.controller is not None:
+            self.subscriptions.asks_for_paths = True
+            self.subscriptions.max_hops = MAX_HOPS
         self.neighbourhood = Neighbourhood(config, engine, self.subscriptions, rng)
         self.counters: Counter[str] = Counter()
-        self._cursors = NodeCursors(engine)
+        self._carried = NodeStreams(engine, rng, self._link_of)
+        self.streams = self._carried.registry
+        self._pushed_paths: dict[str, Paths] = {}
+        self._next_sample_us: int | None = None
         self._rng = rng
         self._events: deque[events.NodeEvent] = deque()
 
@@ -67,8 +82,9 @@ class Node:
             self._rng,
         )
         self.neighbourhood.start(self.ports.overlay, now_us)
-        for ingest in config.ingests:
-            self._add_ingest(ingest)
+        made = self._carried.open(self.edge, config.ingests, self.ports.ingests)
+        for name, tracks in made.items():
+            self.subscriptions.add_local(name, tracks)
         self.handle_timer(now_us)
         return self.ports
 
@@ -84,7 +100,7 @@ class Node:
     def next_timer_us(self) -> int | None:
         """When `handle_timer` is due."""
         parts = self.neighbourhood, self.subscriptions, self.edge
-        times = [part.next_timer_us() for part in parts]
+        times = [*(part.next_timer_us() for part in parts), self._next_sample_us]
         return min((time_us for time_us in times if time_us is not None), default=None)
 
     def handle_timer(self, now_us: int) -> None:
@@ -94,6 +110,21 @@ class Node:
             self._remove_viewer(viewer, now_us, expired=True)
         self.subscriptions.handle_timer(now_us)
         self._carry_out(now_us)
+        self._take_samples(now_us)
+
+    def _take_samples(self, now_us: int) -> None:
+        """Of broadcasts that could come another way, in case that is better."""
+        watched = [b.name for b in self.subscriptions.broadcasts if b.standby is not None]
+        if not watched:
+            self._next_sample_us = None
+        elif self._next_sample_us is None:
+            self._next_sample_us = now_us + SAMPLE_US
+        elif now_us >= self._next_sample_us:
+            self._next_sample_us = now_us + SAMPLE_US
+            for name in watched:
+                if (sample := self._carried.sample(name)) is not None:
+                    self.subscriptions.on_path_sample(name, sample, now_us)
+            self._carry_out(now_us)
 
     # -- neighbours
 
@@ -157,7 +188,8 @@ class Node:
             raise Refused(RefusalCode.FULL, text)
         viewer = self.edge.add(stream, addresses, now_us, rtcp=rtcp, expiry_us=expiry_us)
         path = self.config.path_to(stream)
-        self.subscriptions.join_viewer(viewer.number, stream, path, now_us)
+        paths = (path,) if path else self._pushed_paths.get(stream, ())
+        self.subscriptions.join_viewer(viewer.number, stream, paths, now_us)
         self._carry_out(now_us)
         return viewer
 
@@ -192,46 +224,44 @@ class Node:
         """What a broadcast that is here consists of; none if it is not here."""
         return [found.track for found in self.streams.of(stream)]
 
-    def encoder_heard_us(self, stream: str) -> int | None:
-        """When the newest packet of a broadcast that starts here came; None: never, or it does
-        not start here."""
-        if len(self.path_of(stream)) > 1:
-            return None
-        found = self.streams.of(stream)
-        times = (self.engine.stream_stats(each.handle).last_packet_us for each in found)
-        return max((time_us for time_us in times if time_us >= 0), default=None)
-
     def _remove_viewer(self, viewer: Viewer, now_us: int, *, expired: bool) -> None:
         self.edge.remove(viewer)
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
         self._events.append(events.ViewerLeft(viewer.id, viewer.broadcast, expired))
 
-    # -- paths from outside: names of nodes as SUBSCRIBE goes, a neighbour first, the producer last
+    # -- paths from outside: nodes as SUBSCRIBE travels, a neighbour first, the producer last
 
     def on_paths(self, stream: str, paths: Paths, now_us: int) -> None:
         """The answer to PathsWanted, the best first; 1 to 4."""
-        raise NotImplementedError
+        self.subscriptions.on_paths(stream, paths, now_us)
+        self._carry_out(now_us)
 
     def on_no_path(self, stream: str, code: RefusalCode, text: str, now_us: int) -> None:
         """The other answer: who waits is refused, what flows stays."""
-        raise NotImplementedError
+        self.subscriptions.on_no_path(stream, code, text, now_us)
+        self._carry_out(now_us)
 
     def rehome(self, stream: str, paths: Paths, now_us: int) -> None:
-        """A better way to a broadcast that is here: it is used once it delivers. Of one that starts
-        here: its broadcaster has moved, and this node becomes a subscriber along paths[0]."""
-        raise NotImplementedError
+        """Better ways to a broadcast that is here, best first: the old one is left once the new one
+        delivers. Of one that starts here: its broadcaster has moved, and this node becomes a
+        subscriber along the first that works; viewers and subscribers go on."""
+        self.subscriptions.rehome(stream, paths, now_us)
+        self._carry_out(now_us)
 
     def reclaim(self, stream: str, tracks: tuple[Track, ...], now_us: int) -> None:
-        """The broadcaster of an ingest is here, as these streams; see `new_tracks`."""
-        raise NotImplementedError
+        """The broadcaster of an ingest is here, as these streams (see `new_tracks`): after a
+        rehome, or because the ids are others now. Raises KeyError if no ingest has that name."""
+        self._carried.check_ingest(stream)
+        self.subscriptions.reclaim(stream, tracks, now_us)
+        self._carry_out(now_us)
 
     def new_tracks(self, stream: str) -> tuple[Track, ...]:
         """Fresh stream ids and first numbers for an ingest's tracks. Raises KeyError."""
-        raise NotImplementedError
+        return self._carried.new_tracks(stream)
 
     def set_pushed_paths(self, paths: Mapping[str, Paths]) -> None:
         """Of the table: what may be wanted soon. Replaces those set before."""
-        raise NotImplementedError
+        self._pushed_paths = dict(paths)
 
     # -- what the engine says
 
@@ -247,7 +277,7 @@ class Node:
             case engine_events.ControlReceived(link, payload):
                 self._on_control(link, payload, now_us)
             case engine_events.CursorStarted(cursor, first_stream_seq):
-                if (owner := self._cursors.owner(cursor)) is not None:
+                if (owner := self._carried.cursors.owner(cursor)) is not None:
                     self.subscriptions.on_cursor_started(*owner, first_stream_seq)
             case engine_events.ViewerPaused(cursor):
                 if (leg := self.edge.find_leg(cursor)) is not None:
@@ -260,8 +290,9 @@ class Node:
                 engine_events.StreamStarted()
                 | engine_events.KeyFrameWanted()
                 | engine_events.IngestSource()
+                | engine_events.UpstreamFlows()
             ):
-                self._on_stream_event(event)
+                self._on_stream_event(event, now_us)
             case _:
                 if (told := self.neighbourhood.on_engine_event(event, now_us)) is not None:
                     self._events.append(told)
@@ -270,7 +301,9 @@ class Node:
         self,
         event: engine_events.StreamStarted
         | engine_events.KeyFrameWanted
-        | engine_events.IngestSource,
+        | engine_events.IngestSource
+        | engine_events.UpstreamFlows,
+        now_us: int,
     ) -> None:
         stream = self.streams.by_handle(event.stream)
         if stream is None:
@@ -280,6 +313,9 @@ class Node:
             case engine_events.StreamStarted():
                 stream.is_started = True
                 self._events.append(events.TrackStarted(name, media))
+                self.subscriptions.on_upstream_flows(name, None, now_us)
+            case engine_events.UpstreamFlows(_, gap_us):
+                self.subscriptions.on_upstream_flows(name, gap_us, now_us)
             case engine_events.KeyFrameWanted():
                 self.counters["key_frames_missing"] += 1
                 self._events.append(events.KeyFrameMissing(name, media))
@@ -306,15 +342,22 @@ class Node:
             match event:
                 case wanted.Send(peer, message):
                     self._send(peer, message)
-                case wanted.TracksChanged(broadcast, peer, tracks):
-                    self._change_tracks(broadcast, peer, tracks)
+                case wanted.TracksChanged():
+                    self._change_tracks(event)
+                case wanted.UpstreamChanged(broadcast, peer, second):
+                    self._carried.set_upstream(broadcast, peer, second)
+                case wanted.PathsWanted(broadcast):
+                    self._events.append(events.PathsWanted(broadcast))
+                case wanted.Switched(broadcast, reason, before, after, gap_us):
+                    switched = events.UpstreamSwitched(broadcast, reason, before, after, gap_us)
+                    self._events.append(switched)
                 case wanted.BroadcastRemoved(broadcast):
-                    self._remove_streams(broadcast, keep=())
+                    self._carried.remove(broadcast)
                     self._events.append(events.BroadcastChanged(broadcast, "removed"))
-                case wanted.AddCursor(peer, stream_id):
-                    self._add_cursor(peer, stream_id, now_us)
+                case wanted.AddCursor():
+                    self._add_cursor(event, now_us)
                 case wanted.RemoveCursor(peer, stream_id):
-                    self._cursors.remove(peer, stream_id)
+                    self._carried.cursors.remove(peer, stream_id)
                 case wanted.ViewerReady(number, _):
                     self._start_viewer(number, now_us)
                 case wanted.ViewerRefused(number, code, text):
@@ -323,44 +366,40 @@ class Node:
                     self._events.append(events.BroadcastChanged(broadcast, state.value))
 
     def _send(self, peer: str, message: Message) -> None:
+        link = self._link_of(peer)
+        if link is None:
+            return
+        if isinstance(message, Subscribe) and message.start == "seq" and not message.starts:
+            starts = self._carried.lacking(message.broadcast)
+            start: Literal["live", "seq"] = "seq" if starts else "live"
+            message = msgspec.structs.replace(message, start=start, starts=starts)
         try:
             payload = encode(message)
         except MessageError:
             self.counters["control_too_large"] += 1
             return
+        # Viewers see nothing until this arrives, and it is small: one loss must not cost a retry.
+        is_urgent = isinstance(message, UpstreamLost | End) or (
+            isinstance(message, Subscribe) and message.start == "seq"
+        )
+        for _ in range(2 if is_urgent else 1):
+            self.counters[f"sent_{type(message).__name__.lower()}"] += 1
+            self.engine.send_control(link, payload)
+
+    def _link_of(self, peer: str) -> int | None:
         neighbour = self.neighbours.get(peer)
-        if neighbour is None:
-            self.counters["control_to_nobody"] += 1  # it has been removed meanwhile
-            return
-        self.counters[f"sent_{type(message).__name__.lower()}"] += 1
-        self.engine.send_control(neighbour.link, payload)
+        return neighbour.link if neighbour else None
 
-    def _change_tracks(self, broadcast: str, peer: str, tracks: tuple[Track, ...]) -> None:
-        """The new ones first: viewers go on from the old to the new as one stream."""
-        link = self.neighbours[peer].link
+    def _change_tracks(self, change: wanted.TracksChanged) -> None:
         try:
-            for track in tracks:
-                if self.streams.by_id(track.stream_id) is None:
-                    self.streams.add(broadcast, track, link)
-            kept = [track.stream_id for track in tracks]
-            staying = [s for s in self.streams.of(broadcast) if s.track.stream_id in kept]
-            self.edge.move(broadcast, staying)
-            self._remove_streams(broadcast, kept)
+            self._carried.change(change.broadcast, change.peer, change.tracks)
         except EngineFullError as error:
-            self.subscriptions.on_streams_refused(broadcast, self._full(error))
+            self.subscriptions.on_streams_refused(change.broadcast, self._full(error))
 
-    def _remove_streams(self, broadcast: str, keep: Iterable[int]) -> None:
-        for stream in self.streams.of(broadcast):
-            if stream.track.stream_id not in keep:
-                self._cursors.forget_stream(stream.track.stream_id)
-                self.streams.remove(stream)
-
-    def _add_cursor(self, peer: str, stream_id: int, now_us: int) -> None:
-        stream = self.streams.by_id(stream_id)
-        if stream is None:
-            return
+    def _add_cursor(self, cursor: wanted.AddCursor, now_us: int) -> None:
+        peer, stream_id = cursor.peer, cursor.stream_id
         try:
-            self._cursors.add(peer, stream, self.neighbours[peer].link)
+            self._carried.add_cursor(peer, stream_id, cursor.start_seq)
         except EngineFullError as error:
             self.subscriptions.on_cursor_refused(peer, stream_id, self._full(error), now_us)
 
@@ -390,33 +429,6 @@ class Node:
     def _full(self, error: EngineFullError) -> str:
         self._events.append(events.TableFull(error.table))
         return f"{self.config.name}: no more {error.table}, the limit is {error.limit}"
-
-    def _add_ingest(self, ingest: Ingest) -> None:
-        tracks = []
-        for track in ingest.tracks:
-            stream_id = self._rng.randrange(1, 1 << 32)
-            while self.streams.by_id(stream_id) is not None:
-                stream_id = self._rng.randrange(1, 1 << 32)
-            described = Track(
-                stream_id=stream_id,
-                media=track.kind,
-                codec=track.codec,
-                payload_type=track.payload_type,
-                clock_rate=track.clock_rate,
-                first_stream_seq=self._rng.randrange(FIRST_STREAM_SEQ_LIMIT),
-                fmtp=track.fmtp,
-            )
-            stream = self.streams.add(ingest.name, described, None)
-            self.engine.set_ingest(
-                self.ports.ingests[ingest.name, track.kind],
-                stream=stream.handle,
-                codec=CODECS[track.codec],
-                payload_type=track.payload_type,
-                parameter_sets=track.parameter_sets,
-                rtcp_to=parse_address(track.rtcp_to) if track.rtcp_to else None,
-            )
-            tracks.append(described)
-        self.subscriptions.add_local(ingest.name, tuple(tracks))
 
 
 def new_engine(config: NodeConfig) -> Engine:

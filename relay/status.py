@@ -8,6 +8,7 @@ from typing import TypeAlias
 from relay.control.agent import ControlAgent
 from relay.edge.plain_rtp import Viewer
 from relay.node import Node
+from relay.slowpath.broadcast import Broadcast
 from service.address import format_address
 
 Json: TypeAlias = dict[str, object]
@@ -104,6 +105,12 @@ def _neighbour(node: Node, name: str) -> Json:
     }
 
 
+def _standby(node: Node, broadcast: Broadcast) -> list[str]:
+    """The second way, as `path` is told; empty if there is none that has agreed."""
+    way = broadcast.standby
+    return [*way.ancestors, node.config.name] if way is not None and way.ancestors else []
+
+
 def _broadcast(node: Node, name: str) -> Json:
     broadcast = node.subscriptions.find(name)
     assert broadcast is not None
@@ -113,6 +120,7 @@ def _broadcast(node: Node, name: str) -> Json:
         "state": broadcast.state.value,
         "upstream": upstream.route.peer if upstream else None,
         "path": list(node.path_of(name)),
+        "standby": _standby(node, broadcast),
         "subscribers": sorted(broadcast.nodes),
         "viewers": len(broadcast.viewers),
         "tracks": {

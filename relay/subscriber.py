@@ -14,10 +14,12 @@ class NodeCursors:
         self._cursors: dict[tuple[str, int], int] = {}
         self._owners: dict[int, tuple[str, int]] = {}
 
-    def add(self, peer: str, stream: Stream, link: int) -> None:
-        """Raises EngineFullError."""
-        cursor = self._engine.add_cursor(stream=stream.handle, link=link)
+    def add(self, peer: str, stream: Stream, link: int, start_seq: int | None) -> None:
+        """start_seq: where to begin; None: at a key frame. One that is there already gives way.
+        Raises EngineFullError."""
         owner = peer, stream.track.stream_id
+        self.remove(*owner)
+        cursor = self._engine.add_cursor(stream=stream.handle, link=link, start_seq=start_seq)
         self._cursors[owner] = cursor
         self._owners[cursor] = owner
 

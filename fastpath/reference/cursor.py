@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from fastpath.reference.ring import LARGEST
+
 if TYPE_CHECKING:
     from fastpath.reference.link import Address, Link
     from fastpath.reference.ring import Packet
@@ -69,6 +71,15 @@ class Cursor:
         self._enter(ring.head if place is None else place)
         if place is None:
             self.state = State.WAITS_FOR_KEY
+
+    def begin_at(self, place: int) -> bool:
+        """Stand at this place, which may be ahead of the head: whoever asks has what is before it.
+        False if the ring no longer holds it or will not reach it soon."""
+        ring = self.stream.ring
+        if not ring.tail <= place <= ring.head + LARGEST:
+            return False
+        self._enter(place)
+        return True
 
     def _enter(self, place: int) -> None:
         """Go on at another place. A viewer's sequence numbers go on without a gap: a new cursor's

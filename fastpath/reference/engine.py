@@ -95,8 +95,9 @@ class ReferenceEngine:
         for cursor in list(link.cursors):
             self._remove_cursor(cursor)
         for stream in self._worker.streams:
-            if stream.upstream is link:
-                stream.upstream = None
+            for place in ("upstream", "second_upstream", "awaited"):
+                if getattr(stream, place) is link:
+                    setattr(stream, place, None)
         forget_early(self._worker, link)
         self._worker.timers.cancel(link)
         if not link.is_viewer:
@@ -168,12 +169,20 @@ class ReferenceEngine:
         self._commands.append(apply)
         return stream.handle
 
-    def set_upstream(self, stream: int, upstream: int | None) -> None:
+    def set_upstream(self, stream: int, upstream: int | None, *, second: int | None = None) -> None:
         known = self._streams_by_handle[stream]
-        link = None if upstream is None else self._links_by_handle[upstream]
+        link, other = (
+            None if handle is None else self._links_by_handle[handle]
+            for handle in (upstream, second)
+        )
 
         def apply(now_us: int) -> None:
-            known.upstream = link
+            newest = link if other is None else other
+            if newest is not None and not known.comes_from(newest):
+                known.awaited = newest
+            elif known.awaited is not newest:
+                known.awaited = None
+            known.upstream, known.second_upstream = link, other
             claim_early(self._worker, known, now_us)
 
         self._commands.append(apply)
@@ -193,8 +202,8 @@ class ReferenceEngine:
 
     # -- subscribers
 
-    def add_cursor(self, *, stream: int, link: int) -> int:
-        return self._add_cursor(stream, link, None, 0)
+    def add_cursor(self, *, stream: int, link: int, start_seq: int | None = None) -> int:
+        return self._add_cursor(stream, link, None, 0, start_seq)
 
     def add_viewer_cursor(
         self,
@@ -213,7 +222,14 @@ class ReferenceEngine:
         self._cursors_by_handle[cursor].payload_type = payload_type
         return cursor
 
-    def _add_cursor(self, stream: int, link: int, viewer: Viewer | None, first: int) -> int:
+    def _add_cursor(
+        self,
+        stream: int,
+        link: int,
+        viewer: Viewer | None,
+        first: int,
+        start_seq: int | None = None,
+    ) -> int:
         handle = self._cursors.take()
         cursor = Cursor(
             handle, self._streams_by_handle[stream], self._links_by_handle[link], viewer, first
@@ -223,7 +239,7 @@ class ReferenceEngine:
 
         def apply(_now_us: int) -> None:
             cursor.link.cursors.append(cursor)
-            self._begin(cursor)
+            self._begin(cursor, start_seq)
             if viewer is None:
                 self._worker.post(CursorStarted(handle, cursor.start & LOW_32))
 
@@ -242,10 +258,13 @@ class ReferenceEngine:
 
         self._commands.append(apply)
 
-    def _begin(self, cursor: Cursor) -> None:
-        """Join its stream, stand where it can begin, and have its link look at it."""
+    def _begin(self, cursor: Cursor, start_seq: int | None = None) -> None:
+        """Join its stream, stand where it is to begin or can, and have its link look at it."""
         cursor.stream.cursors.insert(0, cursor)
-        cursor.begin()
+        ring = cursor.stream.ring
+        if start_seq is None or not cursor.begin_at(ring.extended(start_seq)):
+            self._worker.count("start_not_held", start_seq is not None)
+            cursor.begin()
         if cursor.state is State.WAITS_FOR_KEY and cursor.stream.has_started:
             self._worker.want_key_frame(cursor.stream)
         queue_cursor(cursor)
@@ -333,6 +352,7 @@ class ReferenceEngine:
             "key_frames": known.ring.key_frames,
             "first_stream_seq": known.ring.tail & LOW_32,
             "next_stream_seq": known.ring.head & LOW_32,
+            "first_lacking_seq": known.ring.lacking & LOW_32,
         }
 
     def cursor_stats(self, cursor: int) -> dict[str, int]:
@@ -340,5 +360,5 @@ class ReferenceEngine:
         names = "packets bytes late_packets lapped"
         return {name: getattr(known, name) for name in names.split()} | {
             "next_stream_seq": known.next & LOW_32,
-            "lag_packets": (known.stream.ring.head - known.next) & LOW_32,
+            "lag_packets": max(0, known.stream.ring.head - known.next) & LOW_32,
         }

@@ -129,8 +129,11 @@ def forget_early(worker: Worker, link: Link) -> None:
 def claim_early(worker: Worker, stream: Stream, now_us: int) -> None:
     """A stream has become known: what was held for it goes in, in the order it came."""
     expire_early(worker, now_us)
-    ours = stream.stream_id, stream.upstream
-    held = [e for e in worker.early if e is not None and (e.stream_id, e.link) == ours]
+    held = [
+        e
+        for e in worker.early
+        if e is not None and e.stream_id == stream.stream_id and stream.comes_from(e.link)
+    ]
     for early in held:
         if early in worker.early:  # else taken by one before it, which restarted the ring
             worker.early[worker.early.index(early)] = None

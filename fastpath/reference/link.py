@@ -23,6 +23,7 @@ Address = tuple[str, int]
 REPLAY_WINDOW = 8192
 HISTORY_ENTRIES = 8192
 MAX_HOLES = 1024
+DEAD_PROBES = 3  # RFC 5880's detection multiplier
 NODE_LATE_ENTRIES, VIEWER_LATE_ENTRIES = 1024, 256
 BURST_US = 5000  # what an idle link may send at once beyond its rate
 AUDIO, VIDEO = CLASSES = (0, 1)  # in the order in which they leave
@@ -261,6 +262,11 @@ class Link:
         self.free_at_ns += wire_bytes * 8 * 1_000_000_000 // self.rate_bps
         self.sent_packets += 1
         self.sent_bytes += wire_bytes
+
+    def dead_at_us(self, probe_interval_us: int) -> int:
+        """When a link that is up is down unless something authentic comes: three probes missed, and
+        some time for the third to be late."""
+        return self.last_received_us + DEAD_PROBES * probe_interval_us + probe_interval_us * 2 // 5
 
     def on_rtt(self, sample_us: int) -> None:
         """Smoothed as in RFC 6298 2.3 (gain 1/8)."""

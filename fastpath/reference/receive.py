@@ -5,7 +5,14 @@ peer; epoch; replay window; tag; not a replay; then, for an authentic packet onl
 size, stream. Nothing is ever sent back for a packet that fails.
 """
 
-from fastpath.events import ControlReceived, HelloReceived, LinkKeyed, LinkMoved, LinkUp
+from fastpath.events import (
+    ControlReceived,
+    HelloReceived,
+    LinkKeyed,
+    LinkMoved,
+    LinkUp,
+    UpstreamFlows,
+)
 from fastpath.reference.feedback import receive_feedback
 from fastpath.reference.insert import hold_early, insert_media
 from fastpath.reference.link import Address, Link
@@ -177,6 +184,10 @@ def _receive_media(worker: Worker, link: Link, header: Header, payload: bytes, n
     stream = worker.find_stream(header.stream_id)
     if stream is None:
         return hold_early(worker, Early(header.stream_id, header.stream_seq, link, packet))
-    if stream.upstream is not link:
+    if not stream.comes_from(link):
         return "wrong_upstream"
+    if stream.awaited is link:
+        stream.awaited = None
+        silent_us = now_us - stream.last_packet_us if stream.last_packet_us >= 0 else 0
+        worker.post(UpstreamFlows(stream.handle, silent_us))
     return insert_media(worker, stream, header.stream_seq, packet, link, now_us)

@@ -32,7 +32,6 @@ MAX_GONE_HOLES = 1024
 INSURANCE_US = 15_000  # after the first request, the second: the first may be lost
 RETRY_MARGIN_US = 10_000  # beyond a round trip and an eighth
 MAX_RTT_US = 10_000_000
-DEAD_PROBES = 3  # RFC 5880's detection multiplier
 
 
 class Items:
@@ -246,13 +245,12 @@ def receive_probe(link: Link, payload: bytes, now_us: int) -> str:
 
 def on_link_timer(worker: Worker, link: Link, now_us: int) -> None:
     """A link's deadline has come: requests, probe, liveness; its backlog is drained afterwards."""
-    interval_us = worker.settings.probe_interval_us
     if link.send_key is not None:
         if link.next_repair_us is not None and link.next_repair_us <= now_us:
             ask_for_holes(worker, link, now_us)
         if link.next_probe_us <= now_us:
             send_probe(worker, link, now_us)
-        if link.is_up and now_us - link.last_received_us > DEAD_PROBES * interval_us:
+        if link.is_up and now_us >= link.dead_at_us(worker.settings.probe_interval_us):
             link.is_up = False
             worker.post(LinkDown(link.handle))
     worker.mark_ready(link)

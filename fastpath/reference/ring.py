@@ -15,6 +15,7 @@ CAPACITIES = tuple(64 << size for size in range(7))
 LARGEST = CAPACITIES[-1]
 AUDIO_CAPACITY, VIDEO_CAPACITY = 256, 1024
 RETENTION_US = 2_000_000
+LACKING_US = 1_000_000
 JUMP_REACH = 64  # a jump is confirmed by a packet at most this far after the one that announced it
 
 
@@ -48,12 +49,20 @@ class Ring:
     gone: set[int] = field(default_factory=set)  # holes that upstream cannot fill
     gop_start: int | None = None  # newest first packet of a key frame
     jumped_to: int | None = None
+    lacking: int = 0  # lowest that may still be had from another upstream
+    lacking_floor: int = 0  # nothing before it is lacked any more
+    lacking_next: int = 0  # the floor from lacking_us + LACKING_US on
+    lacking_us: int = 0
     key_frames: int = 0
     grown: int = 0
     growth_refused: int = 0
 
     def __post_init__(self) -> None:
         self.tail = self.head
+        self._lack_nothing_before(self.head)
+
+    def _lack_nothing_before(self, number: int) -> None:
+        self.lacking = self.lacking_floor = self.lacking_next = number
 
     def extended(self, stream_seq: int) -> int:
         """The packet number nearest to the head whose low 32 bits these are."""
@@ -82,6 +91,7 @@ class Ring:
             self._let_go(self.head)
             # The packet that announced the jump may still be put in.
             self.head = self.tail = self.jumped_to
+            self._lack_nothing_before(self.head)
             self.jumped_to = None
         if insertion is not Insertion.LATE:
             self._make_room(number, now_us)
@@ -93,7 +103,19 @@ class Ring:
             self.key_frames += 1
             if self.gop_start is None or number > self.gop_start:
                 self.gop_start = number
+        self._note_lacking(now_us)
         return lost_gop
+
+    def _note_lacking(self, now_us: int) -> None:
+        """The lowest hole of the last one to two seconds, or the head."""
+        if now_us - self.lacking_us >= LACKING_US:
+            self.lacking_us = now_us
+            self.lacking_floor, self.lacking_next = self.lacking_next, self.head
+        self.lacking = max(self.lacking, self.lacking_floor, self.tail)
+        while self.lacking < self.head and (
+            self.lacking in self.packets or self.lacking in self.gone
+        ):
+            self.lacking += 1
 
     def _make_room(self, number: int, now_us: int) -> None:
         while (tail := number - self.capacity + 1) > self.tail:

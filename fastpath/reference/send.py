@@ -235,12 +235,15 @@ def drain_link(worker: Worker, link: Link, now_us: int) -> None:
 
 
 def arm_link(worker: Worker, link: Link, now_us: int) -> None:
-    """The earliest of: budget for the backlog, next probe, next request. Idle viewers: none."""
+    """The earliest of: budget for the backlog, next probe, next request, the link's end if nothing
+    comes. Idle viewers: none."""
     deadlines = []
     if link.send_key is not None:
         deadlines.append(link.next_probe_us)
         if link.next_repair_us is not None:
             deadlines.append(link.next_repair_us)
+        if link.is_up:
+            deadlines.append(link.dead_at_us(worker.settings.probe_interval_us))
     if (link.is_viewer or deadlines) and link.backlog():
         deadlines.append(max(link.free_at_ns // 1000, now_us + 1))
     if deadlines:

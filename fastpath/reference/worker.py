@@ -37,6 +37,8 @@ class Stream:
     is_video: bool
     ring: Ring
     upstream: Link | None
+    second_upstream: Link | None = None  # may deliver it as well, while it takes over
+    awaited: Link | None = None  # its first packet is to be told of
     cursors: list[Cursor] = field(default_factory=list)  # newest first
     is_open: bool = True
     has_started: bool = False
@@ -54,6 +56,10 @@ class Stream:
     restarts: int = 0
     delay_us: int = 0  # smoothed
     last_packet_us: int = -1
+
+    def comes_from(self, link: Link) -> bool:
+        """May this link deliver it?"""
+        return link in (self.upstream, self.second_upstream)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -43,33 +44,38 @@ def _headline(report: ScenarioReport) -> Text:
 
 
 def _viewers(viewers: list[ViewerReport]) -> RenderableType:
-    table = _table("viewer", "path", "frames", "intact", "late", "damaged", "missing", "ratio")
-    for name in ("first packet ms", "first frame ms", "longest gap ms", "delay p50/p99 ms"):
-        table.add_column(name, justify="right")
+    table = _table("viewer", "frames", "intact", "late", "damaged", "missing")
+    for name in ("first ms", "gap ms", "p50 ms", "p99 ms"):
+        table.add_column(name, justify="right", no_wrap=True)
     for viewer in viewers[:MAX_VIEWERS]:
         table.add_row(
             viewer.name,
-            " > ".join(viewer.path) or (viewer.refused or "-"),
             str(viewer.frames_expected),
             str(viewer.frames_intact),
             str(viewer.frames_late),
             str(viewer.frames_damaged),
             str(viewer.frames_missing),
-            _number(viewer.intact_ratio, 4),
-            _number(viewer.first_packet_ms) + (" hit" if viewer.is_cache_hit else ""),
-            _number(viewer.first_frame_ms),
-            _number(viewer.longest_gap_ms),
-            f"{_number(viewer.delay_ms.p50)} / {_number(viewer.delay_ms.p99)}",
+            _number(viewer.first_frame_ms, 0),
+            _number(viewer.longest_gap_ms, 0),
+            _number(viewer.delay_ms.p50, 0),
+            _number(viewer.delay_ms.p99, 0),
         )
-    if len(viewers) > MAX_VIEWERS:
-        return Group(table, Text(f"and {len(viewers) - MAX_VIEWERS} more viewers"))
-    return table
+    paths = [Text(_path(viewer)) for viewer in viewers[:MAX_VIEWERS]]
+    more = len(viewers) - MAX_VIEWERS
+    return Group(table, *paths, *([Text(f"and {more} more viewers")] if more > 0 else []))
 
 
-def _hops(report: ScenarioReport) -> Table:
+def _path(viewer: ViewerReport) -> str:
+    path = " > ".join(viewer.path) or "no path"
+    return f" {viewer.name}: {path}" + (f"; {viewer.refused}" if viewer.refused else "")
+
+
+def _hops(report: ScenarioReport) -> RenderableType:
+    """Those that a viewer's path takes at the end; of the others only how many lost anything."""
+    taken = {hop for viewer in report.viewers for hop in pairwise(viewer.path)}
     table = _table("hop", "packets", "lost", "repaired", "gone", "given up", "loss", "one way ms")
     for hop in report.hops:
-        if hop.packets:
+        if (hop.sender, hop.receiver) in taken:
             table.add_row(
                 hop.name,
                 str(hop.packets),
@@ -80,20 +86,20 @@ def _hops(report: ScenarioReport) -> Table:
                 f"{hop.loss:.2%}",
                 _number(hop.delay_ms),
             )
-    return table
+    others = [hop for hop in report.hops if (hop.sender, hop.receiver) not in taken]
+    lost, packets = sum(hop.lost for hop in others), sum(hop.packets for hop in others)
+    return Group(table, Text(f" and {len(others)} more, {packets} packets, {lost} lost"))
 
 
-def _events(report: ScenarioReport) -> Table:
-    table = _table("at s", "event", "viewers with a gap", "longest gap ms", "switches")
+def _events(report: ScenarioReport) -> RenderableType:
+    lines = []
     for event in report.events:
-        table.add_row(
-            f"{event.at_s:g}",
-            event.what,
-            str(event.viewers_with_gap),
-            _number(event.longest_gap_ms),
-            "; ".join(event.switches),
-        )
-    return table
+        line = f" {event.at_s:7.2f} s  {event.what}"
+        if event.viewers_with_gap:
+            longest = _number(event.longest_gap_ms, 0)
+            line += f"; viewers without video: {event.viewers_with_gap}, for {longest} ms at most"
+        lines += [line, *(f"            {switch}" for switch in event.switches)]
+    return Text("\n" + "\n".join(lines) + "\n")
 
 
 def _expectations(expectations: Iterable[ExpectationReport]) -> Table:
@@ -105,7 +111,7 @@ def _expectations(expectations: Iterable[ExpectationReport]) -> Table:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE)
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
     for index, name in enumerate(columns):
         table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
     return table

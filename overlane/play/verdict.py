@@ -31,6 +31,7 @@ class SentUnit(Protocol):
 class Verdict:
     """expected = intact + incomplete + damaged + late. damaged: whole, with another hash.
 
+    missing is a part of incomplete: not one packet came.
     late_in_catch_up is a part of intact. delays_us: of live units, in the order of sending; none,
     and no smallest one, if sender and receiver have no common clock.
     """
@@ -38,6 +39,7 @@ class Verdict:
     expected: int
     intact: int
     incomplete: int
+    missing: int
     damaged: int
     late: int
     late_in_catch_up: int
@@ -63,13 +65,15 @@ def judge(
     if not shares_clock and first_arrival_us is not None:
         first_arrival_us -= smallest_us or 0
     expected = _expected(sent, records, stopped_us - (smallest_us or 0) - DEADLINE_US)
-    counts = dict.fromkeys(("intact", "incomplete", "damaged", "late", "late_in_catch_up"), 0)
+    kinds = ("intact", "incomplete", "missing", "damaged", "late", "late_in_catch_up")
+    counts = dict.fromkeys(kinds, 0)
     live: list[int] = []
     cached: list[int] = []
     for unit in expected:
         record = records.get(unit.rtp_time)
         if record is None or record.completed_us is None:
             counts["incomplete"] += 1
+            counts["missing"] += record is None
         elif record.hash != unit.hash:
             # Without the packet before it, a unit may lack its first one: that is a loss.
             counts["damaged" if record.start_proven else "incomplete"] += 1

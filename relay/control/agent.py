@@ -14,13 +14,11 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from control_client.errors import RefusalCode as ControlRefusalCode
-from control_client.errors import RequestCode, TableRefusalCode
+from control_client.errors import RequestCode
 from control_client.messages import (
-    MAX_STREAMS,
     Capacity,
     Path,
     ProducedStream,
-    SubscriptionState,
     TableVersion,
     TrackDescriptor,
     Welcome,
@@ -42,20 +40,19 @@ from control_client.session_events import (
     StreamIdsGiven,
     TableDeclined,
 )
-from control_client.table import HeldTable, NodeTable
-from fastpath import EngineFullError
+from control_client.table import HeldTable
 from relay import events
 from relay.control import agent_events as told
 from relay.control.announcements import Announce, Announcements, End, Reclaim
+from relay.control.encoder_watch import EncoderWatch
 from relay.control.reporter import Reporter
+from relay.control.subscription_teller import SubscriptionTeller
+from relay.control.table_keeper import TableKeeper
 from relay.control.telemetry import CpuReader
 from relay.errors import RefusalCode
-from relay.neighbourhood import NeighboursRefusedError
 from relay.node import Node
-from relay.slowpath.broadcast import Broadcast
 
 SAMPLE_US = 1_000_000  # chosen: an alarm within a few seconds
-STORE_RETRY_US = 60_000_000  # chosen: a full disk is not mended within seconds
 _REFUSALS = {
     RequestCode.NO_SUCH_STREAM: RefusalCode.NO_SUCH_STREAM,
     RequestCode.NO_PATH: RefusalCode.NO_PATH,
@@ -84,19 +81,16 @@ class ControlAgent:
     ) -> None:
         self.node = node
         self.session = session
-        self.in_force: HeldTable | None = None
-        self.in_force_since_us = now_us
-        self.is_stored = False
         self.last_problem = ""
         self._admin_url = admin_url
         self._events: deque[told.AgentEvent] = deque()
         self._announcements = Announcements(ingest.name for ingest in node.config.ingests)
-        self._subscriptions: dict[str, SubscriptionState] = {}
+        self._encoders = EncoderWatch(node)
+        self._subscriptions = SubscriptionTeller(node, session)
         self._reporter = Reporter(node, session, read_cpu_us, now_us)
         self._sample_us = now_us + SAMPLE_US
-        self._store_again_us: int | None = None
-        if session.held is not None:
-            self._use_stored(session.held, now_us)
+        self._tables = TableKeeper(node, session, now_us)
+        self._take_events()
 
     # -- inputs
 
@@ -110,7 +104,7 @@ class ControlAgent:
             self._sample_us,
             self._reporter.next_timer_us(),
             self._announcements.next_timer_us(),
-            self._store_again_us,
+            self._tables.next_timer_us(),
         ]
         return min(time_us for time_us in times if time_us is not None)
 
@@ -124,13 +118,10 @@ class ControlAgent:
         self._carry_out(now_us)
         if is_sample:
             self._reporter.sample(now_us)
-            for broadcast in self.node.subscriptions.broadcasts:
-                self._tell_subscription(broadcast, now_us)
+            self._subscriptions.sweep(now_us)
         self._reporter.tell_links(now_us)
-        self._take_reporter_events()
-        if self._store_again_us is not None and now_us >= self._store_again_us:
-            self._store_again_us = None
-            self._store()
+        self._tables.handle_timer(now_us)
+        self._take_events()
 
     def handle_node_event(self, event: events.NodeEvent, now_us: int) -> None:
         """Every event of the node is shown here."""
@@ -141,7 +132,7 @@ class ControlAgent:
                 self._announcements.on_packet(stream, now_us, now_us)
                 self._carry_out(now_us)
             case events.BroadcastChanged(stream, _) | events.UpstreamSwitched(stream):
-                self._on_broadcast(stream, now_us)
+                self._subscriptions.on_change(stream, now_us)
             case events.NeighbourUp(name) | events.NeighbourDown(name):
                 is_up = isinstance(event, events.NeighbourUp)
                 self._reporter.on_link(name, is_up=is_up, now_us=now_us)
@@ -160,7 +151,8 @@ class ControlAgent:
             case ReportDue():
                 self._reporter.report(now_us)
             case ApplyTable(version, table):
-                self._apply(HeldTable(version, table), now_us)
+                self._tables.apply(HeldTable(version, table), now_us)
+                self._take_events()
             case TableDeclined(version, held, reason):
                 self._problem(told.TableTurnedDown(version, held, reason), reason)
             case StreamIdsGiven(stream, stream_ids):
@@ -181,17 +173,25 @@ class ControlAgent:
 
     def on_stored(self, version: TableVersion, problem: str | None, now_us: int) -> None:
         """StoreTable was carried out, or could not be: why."""
-        if self.in_force is None or self.in_force.version != version:
-            return  # a newer one is being stored
-        was_stored, self.is_stored = self.is_stored, problem is None
-        if problem is not None:
-            self._store_again_us = now_us + STORE_RETRY_US
-            self._problem(told.TableNotStored(version, problem), problem)
-        elif not was_stored:
-            self._events.append(told.TableStored(version))
-        self.session.on_table_applied(version, is_stored=self.is_stored, now_us=now_us)
+        self._tables.on_stored(version, problem, now_us)
+        self._take_events()
 
-    # -- what it is for, and how it stands
+    # -- how it stands
+
+    @property
+    def in_force(self) -> HeldTable | None:
+        """The table that the node goes by."""
+        return self._tables.in_force
+
+    @property
+    def in_force_since_us(self) -> int:
+        """When it was put in force here."""
+        return self._tables.in_force_since_us
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it outlasts the node."""
+        return self._tables.is_stored
 
     @property
     def announced(self) -> list[str]:
@@ -224,65 +224,17 @@ class ControlAgent:
         self.last_problem = ""
         self._reporter.set_threshold(welcome.alarm_permille)
         limits = config.limits
-        states = [self._state_of(broadcast) for broadcast in self._foreign()][:MAX_STREAMS]
-        self._subscriptions = {state.broadcast: state for state in states}
         self.session.register(
             address=config.advertised_as or config.listen,
             admin_url=self._admin_url,
             capacity=Capacity(limits.node_links, limits.streams, limits.cursors, limits.viewers),
             streams=tuple(self._produced(name) for name in self._announcements.announced),
-            subscriptions=tuple(states),
+            subscriptions=self._subscriptions.begin(),
             now_us=now_us,
         )
         self._events.append(told.ControllerConnected(welcome.term, welcome.node_id))
         self._announcements.on_registered()
         self._carry_out(now_us)
-
-    # -- tables
-
-    def _use_stored(self, held: HeldTable, now_us: int) -> None:
-        """The brain need not be there for it."""
-        problem = self._put_in_force(held, now_us)
-        if problem is None:
-            self.is_stored = True
-            self._tell_in_force(held, from_disk=True)
-        else:
-            self.session.discard_table()
-            self._problem(told.StoredTableUnusable(held.version, problem[1]), problem[1])
-
-    def _apply(self, held: HeldTable, now_us: int) -> None:
-        problem = self._put_in_force(held, now_us)
-        if problem is not None:
-            self.session.on_table_refused(held.version, *problem, now_us=now_us)
-            return
-        self.is_stored = False
-        self._tell_in_force(held, from_disk=False)
-        self._store()
-
-    def _put_in_force(self, held: HeldTable, now_us: int) -> tuple[TableRefusalCode, str] | None:
-        """None, or why it cannot be; what was in force is then untouched."""
-        name = self.node.config.name
-        for broadcast, paths in held.table.paths.items():
-            if any(name in path.via for path in paths):
-                return TableRefusalCode.INVALID, f"paths: {broadcast} goes through {name} itself"
-        try:
-            self.node.set_neighbours(held.table.neighbours.values(), now_us)
-        except NeighboursRefusedError as error:
-            return error.code, str(error)
-        except EngineFullError as error:
-            return TableRefusalCode.NO_ROOM, str(error)
-        self.node.set_pushed_paths(_pushed(held.table))
-        self.in_force, self.in_force_since_us = held, now_us
-        return None
-
-    def _tell_in_force(self, held: HeldTable, *, from_disk: bool) -> None:
-        neighbours, paths = len(held.table.neighbours), len(held.table.paths)
-        self._events.append(told.TableInForce(held.version, neighbours, paths, from_disk))
-
-    def _store(self) -> None:
-        assert self.in_force is not None
-        self._store_again_us = None
-        self._events.append(told.StoreTable(self.in_force))
 
     # -- broadcasts that start here
 
@@ -299,7 +251,8 @@ class ControlAgent:
 
     def _watch_encoders(self, now_us: int) -> None:
         for ingest in self.node.config.ingests:
-            at_us = self.node.encoder_heard_us(ingest.name)
+            is_moved = self._announcements.is_moved(ingest.name)
+            at_us = self._encoders.heard_us(ingest.name, is_moved=is_moved)
             if at_us is not None:
                 self._announcements.on_packet(ingest.name, at_us, now_us)
 
@@ -329,6 +282,7 @@ class ControlAgent:
                     self._events.append(told.BroadcastSilent(stream))
                 case Reclaim(stream):
                     self.node.reclaim(stream, self.node.new_tracks(stream), now_us)
+                    self._encoders.release(stream)
                     self._events.append(told.BroadcasterReturned(stream))
 
     # -- paths
@@ -363,50 +317,19 @@ class ControlAgent:
         vias = (path.via for path in paths)
         return tuple(via for via in vias if via and via[0] in neighbours and name not in via)
 
-    # -- subscriptions
-
-    def _foreign(self) -> list[Broadcast]:
-        """Broadcasts that start elsewhere."""
-        broadcasts = self.node.subscriptions.broadcasts
-        return [broadcast for broadcast in broadcasts if not broadcast.local_tracks]
-
-    def _state_of(self, broadcast: Broadcast) -> SubscriptionState:
-        return SubscriptionState(
-            broadcast.name,
-            broadcast.state.value,
-            broadcast.ancestors,
-            len(broadcast.viewers),
-            len(broadcast.nodes),
-        )
-
-    def _on_broadcast(self, stream: str, now_us: int) -> None:
-        broadcast = self.node.subscriptions.find(stream)
-        if broadcast is not None:
-            self._tell_subscription(broadcast, now_us)
-        elif self._subscriptions.pop(stream, None) is not None:
-            self.session.subscription_changed(SubscriptionState(stream, "ended"), now_us)
-
-    def _tell_subscription(self, broadcast: Broadcast, now_us: int) -> None:
-        """If it stands otherwise than it was told; numbers of viewers alone are in reports."""
-        if broadcast.local_tracks:
-            return
-        state, before = self._state_of(broadcast), self._subscriptions.get(broadcast.name)
-        if before is None or (state.state, state.ancestors) != (before.state, before.ancestors):
-            self._subscriptions[broadcast.name] = state
-            self.session.subscription_changed(state, now_us)
-
     # -- inside
 
-    def _take_reporter_events(self) -> None:
-        while (event := self._reporter.next_event()) is not None:
-            self._events.append(event)
+    def _take_events(self) -> None:
+        """What the parts have to tell."""
+        while (raised := self._reporter.next_event()) is not None:
+            self._events.append(raised)
+        while (event := self._tables.next_event()) is not None:
+            match event:
+                case told.TableNotStored(_, problem) | told.StoredTableUnusable(_, problem):
+                    self._problem(event, problem)
+                case _:
+                    self._events.append(event)
 
     def _problem(self, event: told.AgentEvent, text: str) -> None:
         self.last_problem = text
         self._events.append(event)
-
-
-def _pushed(table: NodeTable) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Of broadcasts that start here there is no path."""
-    ways = {name: tuple(p.via for p in paths if p.via) for name, paths in table.paths.items()}
-    return {name: vias for name, vias in ways.items() if vias}

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from relay.messages import Ok, Subscribe, Track
+from relay.slowpath.path_monitor import PathMonitor
+from relay.slowpath.path_wish import PathWish
+from relay.slowpath.routes import Paths
 from relay.slowpath.subscription_events import BroadcastState
 from relay.slowpath.upstream import EXPIRY_US, UpstreamSubscription
 
@@ -16,16 +19,20 @@ LINGER_US = 2_000_000  # chosen: a viewer who reloads the page finds the stream 
 
 @dataclass(slots=True)
 class NodeSubscriber:
-    """A neighbour's subscription. starts: by stream id, where its cursor began; None = not yet."""
+    """A neighbour's subscription. is_paused: a standby, which gets OK but no cursor. wanted: by
+    stream id, where its cursors are to begin. starts: where they did; None = not yet."""
 
     peer: str
     transaction: int
     expires_us: int
+    is_paused: bool = False
+    wanted: dict[int, int] = field(default_factory=dict)
     starts: dict[int, int | None] = field(default_factory=dict)
+    is_answered: bool = False
 
     @property
     def is_ready(self) -> bool:
-        """Whether OK can be said."""
+        """Whether OK can be said, of an active one."""
         return bool(self.starts) and None not in self.starts.values()
 
     def refresh(self, now_us: int) -> None:
@@ -33,42 +40,113 @@ class NodeSubscriber:
         self.expires_us = now_us + EXPIRY_US
 
 
+@dataclass(slots=True)
+class Switching:
+    """A change of upstream that has not delivered yet. owes_notice: neighbours have not been told
+    that the stream stands still; they are if this takes longer than it should."""
+
+    reason: str
+    before: str
+    since_us: int
+    owes_notice: bool = True
+
+
 @dataclass(slots=True, eq=False)
 class Broadcast:
-    """Local (it starts here) or from upstream. viewers: by id, whether it has been told."""
+    """Local (it starts here), from upstream, or waiting for a path to either.
+
+    tracks: what this node carries, empty until that is known and while everything is paused.
+    standby: a second way, paused. successor: the one that is to replace `upstream` once it
+    delivers, and did so with a gap of successor_gap_us (None: not yet). paths: all that are known,
+    best first; tried: those that have failed since it was last live; avoided: first hops that
+    refused to stand by. viewers: by id, whether it has been told.
+    """
 
     name: str
-    local_tracks: tuple[Track, ...] = ()
+    tracks: tuple[Track, ...] = ()
+    is_local: bool = False
     upstream: UpstreamSubscription | None = None
+    standby: UpstreamSubscription | None = None
+    successor: UpstreamSubscription | None = None
+    successor_gap_us: int | None = None
+    switching: Switching | None = None
+    paths: Paths = ()
+    visited: tuple[str, ...] = ()
+    tried: set[tuple[str, ...]] = field(default_factory=set)
+    avoided: set[str] = field(default_factory=set)
+    wish: PathWish = field(default_factory=PathWish)
     nodes: dict[str, NodeSubscriber] = field(default_factory=dict)
     viewers: dict[int, bool] = field(default_factory=dict)
     linger_until_us: int | None = None
+    told_state: BroadcastState | None = None
+    monitor: PathMonitor = field(default_factory=PathMonitor)
 
     @property
-    def tracks(self) -> tuple[Track, ...]:
-        """Its streams, empty until they are known."""
-        return self.upstream.tracks if self.upstream else self.local_tracks
+    def subscriptions(self) -> list[UpstreamSubscription]:
+        """All of its ways, each over another neighbour."""
+        ways = (self.upstream, self.standby, self.successor)
+        return [way for way in ways if way is not None]
+
+    @property
+    def is_moving(self) -> bool:
+        """It started here, but its broadcaster is elsewhere: served until it comes from there."""
+        return self.is_local and self.upstream is not None
+
+    @property
+    def is_paused(self) -> bool:
+        """This node only stands by for others."""
+        return not self.is_local and self.upstream is not None and self.upstream.is_paused
+
+    @property
+    def known_tracks(self) -> tuple[Track, ...]:
+        """What it consists of, also where nothing flows."""
+        return self.tracks or (self.upstream.tracks if self.upstream else ())
 
     @property
     def ancestors(self) -> tuple[str, ...]:
         """The nodes it came through, the producer first; without this one."""
-        return self.upstream.ancestors if self.upstream else ()
+        return self.upstream.ancestors if self.upstream and not self.is_local else ()
 
     @property
     def state(self) -> BroadcastState:
         """A local one is live even while its encoder is silent."""
-        return self.upstream.state if self.upstream else BroadcastState.LIVE
+        if self.is_local:
+            return BroadcastState.LIVE
+        if self.upstream is None or self.is_paused:
+            return BroadcastState.ASKING
+        if self.upstream.state is BroadcastState.ASKING and self.tracks:
+            return BroadcastState.LOST  # it was here, and is being asked for elsewhere
+        return self.upstream.state
 
     @property
     def is_here(self) -> bool:
         """Whether a new subscriber can be served from it now."""
         return bool(self.tracks) and self.state is not BroadcastState.ENDED
 
+    @property
+    def is_settled(self) -> bool:
+        """OK can be said of it: what it is made of is known, and nobody is being asked if he has
+        it."""
+        if self.is_local or self.upstream is None:
+            return self.is_local
+        is_open = self.upstream.state in (BroadcastState.ASKING, BroadcastState.ENDED)
+        return bool(self.known_tracks) and not is_open
+
+    @property
+    def is_stuck(self) -> bool:
+        """It was here, and nobody is being asked who might have it."""
+        upstream = self.upstream
+        return not self.is_local and upstream is not None and upstream.state is BroadcastState.LOST
+
+    def on_way(self, peer: str) -> UpstreamSubscription | None:
+        """The way over this neighbour."""
+        return next((way for way in self.subscriptions if way.peer == peer), None)
+
     def loop_with(self, peer: str, before: Iterable[str]) -> str | None:
         """Why `peer`, asking on behalf of `before`, would feed itself; None if it would not."""
-        if self.upstream is None:
+        if self.is_local or self.upstream is None:
             return None
-        source = self.upstream.route.peer
+        source = self.upstream.peer
         if source == peer or peer in self.ancestors:
             return f"{peer} is an ancestor of {self.name} here"
         if source in before:
@@ -76,22 +154,29 @@ class Broadcast:
         return None
 
     def ok_for(self, node: NodeSubscriber, own_name: str) -> Ok:
-        """The answer to a neighbour; `node.is_ready`."""
-        tracks = (
-            msgspec.structs.replace(track, first_stream_seq=node.starts[track.stream_id])
-            for track in self.tracks
-        )
+        """The answer to a neighbour; `node.is_ready`, or it is paused."""
+        tracks = []
+        for track in self.known_tracks:
+            first = node.starts.get(track.stream_id)
+            first = track.first_stream_seq if first is None else first
+            tracks.append(msgspec.structs.replace(track, first_stream_seq=first))
+        state = self.upstream.state if self.is_paused and self.upstream else self.state
         return Ok(
             transaction=node.transaction,
             broadcast=self.name,
             tracks=tuple(tracks),
             ancestors=(*self.ancestors, own_name),
-            state="live" if self.state is BroadcastState.LIVE else "lost",
+            state="live" if state is BroadcastState.LIVE else "lost",
         )
 
+    def has_active_subscribers(self) -> bool:
+        """Whether media is wanted here."""
+        return bool(self.viewers) or any(not node.is_paused for node in self.nodes.values())
+
     def update_linger(self, now_us: int) -> None:
-        """Start or stop the time after which an unwanted broadcast goes."""
-        if self.nodes or self.viewers or self.upstream is None:
+        """Start or stop the time after which what nobody wants goes: the streams, or everything."""
+        is_wanted = self.has_active_subscribers() or (self.is_paused and bool(self.nodes))
+        if is_wanted or self.is_local:
             self.linger_until_us = None
         elif self.linger_until_us is None:
             self.linger_until_us = now_us + LINGER_US
@@ -99,10 +184,8 @@ class Broadcast:
     def next_timer_us(self) -> int | None:
         """The earliest of everything that waits for time."""
         times = [node.expires_us for node in self.nodes.values()]
-        if self.upstream is not None:
-            times.append(self.upstream.next_timer_us())
-        if self.linger_until_us is not None:
-            times.append(self.linger_until_us)
+        times += [way.next_timer_us() for way in self.subscriptions]
+        times += [t for t in (self.linger_until_us, self.wish.next_timer_us()) if t is not None]
         return min(times, default=None)
 
 

@@ -27,10 +27,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class TracksChanged:
-    """The broadcast consists of these streams from `peer`; any others it had are over."""
+    """The broadcast consists of these streams from `peer`, None: from here; any others are over."""
 
     broadcast: str
-    peer: str
+    peer: str | None
     tracks: tuple[Track, ...]
 
 
@@ -43,10 +43,40 @@ class BroadcastRemoved:
 
 @dataclass(frozen=True, slots=True)
 class AddCursor:
-    """Send a stream to a neighbour; answer with `on_cursor_started` or `on_cursor_refused`."""
+    """Send a stream to a neighbour, from a packet on if one is named; answer with
+    `on_cursor_started` or `on_cursor_refused`."""
 
     peer: str
     stream_id: int
+    start_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamChanged:
+    """The same streams come from `peer`. second: from there as well, while it takes over; answer
+    with `on_upstream_flows` when the newer of them delivers."""
+
+    broadcast: str
+    peer: str
+    second: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PathsWanted:
+    """Answer with `on_paths` or `on_no_path`."""
+
+    broadcast: str
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """A broadcast comes another way. before, after: names of neighbours."""
+
+    broadcast: str
+    reason: str
+    before: str
+    after: str
+    gap_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +116,9 @@ SubscriptionEvent: TypeAlias = (
     Send
     | TracksChanged
     | BroadcastRemoved
+    | UpstreamChanged
+    | PathsWanted
+    | Switched
     | AddCursor
     | RemoveCursor
     | ViewerReady

@@ -25,7 +25,7 @@ from controller.core.events import (
 )
 from controller.core.settings import LinkRule
 from controller.discovery import NodeLost
-from controller.tables.node_session import NodeTurnedAway
+from controller.tables.node_session import Intervals, NodeTurnedAway
 from tests.controller.world import DELAY_US, MS, S, World, broadcast
 from tests.support.control_channel import CAPACITY
 
@@ -609,3 +609,19 @@ def test_while_tables_wait_paths_are_answered_from_the_state() -> None:
     world.run_for(1_500 * MS)
     assert world.told(Ready) == []
     assert vias(world.got("tyo", PathsFound)[0])[0] == ("lax", "nyc", "lon")
+
+
+def test_a_round_that_falls_due_while_a_brain_waits_for_its_nodes_asks_for_no_timer() -> None:
+    world = World(NAMES, intervals=Intervals(report_us=S))
+    world.add(*NAMES)
+    world.run_for(2 * S)
+    world.kill("tyo")
+    world.kill_brain()
+    world.start_brain()
+    assert world.brain is not None
+    world.run_for(1_500 * MS)
+    assert not world.brain.is_ready
+    world.brain.handle_timer(world.now_us)
+    assert world.brain.next_timer_us() > world.now_us
+    world.run_for(3 * S)
+    assert world.brain.is_ready

@@ -17,7 +17,19 @@ def overlane(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("command", ["relay", "publish", "play", "demo", "status", "check-config"])
+COMMANDS_WITH_HELP = [
+    "relay",
+    "publish",
+    "play",
+    "demo",
+    "status",
+    "check-config",
+    "doctor",
+    "paths",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS_WITH_HELP)
 def test_every_command_explains_itself(command: str) -> None:
     result = overlane(command, "--help")
 
@@ -51,6 +63,23 @@ def test_status_of_a_node_that_is_not_there_is_one_line() -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("overlane: 127.0.0.1:9")
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["paths", "list"], ["paths", "explain", "demo"]], ids=" ".join
+)
+def test_a_brain_that_is_not_there_is_one_line(command: list[str]) -> None:
+    result = overlane(*command, "--brain", "127.0.0.1:9")
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("overlane: 127.0.0.1:9")
+    assert result.stderr.endswith("is this the address of the brain's HTTP API?\n")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("wrong", [[], ["--brain", "x", "y"], ["x", "--watch", "--json"]])
+def test_status_of_nothing_or_of_both_is_refused(wrong: list[str]) -> None:
+    assert overlane("status", *wrong).returncode == 2
 
 
 def test_publish_refuses_a_bad_address_in_one_line() -> None:

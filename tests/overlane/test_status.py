@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from overlane.http_json import AnswerError
 from overlane.peer import printable
 from overlane.play.errors import PlayError
 from overlane.play.node_api import NodeApi
-from overlane.status import StatusError, fetch
+from overlane.status import fetch
 
 
 def http(body: bytes, status: str = "200 OK") -> bytes:
@@ -25,7 +26,7 @@ async def asked(answer: bytes) -> tuple[str, str]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
-        with pytest.raises(StatusError) as of_status:
+        with pytest.raises(AnswerError) as of_status:
             await fetch([address])
         async with NodeApi(f"http://{address}", "s") as api:
             with pytest.raises(PlayError) as of_play:
@@ -59,7 +60,7 @@ def test_what_is_no_node_is_one_line(answer: bytes, of_status: str, of_play: str
 
 @pytest.mark.parametrize("url", ["", ":::", "http://[::1", "127.0.0.1:99999", "\udcff"])
 def test_what_is_no_address_is_one_line(url: str) -> None:
-    with pytest.raises(StatusError, match="is not an address of the form host:port"):
+    with pytest.raises(AnswerError, match="is not an address of the form host:port"):
         asyncio.run(fetch([url]))
 
 

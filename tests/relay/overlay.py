@@ -79,6 +79,7 @@ class Overlay:
         self.received: list[tuple[int, Address, bytes]] = []
         self.reports: list[tuple[int, Address, bytes]] = []
         self._seed = seed
+        self._configs: dict[tuple[int, int], LinkConfig] = {}
 
     def start(self, config: NodeConfig) -> Running:
         """Start a node, or start it anew: another engine and other random numbers."""
@@ -90,21 +91,25 @@ class Overlay:
         self.nodes[config.name] = running
         return running
 
-    def connect(self, a: int, b: int, one_way_us: int = ONE_WAY_US) -> None:
-        self.network.connect(address_of(a), address_of(b), LinkConfig(one_way_us))
+    def connect(self, a: int, b: int, one_way_us: int = ONE_WAY_US, **parts: float) -> None:
+        """parts: of LinkConfig."""
+        config = self._configs[a, b] = LinkConfig(one_way_us, **parts)  # type: ignore[arg-type]
+        self.network.connect(address_of(a), address_of(b), config)
 
     def cut(self, a: int, b: int) -> None:
-        self._set(a, b, LinkConfig(ONE_WAY_US).with_cut())
+        self._set(a, b, self._configs[a, b].with_cut())
 
     def mend(self, a: int, b: int) -> None:
-        self._set(a, b, LinkConfig(ONE_WAY_US))
+        self._set(a, b, self._configs[a, b])
 
     def kill(self, name: str) -> None:
         """No goodbye."""
         del self.nodes[name]
 
     def ingest(self, name: str, media: str, packet: bytes) -> None:
-        running = self.nodes[name]
+        """Nothing happens while the node is dead."""
+        if (running := self.nodes.get(name)) is None:
+            return
         port = running.node.ports.ingests["demo", media]
         running.due.append((port, ("10.0.8.8", 40_000), packet))
 
@@ -154,3 +159,7 @@ class Overlay:
             running.node.handle_engine_events(now_us)
         while (event := running.node.next_event()) is not None:
             running.events.append((now_us, event))
+            self.on_event(running, event)
+
+    def on_event(self, running: Running, event: NodeEvent) -> None:
+        """For those who answer."""

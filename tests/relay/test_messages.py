@@ -29,6 +29,7 @@ AUDIO = Track(1, "audio", "opus", 111, 48_000, 0xFFFFFFFF)
 MESSAGES: list[Message] = [
     Subscribe(7, "demo", ("b", "a"), ("c",)),
     Subscribe(0, "demo", (), ("c",), "gop", "standby"),
+    Subscribe(7, "demo", ("a",), ("c",), "seq", "active", {1: 0xFFFFFFFF, 0xFFFFFFFF: 0}),
     Ok(7, "demo", (VIDEO, AUDIO), ("a", "b"), "lost"),
     Error(7, "demo", RefusalCode.NO_SUCH_STREAM, "no"),
     Unsubscribe(0xFFFFFFFF, "demo"),
@@ -57,7 +58,26 @@ def test_what_does_not_fit_is_refused() -> None:
         encode(Ok(1, "demo", (track,) * 4, ("a",)))
 
 
+def subscribe_with(**fields: object) -> bytes:
+    usual = {"type": "subscribe", "transaction": 1, "broadcast": "x", "path": [], "visited": ["c"]}
+    return msgspec.msgpack.encode({**usual, **fields})
+
+
+def test_the_largest_question_fits() -> None:
+    nodes = tuple(str(n) * 32 for n in range(MAX_ANCESTORS))
+    starts = {0xFFFFFFFF - n: 0xFFFFFFFF for n in range(8)}
+    asked = Subscribe(0xFFFFFFFF, "s" * 64, nodes, nodes, "seq", "standby", starts)
+    assert len(encode(asked)) <= MAX_MESSAGE_BYTES
+
+
 MALFORMED = [
+    subscribe_with(starts={n: 1 for n in range(1, 10)}),
+    subscribe_with(starts={0: 1}),
+    subscribe_with(starts={1: 1 << 32}),
+    subscribe_with(starts={1: -1}),
+    subscribe_with(starts={"1": 1}),
+    subscribe_with(starts=[1, 2]),
+    subscribe_with(mode="paused"),
     b"",
     b"\xc1",
     encode(MESSAGES[0]) + b"\x00",

@@ -15,8 +15,8 @@ from relay.events import NeighbourAdded, NeighbourKeyed, NeighbourRemoved, Neigh
 from relay.neighbourhood import NeighboursRefusedError
 from relay.node import Node, new_engine
 from relay.slowpath.subscription_events import BroadcastState
+from tests.relay.encoder import Encoder
 from tests.relay.overlay import SECRET, SMALL, Overlay, address_of, config_of, demo_ingest
-from tests.relay.test_node_virtual import Encoder
 
 RATE_BPS = 50_000_000
 
@@ -192,7 +192,7 @@ def test_a_stream_flows_over_a_link_that_came_while_the_nodes_ran() -> None:
     b.node.set_neighbours([entry(1)], overlay.now_us)
     overlay.run_for(500_000)
     assert len(b.of(NeighbourUp)) == 1
-    b.node.subscriptions.join_viewer(1, "demo", ("n1",), overlay.now_us)
+    b.node.subscriptions.join_viewer(1, "demo", (("n1",),), overlay.now_us)
     encoder = Encoder(overlay, "n1")
     encoder.run_for(500_000)
     assert b.node.state_of("demo") is BroadcastState.LIVE
@@ -215,7 +215,7 @@ def test_an_upstream_that_is_removed_is_lost_and_nothing_is_said_to_it() -> None
     shared = bytes.fromhex("0102" + SECRET[4:])
     b.node.set_neighbours([replace(entry(1), secret=shared)], overlay.now_us)
     overlay.run_for(500_000)
-    b.node.subscriptions.join_viewer(1, "demo", ("n1",), overlay.now_us)
+    b.node.subscriptions.join_viewer(1, "demo", (("n1",),), overlay.now_us)
     encoder = Encoder(overlay, "n1")
     encoder.run_for(500_000)
     assert b.node.state_of("demo") is BroadcastState.LIVE

@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
+from tests.relay.encoder import FRAME_US, Encoder
 from tests.relay.overlay import VIEWER, Overlay
-from tests.relay.test_node_virtual import FRAME_US, Encoder, start_a, start_b, start_c, watch
+from tests.relay.test_node_virtual import start_a, start_b, start_c, watch
 
 TRIALS = 200
 BOUND_US = 2_000_000

@@ -111,6 +111,7 @@ class Overlay:
         self.sources: dict[int, Source] = {}  # by stream handle
         self.orphans: list[Source] = []  # streams that the engine does not know yet, or no more
         self.upstreams: dict[int, Neighbour | None] = {}
+        self.seconds: dict[int, Neighbour] = {}  # that deliver as well
         self.arriving: list[Datagram] = []
         self.old: list[Datagram] = []
         self.viewers = self.nodes = self.moves = 0
@@ -203,6 +204,7 @@ class Overlay:
         """A stream and where its packets come from; now and then from the wrong neighbour."""
         rng = self.rng
         known = [(self.sources[s], self.upstreams[s]) for s in self.sources]
+        known += [(self.sources[s], second) for s, second in self.seconds.items()]
         known += [(source, None) for source in self.orphans]
         if not known or not self.neighbours:
             return None

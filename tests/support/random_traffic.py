@@ -54,6 +54,7 @@ class Traffic(Neighbours):
             (self.remove_stream, 0.3),
             (self.add_stream, 0.4),
             (self.move_stream, 0.2),
+            (self.take_over, 0.3),
             (self.replace_neighbour, 0.2),
             (self.replace_viewer_link, 0.2),
             (self.change_rate, 0.3),
@@ -134,6 +135,7 @@ class Traffic(Neighbours):
         for stream, upstream in self.upstreams.items():
             if upstream is old:
                 self.upstreams[stream] = None
+        self.seconds = {s: second for s, second in self.seconds.items() if second is not old}
         if self.rng.random() < 0.5:
             self.step()
         self.add_neighbour(old.address)
@@ -186,19 +188,70 @@ class Traffic(Neighbours):
             self.twins.call("remove_stream", stream=stream)
             self.orphans = [*self.orphans[-2:], self.sources.pop(stream)]
             del self.upstreams[stream]
+            self.seconds.pop(stream, None)
 
     def move_stream(self) -> None:
         if self.sources:
             stream, neighbour = self.rng.choice(list(self.sources)), self.any_neighbour()
             self.twins.call("set_upstream", stream=stream, upstream=neighbour.link)
             self.upstreams[stream] = neighbour
+            self.seconds.pop(stream, None)
+
+    def take_over(self) -> None:
+        """Another neighbour delivers as well, from some packet on; then it alone, or neither."""
+        rng = self.rng
+        if not self.sources:
+            return
+        stream, neighbour = rng.choice(list(self.sources)), self.any_neighbour()
+        upstream = self.upstreams[stream]
+        self.twins.call(
+            "set_upstream",
+            stream=stream,
+            upstream=None if upstream is None else upstream.link,
+            second=neighbour.link,
+        )
+        self.seconds[stream] = neighbour
+        for _ in range(rng.randrange(4)):
+            for _ in range(rng.randrange(4)):
+                self.media()
+            source = self.sources[stream]
+            for seq in list(source.packets)[-rng.choice((1, 5, 30)) :]:
+                self.transmit_media(neighbour, source, seq)
+            self.step()
+        if rng.random() < 0.8 and neighbour in self.neighbours:
+            last = rng.choice((neighbour, upstream))
+            link = None if last is None or last not in self.neighbours else last.link
+            self.twins.call("set_upstream", stream=stream, upstream=link)
+            self.upstreams[stream] = None if link is None else last
+            self.seconds.pop(stream, None)
 
     # -- subscribers
 
     def add_cursor(self) -> None:
         if self.sources and len(self.twins.handles.cursors) < 12:
-            stream = self.rng.choice(list(self.sources))
-            self.twins.call("add_cursor", stream=stream, link=self.any_neighbour().link)
+            rng = self.rng
+            stream = rng.choice(list(self.sources))
+            start = {}
+            if rng.random() < 0.4:
+                near = self.sources[stream].next_seq + rng.choice(
+                    (
+                        0,
+                        1,
+                        -1,
+                        -5,
+                        -60,
+                        -1030,
+                        3,
+                        40,
+                        4_095,
+                        4_096,
+                        4_097,
+                        6_000,
+                        rng.getrandbits(20),
+                    )
+                )
+                start = {"start_seq": near & LOW_32}
+            self.twins.call("add_cursor", stream=stream, link=self.any_neighbour().link, **start)
 
     def add_viewer(self) -> None:
         """On a leg of its own, or one more stream on the leg of another."""

@@ -62,6 +62,7 @@ def test_a_frame_not_whole_and_one_not_there_are_incomplete() -> None:
     del records[SENT[4].rtp_time]
     verdict = _judge(records)
     assert (verdict.expected, verdict.intact, verdict.incomplete) == (10, 8, 2)
+    assert verdict.missing == 1
 
 
 def test_another_hash_is_damage_unless_the_start_is_uncertain() -> None:

@@ -18,8 +18,9 @@ from relay.control.telemetry import (
     hop_count,
     link_report,
 )
+from tests.relay.encoder import Encoder
 from tests.relay.overlay import VIEWER, Overlay
-from tests.relay.test_node_virtual import Encoder, line
+from tests.relay.test_node_virtual import line
 
 NO_LINK = LinkStats(
     **dict.fromkeys(LinkStats.__dataclass_fields__, 0) | {"is_up": True, "has_keys": True}  # type: ignore[arg-type]

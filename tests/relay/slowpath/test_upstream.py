@@ -1,12 +1,12 @@
 """When the subscribing side asks, asks again, and gives up: exact microseconds."""
 
 from relay.messages import Track
+from relay.slowpath.routes import Route
 from relay.slowpath.subscription_events import BroadcastState
 from relay.slowpath.upstream import (
     GIVE_UP_US,
     REFRESH_US,
     AskOutcome,
-    Route,
     UpstreamSubscription,
 )
 

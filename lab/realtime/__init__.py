@@ -1,0 +1,1 @@
+"""A scenario with real processes in real time: brain, nodes, encoders, viewers, emulated links."""

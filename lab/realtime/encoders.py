@@ -1,0 +1,119 @@
+"""The encoder of a broadcast over a whole run: started, stopped, moved elsewhere, restarted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from lab.node_config import overlane
+from lab.processes import Child, Processes
+from lab.realtime.files import RunFiles
+from lab.scenario.model import Broadcast
+from overlane.publish.manifest import Manifest, ManifestError, read_manifest
+from overlane.publish.report import PublishReport
+
+_LONGEST_S = 86_400  # a scenario's longest; each run ends its encoders
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What encoders send: a media file, or the moving pattern if there is none."""
+
+    file: Path | None = None
+    copy_video: bool = False
+
+
+class Encoder:
+    """`overlane publish`; each process of it is a session with its own seed and manifest."""
+
+    def __init__(
+        self, broadcast: Broadcast, files: RunFiles, processes: Processes, seed: int, source: Source
+    ) -> None:
+        self.broadcast = broadcast
+        self.host = broadcast.node
+        self._files = files
+        self._processes = processes
+        self._seed = seed
+        self._source = source
+        self._sessions: list[tuple[Child, Path]] = []
+
+    @property
+    def is_on(self) -> bool:
+        """Whether its last session's process runs."""
+        return bool(self._sessions) and self._sessions[-1][0].process.returncode is None
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether the first frame of its last session has left."""
+        if not self._sessions:
+            return False
+        path = self._sessions[-1][1]
+        return path.exists() and path.read_bytes()[:4096].count(b"\n") > 1
+
+    async def start(self) -> None:
+        """A new session, towards the node that is its host now."""
+        number = len(self._sessions) + 1
+        name = f"encoder-{self.broadcast.name}-{number}"
+        manifest = self._files.directory / f"{name}.jsonl"
+        manifest.unlink(missing_ok=True)
+        ports = self._files.ingest(self.broadcast, self.host)
+        command = overlane("publish", self.broadcast.name, "--json")
+        command += ["--to", f"127.0.0.1:{ports.video}"]
+        command += (
+            ["--no-audio"] if ports.audio is None else ["--audio-to", f"127.0.0.1:{ports.audio}"]
+        )
+        command += ["--bitrate-bps", str(self.broadcast.bitrate_bps)]
+        command += ["--gop-s", str(self.broadcast.gop_s), "--seconds", str(_LONGEST_S)]
+        command += ["--manifest", str(manifest), "--seed", str(1_000 * self._seed + number)]
+        if self._source.file is None:
+            command += ["--fps", str(self.broadcast.fps)]
+        else:
+            command += ["--source", str(self._source.file)]
+        if self._source.copy_video:
+            command += ["--copy"]
+        self._sessions.append((await self._processes.start(name, command), manifest))
+
+    async def stop(self) -> None:
+        """As an encoder that is switched off: what it has encoded is sent."""
+        if self._sessions:
+            await self._sessions[-1][0].stop()
+
+    async def restart(self) -> None:
+        """A new session at the same node."""
+        await self.stop()
+        await self.start()
+
+    async def move(self, host: str) -> None:
+        """A new session at another node."""
+        self.host = host
+        await self.restart()
+
+    def check(self) -> None:
+        """Raises ProcessError if it failed; the end of a file is none."""
+        for child, _ in self._sessions:
+            if child.process.returncode not in (None, 0):
+                child.check_alive()
+
+    def manifest(self) -> Manifest | None:
+        """Of all sessions, one after the other; None if nothing was sent."""
+        found = []
+        for _, path in self._sessions:
+            try:
+                found.append(read_manifest(path))
+            except ManifestError:  # killed before its first line
+                continue
+        if not found:
+            return None
+        return Manifest(
+            header=found[0].header,
+            frames=[frame for each in found for frame in each.frames],
+            audio=[packet for each in found for packet in each.audio],
+            end=found[-1].end,
+        )
+
+    def reports(self) -> list[PublishReport]:
+        """Of the sessions that have ended."""
+        ended = [child for child, _ in self._sessions if child.process.returncode == 0]
+        return [msgspec.json.decode(child.out.read_bytes(), type=PublishReport) for child in ended]

@@ -1,0 +1,167 @@
+"""A viewer of a scenario over a whole run: all its stays at nodes, and what came of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.flow_viewer import FlowViewer
+from lab.realtime.files import RunFiles
+from lab.scenario.model import ScenarioViewer
+from lab.scenario.report import Delay, EventGap, ViewerReport
+from overlane.play.report import delay_report
+from overlane.play.verdict import Verdict
+from overlane.publish.manifest import Manifest
+
+_REFRESH_S = 0.5  # chosen: how soon it notices that its node has forgotten it, and a new path
+
+
+class LabViewer:
+    """One name of a [[viewers]] entry."""
+
+    def __init__(
+        self,
+        name: str,
+        entry: ScenarioViewer,
+        files: RunFiles,
+        *,
+        audio: bool,
+        picture: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.stream = entry.stream
+        self.node = entry.node
+        self.stays: list[FlowViewer] = []
+        self._files = files
+        self._audio = audio
+        self._picture = picture
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it watches now."""
+        return bool(self.stays) and self.stays[-1].left_us is None
+
+    @property
+    def frames(self) -> int:
+        """Whole ones, of all stays."""
+        return sum(stay.frames_whole for stay in self.stays)
+
+    async def join(self) -> None:
+        """At its node. Nothing if it watches already."""
+        if self.is_here:
+            return
+        stay = FlowViewer(
+            self._files.nodes[self.node].url,
+            self.stream,
+            audio=self._audio,
+            poll_s=_REFRESH_S,
+            picture=self._picture,
+        )
+        self.stays.append(await stay.__aenter__())
+
+    async def leave(self) -> None:
+        """Nothing if it is not there."""
+        if self.is_here:
+            await self.stays[-1].__aexit__(None, None, None)
+
+    async def move(self, node: str) -> None:
+        """To another node, at which it joins anew; where it will join, if it is not here."""
+        was_here = self.is_here
+        await self.leave()
+        self.node = node
+        if was_here:
+            await self.join()
+
+    @property
+    def first_frame_ms(self) -> float | None:
+        """From its first joining to its first key frame."""
+        first = self.stays[0] if self.stays else None
+        return None if first is None else _ms(first.joined_us, first.first_frame_us)
+
+    def gap_ms(self, from_us: int, to_us: int) -> float | None:
+        """The longest time without video that reaches into this time; None if it watched at no
+        moment of it, or nothing had come."""
+        lengths = [
+            stay.longest_gap(max(from_us, start_us), min(to_us, stay.until_us)).length_us
+            for stay in self.stays
+            if stay.arrivals
+            and (start_us := stay.arrivals[0].time_us) < to_us
+            and stay.until_us > from_us
+        ]
+        return max(lengths) / 1_000 if lengths else None
+
+    def report(
+        self,
+        manifest: Manifest | None,
+        began_us: int,
+        ended_us: int,
+        event_times_us: Sequence[int],
+        silence_ms: float,
+    ) -> ViewerReport:
+        """ended_us: when the last frame that counts was sent, or it left before. event_times_us:
+        in order, and the end as the last. silence_ms: the shortest that is listed."""
+        if not self.stays:
+            return ViewerReport(
+                name=self.name, stream=self.stream, node=self.node, path=[], joined_s=None
+            )
+        first, last = self.stays[0], self.stays[-1]
+        verdicts = [each.judge(manifest, 0, ended_us) for each in self.stays] if manifest else []
+        intact = sum(each.intact for each in verdicts)
+        expected = sum(each.expected for each in verdicts)
+        missing = sum(each.missing for each in verdicts)
+        audio = [each.judge_audio(manifest) for each in self.stays] if manifest else []
+        least_us = [v.smallest_delay_us for v in verdicts if v.smallest_delay_us is not None]
+        first_packet_us = first.arrivals[0].time_us if first.arrivals else None
+        repeats = [repeat for stay in self.stays for repeat in _repeats(stay)]
+        return ViewerReport(
+            name=self.name,
+            stream=self.stream,
+            node=self.node,
+            path=list(last.path),
+            joined_s=(first.joined_us - began_us) / 1_000_000,
+            left_s=(last.until_us - began_us) / 1e6 if last.until_us < ended_us else None,
+            refused=last.refusal,
+            frames_expected=expected,
+            frames_intact=intact,
+            frames_late=sum(each.late for each in verdicts),
+            frames_damaged=sum(each.damaged + each.incomplete for each in verdicts) - missing,
+            frames_missing=missing,
+            frames_duplicate=len(set(repeats)),
+            intact_ratio=round(intact / expected, 6) if expected else None,
+            packets=sum(len(stay.arrivals) for stay in self.stays),
+            packets_duplicate=len(repeats),
+            audio_packets=sum(each.packets_received for each in audio),
+            audio_missing=sum((each.packets_expected or 0) - (each.intact or 0) for each in audio),
+            first_packet_ms=_ms(first.joined_us, first_packet_us),
+            first_frame_ms=self.first_frame_ms,
+            longest_gap_ms=self.gap_ms(0, ended_us),
+            gaps=[
+                EventGap(event=index, gap_ms=gap_ms)
+                for index, (a_us, b_us) in enumerate(itertools.pairwise(event_times_us))
+                if (gap_ms := self.gap_ms(a_us, b_us) or 0.0) > silence_ms
+            ],
+            delay_ms=_delay(verdicts),
+            least_delay_ms=min(least_us) / 1_000 if least_us else None,
+        )
+
+
+def _repeats(stay: FlowViewer) -> list[int]:
+    """RTP times of packets that came again."""
+    seen: set[tuple[int, int]] = set()
+    found = []
+    for each in stay.arrivals:
+        key = (each.ssrc, each.number)
+        if key in seen:
+            found.append(each.timestamp)
+        seen.add(key)
+    return found
+
+
+def _delay(verdicts: Sequence[Verdict]) -> Delay:
+    delays = delay_report([delay for each in verdicts for delay in each.delays_us], 0)
+    return Delay(p50=delays.p50, p99=delays.p99) if delays else Delay()
+
+
+def _ms(from_us: int, to_us: int | None) -> float | None:
+    return None if to_us is None else (to_us - from_us) / 1_000

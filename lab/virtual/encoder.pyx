@@ -1,0 +1,171 @@
+"""What an encoder sends: per frame one burst of RTP packets of at most 1,200 bytes.
+
+A key frame is a STAP-A of SPS, PPS and an SEI message (RFC 6184 5.7.1), then an IDR slice in FU-A
+fragments (5.8); another frame is one P slice, in one packet or in fragments. Nothing decodes it:
+behind a slice's first bytes stands `content`, by which a viewer judges each packet. A key frame has
+four times the bytes of another; sizes vary by 20 % either way. Audio is a packet of 20 ms (RFC 7587).
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from lab.virtual.content cimport CONTENT_BYTES, content_t, content_write
+from lab.virtual.draws cimport draw_bits, draw_unit
+from rtp.big_endian cimport store_be16, store_be32
+
+cdef enum:
+    RTP_BYTES = 12
+    FRAGMENT_BYTES = 1186        # 1,200 - RTP header - FU indicator and header
+    SLICE_BYTES = 2              # of the slice header, before the content
+    LEAST_BYTES = 64             # of a fragment
+    SEI_HEAD_BYTES = 19          # NAL header, payload type, size, UUID
+    AUDIO_BYTES = 160            # 64 kbit/s
+
+cdef extern from *:
+    """
+    /* SPS of constrained baseline, 1280x720, and its PPS. */
+    static const unsigned char overlane_lab_sps[] = {0x67, 0x42, 0xc0, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xe8, 0x40};
+    static const unsigned char overlane_lab_pps[] = {0x68, 0xce, 0x3c, 0x80};
+    """
+    const uint8_t overlane_lab_sps[10]
+    const uint8_t overlane_lab_pps[4]
+
+cdef enum:
+    SPS_BYTES = 10
+    PPS_BYTES = 4
+
+
+cdef void new_track(draws_t* draws, rtp_track_t* track) noexcept nogil:
+    track.ssrc = <uint32_t>draw_bits(draws) | 1
+    track.timestamp = <uint32_t>draw_bits(draws)
+    track.sequence_number = <uint16_t>draw_bits(draws)
+
+
+cdef void encoder_restart(encoder_t* encoder) noexcept nogil:
+    """New SSRCs, sequence numbers and time stamps; the next frame is a key frame."""
+    new_track(&encoder.draws, &encoder.video)
+    new_track(&encoder.draws, &encoder.audio)
+    encoder.until_key = 0
+
+
+cdef int64_t encoder_frame_us(const encoder_t* encoder, uint32_t frame) noexcept nogil:
+    """When a frame is sent: no rounding adds up."""
+    return encoder.start_us + <int64_t>frame * 1000000 // encoder.fps
+
+
+cdef int64_t encoder_audio_us(const encoder_t* encoder, uint32_t packet) noexcept nogil:
+    return encoder.start_us + <int64_t>packet * AUDIO_PACKET_US
+
+
+cdef void encoder_begin_frame(encoder_t* encoder) noexcept nogil:
+    """Decides on the next frame; `frame` moves on when its last packet has been made."""
+    encoder.is_key = encoder.until_key == 0
+    encoder.frame_bytes = <uint32_t>(
+        <double>(encoder.key_bytes if encoder.is_key else encoder.mean_bytes)
+        * (0.8 + 0.4 * draw_unit(&encoder.draws))
+    )
+    if encoder.frame_bytes < LEAST_BYTES:
+        encoder.frame_bytes = LEAST_BYTES
+    encoder.packet_count = (encoder.frame_bytes + FRAGMENT_BYTES - 1) // FRAGMENT_BYTES
+    if encoder.packet_count > MAX_FRAME_PACKETS - 1:
+        encoder.packet_count = MAX_FRAME_PACKETS - 1
+        encoder.frame_bytes = encoder.packet_count * FRAGMENT_BYTES
+    if encoder.is_key:
+        encoder.packet_count += 1  # the parameter sets
+        encoder.until_key = encoder.gop_frames
+    encoder.until_key -= 1
+
+
+cdef void put_rtp(rtp_track_t* track, uint8_t payload_type, bint marker, uint32_t ticks, uint8_t* target) noexcept nogil:
+    target[0] = 0x80
+    target[1] = payload_type | (0x80 if marker else 0)
+    store_be16(target + 2, track.sequence_number)
+    store_be32(target + 4, track.timestamp + ticks)
+    store_be32(target + 8, track.ssrc)
+    track.sequence_number += 1
+
+
+cdef uint32_t put_parameter_sets(const content_t* content, uint8_t* target) noexcept nogil:
+    """A STAP-A; the SEI is user data without a registered owner (H.264 D.1.7), zeros as its UUID
+    would need emulation prevention, so ones."""
+    cdef uint32_t at = 1
+    cdef uint32_t i
+    target[0] = 24 | 0x60
+    store_be16(target + at, SPS_BYTES)
+    memcpy(target + at + 2, overlane_lab_sps, SPS_BYTES)
+    at += 2 + SPS_BYTES
+    store_be16(target + at, PPS_BYTES)
+    memcpy(target + at + 2, overlane_lab_pps, PPS_BYTES)
+    at += 2 + PPS_BYTES
+    store_be16(target + at, SEI_HEAD_BYTES + CONTENT_BYTES + 1)
+    at += 2
+    target[at] = 6
+    target[at + 1] = 5
+    target[at + 2] = 16 + CONTENT_BYTES
+    for i in range(16):
+        target[at + 3 + i] = 0x11
+    at += SEI_HEAD_BYTES
+    content_write(content, target + at, CONTENT_BYTES)
+    target[at + CONTENT_BYTES] = 0x80
+    return at + CONTENT_BYTES + 1
+
+
+cdef uint32_t put_slice(const encoder_t* encoder, const content_t* content, uint8_t* target) noexcept nogil:
+    """One fragment of the slice, or all of it. The slice header begins with first_mb_in_slice 0 and
+    slice_type 7 (I) or 5 (P), in Exp-Golomb codes (H.264 7.3.3)."""
+    cdef uint32_t fragments = encoder.packet_count - (1 if encoder.is_key else 0)
+    cdef uint32_t fragment = content.index - (1 if encoder.is_key else 0)
+    cdef uint32_t size = FRAGMENT_BYTES
+    cdef uint8_t kind = 0x65 if encoder.is_key else 0x41
+    cdef uint32_t at = 1
+    if fragment + 1 == fragments:
+        size = encoder.frame_bytes - fragment * FRAGMENT_BYTES
+        if size < LEAST_BYTES:
+            size = LEAST_BYTES
+    if fragments == 1:
+        target[0] = kind
+    else:
+        target[0] = 28 | (kind & 0x60)
+        target[1] = (kind & 0x1F) | (0x80 if fragment == 0 else 0) | (0x40 if fragment + 1 == fragments else 0)
+        at = 2
+    if fragment == 0:
+        target[at] = 0x88 if encoder.is_key else 0x9B
+        target[at + 1] = 0xFF
+        at += SLICE_BYTES
+        size -= SLICE_BYTES
+    content_write(content, target + at, size)
+    return at + size
+
+
+cdef uint32_t encoder_video_packet(encoder_t* encoder, uint32_t index, int64_t now_us, uint8_t* target) noexcept nogil:
+    """Packet `index` of the frame begun; its size."""
+    cdef content_t content
+    cdef bint is_last = index + 1 == encoder.packet_count
+    cdef uint32_t ticks = <uint32_t>(<uint64_t>encoder.frame * 90000 // encoder.fps)
+    content.broadcast = encoder.broadcast
+    content.number = encoder.frame
+    content.index = index
+    content.count = encoder.packet_count
+    content.is_key = encoder.is_key
+    content.sent_us = now_us
+    put_rtp(&encoder.video, VIDEO_PAYLOAD_TYPE, is_last, ticks, target)
+    if is_last:
+        encoder.frame += 1
+    if encoder.is_key and index == 0:
+        return RTP_BYTES + put_parameter_sets(&content, target + RTP_BYTES)
+    return RTP_BYTES + put_slice(encoder, &content, target + RTP_BYTES)
+
+
+cdef uint32_t encoder_audio_packet(encoder_t* encoder, int64_t now_us, uint8_t* target) noexcept nogil:
+    """The next 20 ms; its size."""
+    cdef content_t content
+    content.broadcast = encoder.broadcast
+    content.number = encoder.audio_packet
+    content.index = 0
+    content.count = 1
+    content.is_key = True
+    content.sent_us = now_us
+    put_rtp(&encoder.audio, AUDIO_PAYLOAD_TYPE, False, encoder.audio_packet * 960, target)
+    encoder.audio_packet += 1
+    target[RTP_BYTES] = 0xFC  # one frame of 20 ms, CELT, stereo (RFC 6716 3.1)
+    content_write(&content, target + RTP_BYTES + 1, AUDIO_BYTES)
+    return RTP_BYTES + 1 + AUDIO_BYTES

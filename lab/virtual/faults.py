@@ -1,0 +1,80 @@
+"""Mechanisms broken on purpose, one for each invariant, to show that it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lab.virtual.node_host import NodeHost
+from lab.virtual.run import VirtualOverlay
+from relay.node import Node
+from relay.slowpath.broadcast import Broadcast
+from relay.slowpath.subscription import SubscriptionTable
+
+ECHO_EVERY = 997
+
+
+def _forget_loops(_overlay: VirtualOverlay) -> None:
+    _replace(Broadcast, "loop_with", lambda *_: None)
+
+
+def _keep_viewers(_overlay: VirtualOverlay) -> None:
+    _replace(Node, "remove_viewer", lambda *_: None)
+
+
+def _echo(overlay: VirtualOverlay) -> None:
+    overlay.world.break_by_echo(ECHO_EVERY)
+
+
+def _ignore_dead_links(_overlay: VirtualOverlay) -> None:
+    _replace(SubscriptionTable, "on_link_down", lambda *_: None)
+
+
+def _restore_old_tables(_overlay: VirtualOverlay) -> None:
+    """A node's disk gives back the first table it was ever given."""
+    first: dict[str, Any] = {}
+    start, settle = NodeHost.start, NodeHost.settle
+
+    def start_with_old(host: NodeHost) -> None:
+        host.disk = first.get(host.name, host.disk)
+        start(host)
+
+    def settle_and_note(host: NodeHost) -> None:
+        settle(host)
+        if host.disk is not None:
+            first.setdefault(host.name, host.disk)
+
+    _replace(NodeHost, "start", start_with_old)
+    _replace(NodeHost, "settle", settle_and_note)
+
+
+_undo: list[tuple[type, str, Any]] = []
+BREAKS: dict[str, Callable[[VirtualOverlay], None]] = {
+    "no-loop": _forget_loops,
+    "memory": _keep_viewers,
+    "packets": _echo,
+    "recovery": _ignore_dead_links,
+    "versions": _restore_old_tables,
+}
+
+
+def _replace(kind: type, name: str, function: Callable[..., Any]) -> None:
+    _undo.append((kind, name, kind.__dict__.get(name)))
+    setattr(kind, name, function)
+
+
+@contextmanager
+def broken(mechanism: str | None, overlay: VirtualOverlay) -> Iterator[None]:
+    """Within, this mechanism does not work; None: all do."""
+    try:
+        if mechanism is not None:
+            BREAKS[mechanism](overlay)
+        yield
+    finally:
+        while _undo:
+            kind, name, function = _undo.pop()
+            if function is None:
+                delattr(kind, name)
+            else:
+                setattr(kind, name, function)

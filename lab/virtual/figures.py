@@ -1,0 +1,35 @@
+"""What the native side counted, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerFigures:
+    """One viewer, all its stays. Times are of the world's clock, -1: not yet."""
+
+    joined_us: int
+    first_packet_us: int
+    first_intact_us: int
+    expected: int
+    whole: int
+    whole_early: int
+    """Of `whole`: those that came while catching up."""
+    damaged: int
+    duplicate_frames: int
+    packets: int
+    duplicates: int
+    corrupt: int
+    breaks: int
+    audio_packets: int
+    audio_missing: int
+    video_missing: int
+    least_delay_us: int
+    longest_gap_us: int
+    newest_us: int
+    gaps: tuple[tuple[int, int], ...]
+    """Start and end of silences."""
+    delays: tuple[tuple[int, int], ...]
+    """Milliseconds, rounded down, and how many whole frames took so long; 2,047 and more are one.
+    Without those that came while catching up."""

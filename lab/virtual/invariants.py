@@ -1,0 +1,164 @@
+"""What must hold at each step of any scenario, whatever happens to nodes, links and brain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from control_client.messages import TableVersion
+from lab.scenario.topology import pair_of
+from lab.virtual.audience import Watcher
+from lab.virtual.run import START_US, VirtualOverlay
+from relay.slowpath.subscription_events import BroadcastState
+
+STEP_US = 100_000
+LOOP_BOUND_US = 2_000_000  # chosen: a refused SUBSCRIBE, its notice and another path
+RECOVERY_BOUND_US = 20_000_000
+"""After the last event. Chosen: an encoder that fell silent is ended after 15 s, and a node that lost
+the brain may wait for its next attempt."""
+MAX_HOPS = 3  # of the brain's paths
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """at_s: of the scenario."""
+
+    invariant: str
+    at_s: float
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant} at {self.at_s:.1f} s: {self.text}"
+
+
+class Invariants:
+    """Of one overlay. `check` after each step; the first violation of each kind counts."""
+
+    def __init__(self, overlay: VirtualOverlay) -> None:
+        self.overlay = overlay
+        self.checks = 0
+        self._loop_since_us: dict[tuple[str, frozenset[str]], int] = {}
+        self._versions: dict[str, TableVersion] = {}
+
+    def check(self) -> Iterator[Violation]:
+        """Everything that does not hold now."""
+        self.checks += 1
+        at_s = (self.overlay.world.now_us - START_US) / 1_000_000
+        found = {
+            "no-loop": self._loops(),
+            "memory": self._memory(),
+            "packets": self._packets(),
+            "recovery": self._recovery(),
+            "versions": self._table_versions(),
+        }
+        for invariant, texts in found.items():
+            for text in texts:
+                yield Violation(invariant, at_s, text)
+
+    def _loops(self) -> Iterator[str]:
+        """Following the upstreams that deliver ends at a node that has no upstream."""
+        now_us = self.overlay.world.now_us
+        loops: dict[tuple[str, frozenset[str]], int] = {}
+        for stream in self.overlay.encoders:
+            upstream = self._upstreams(stream)
+            for start in upstream:
+                seen: list[str] = []
+                name: str | None = start
+                while name is not None and name not in seen:
+                    seen.append(name)
+                    name = upstream.get(name)
+                if name is not None:
+                    key = (stream, frozenset(seen[seen.index(name) :]))
+                    loops[key] = self._loop_since_us.get(key, now_us)
+        self._loop_since_us = loops
+        for (stream, names), since_us in loops.items():
+            if now_us - since_us > LOOP_BOUND_US:
+                yield f"{stream} goes round {', '.join(sorted(names))}"
+
+    def _upstreams(self, stream: str) -> dict[str, str]:
+        found = {}
+        for name, host in self.overlay.nodes.items():
+            broadcast = host.node.subscriptions.find(stream) if host.is_running else None
+            if broadcast is None or broadcast.is_local or broadcast.upstream is None:
+                continue
+            if broadcast.state is BroadcastState.LIVE:
+                found[name] = broadcast.upstream.peer
+        return found
+
+    def _memory(self) -> Iterator[str]:
+        """What is kept is for someone: leaks show long before a limit."""
+        streams = len(self.overlay.encoders)
+        nodes = len(self.overlay.nodes)
+        for name, host in self.overlay.nodes.items():
+            if not host.is_running:
+                continue
+            memory = host.node.engine.memory()
+            for table in ("streams", "cursors", "node_links", "viewer_links", "ports"):
+                used, limit = getattr(memory, table)
+                if used > limit:
+                    yield f"{name}: {used} {table}, the limit is {limit}"
+            here = [w for w in self.overlay.audience.watchers if w.host is host and w.viewer]
+            if memory.viewer_links[0] > len(here):
+                yield f"{name}: {memory.viewer_links[0]} viewers' links for {len(here)} viewers"
+            if len(host.node.subscriptions.broadcasts) > streams:
+                yield f"{name}: {len(host.node.subscriptions.broadcasts)} broadcasts of {streams}"
+            if len(host.node.neighbours) > nodes - 1:
+                yield f"{name}: {len(host.node.neighbours)} neighbours of {nodes - 1}"
+            # Two tracks, each as it is and as it will be when it is replaced.
+            if memory.streams[0] > 4 * streams:
+                yield f"{name}: {memory.streams[0]} streams of {streams} broadcasts"
+            if memory.cursors[0] > 4 * streams * nodes + 2 * len(here):
+                yield f"{name}: {memory.cursors[0]} cursors"
+
+    def _packets(self) -> Iterator[str]:
+        for watcher in self.overlay.audience.watchers:
+            duplicates, corrupt = self.overlay.world.faults(watcher.number)
+            if duplicates or corrupt:
+                yield f"{watcher.name} got {duplicates} duplicate and {corrupt} corrupt packets"
+
+    def _recovery(self) -> Iterator[str]:
+        overlay = self.overlay
+        now_us = overlay.world.now_us
+        last_us = max((event.at_us for event in overlay.happened), default=START_US)
+        for watcher in overlay.audience.watchers:
+            if watcher.host is None or watcher.joined_us is None or not self._has_path(watcher):
+                continue
+            encoder_us = START_US + round(watcher.broadcast.start_s * 1_000_000)
+            since_us = max(
+                last_us,
+                watcher.joined_us,
+                encoder_us,
+                overlay.world.newest_frame_us(watcher.number),
+            )
+            if now_us - since_us > RECOVERY_BOUND_US and now_us < overlay.end_us:
+                state = watcher.refused or "it waits"
+                text = f"{watcher.name} at {watcher.host.name} sees nothing of"
+                yield f"{text} {watcher.broadcast.name} for {(now_us - since_us) / 1e6:.1f} s ({state})"
+
+    def _has_path(self, watcher: Watcher) -> bool:
+        """Over nodes that run and links that are not cut; and there is a brain to tell it."""
+        overlay = self.overlay
+        source = overlay.at_node[watcher.broadcast.name]
+        assert watcher.host is not None
+        if overlay.brain is not None and not overlay.brain.is_running:
+            return False
+        up = {name for name, host in overlay.nodes.items() if host.is_running}
+        reached = {source} & up
+        for _ in range(MAX_HOPS):
+            reached |= {
+                name
+                for name in up
+                for other in reached
+                if (pair := pair_of(name, other)) in overlay.links and pair not in overlay.cut
+            }
+        return watcher.host.name in reached
+
+    def _table_versions(self) -> Iterator[str]:
+        """Of what is stored, over restarts; a version is a term and a number in it."""
+        for name, host in self.overlay.nodes.items():
+            if host.disk is None:
+                continue
+            before, now = self._versions.get(name), host.disk.version
+            self._versions[name] = now
+            if before is not None and (now.term, now.version) < (before.term, before.version):
+                yield f"{name} went from {before} back to {now}"

@@ -1,0 +1,13 @@
+"""When does a datagram arrive, if it does: `lab.link.LinkModel`, natively."""
+
+from typing import final
+
+from lab.link import LinkConfig
+
+@final
+class NativePath:
+    """One path by itself, for the comparison with its model. Time begins at 0."""
+
+    def __new__(cls, config: LinkConfig, seed: int) -> NativePath: ...
+    def set_config(self, config: LinkConfig, now_us: int) -> None: ...
+    def admit(self, size_bytes: int, now_us: int) -> int | None: ...

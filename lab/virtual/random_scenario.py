@@ -1,0 +1,159 @@
+"""A scenario drawn from a seed: nodes, links, broadcasts, viewers, and a time of trouble.
+
+Trouble lasts from TROUBLE_S to QUIET_S: cuts, bursts of loss, changed delays, killed nodes and brain,
+restarted and moved encoders, viewers that join, leave and move. All of it is mended by QUIET_S, so
+that afterwards everyone has a path. What happens next is for `invariants` to judge.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from random import Random
+from typing import Any
+
+from lab.scenario.loader import scenario_of
+from lab.scenario.model import Scenario
+
+TROUBLE_S = 6.0
+QUIET_S = 34.0
+END_S = 60.0
+
+
+def random_scenario(seed: int) -> Scenario:
+    """The same for the same seed, everywhere."""
+    rng = Random(f"scenario {seed}")
+    names = [f"n{number}" for number in range(1, rng.randint(3, 6) + 1)]
+    links = [
+        {
+            "a": a,
+            "b": b,
+            "delay_ms": round(rng.uniform(2, 90), 1),
+            "jitter_ms": rng.choice([0.0, 1.0, 5.0]),
+            "loss": rng.choice([0.0, 0.001, 0.01]),
+        }
+        for a, b in combinations(names, 2)
+    ]
+    broadcasts = [
+        {
+            "name": f"b{number}",
+            "node": rng.choice(names),
+            "start_s": round(rng.uniform(0.5, 3), 2),
+            "bitrate_bps": rng.choice([200_000, 500_000]),
+            "fps": 15,
+            "gop_s": 1.0,
+            "audio": rng.random() < 0.5,
+        }
+        for number in range(1, rng.randint(1, 2) + 1)
+    ]
+    viewers: list[dict[str, Any]] = [
+        {
+            "name": f"v{number}",
+            "stream": rng.choice(broadcasts)["name"],
+            "node": rng.choice(names),
+            "join_s": round(rng.uniform(3, 20), 2),
+        }
+        for number in range(1, rng.randint(2, 5) + 1)
+    ]
+    return scenario_of(
+        {
+            "name": f"random-{seed}",
+            "seed": seed,
+            "duration_s": END_S,
+            "brain": {"control_delay_ms": rng.choice([5, 20, 80]), "report_s": 5},
+            "nodes": [{"name": name} for name in names],
+            "links": links,
+            "broadcasts": broadcasts,
+            "viewers": viewers,
+            "events": _Trouble(rng, names, broadcasts, viewers, links).events(),
+        }
+    )
+
+
+class _Trouble:
+    """Draws events that are possible when they come, and mends what they broke."""
+
+    def __init__(
+        self,
+        rng: Random,
+        names: list[str],
+        broadcasts: list[dict[str, Any]],
+        viewers: list[dict[str, Any]],
+        links: list[dict[str, Any]],
+    ) -> None:
+        self.rng = rng
+        self.names = names
+        self.broadcasts = broadcasts
+        self.viewers = viewers
+        self.links = links
+        self.busy_until: dict[str, float] = {}
+        self.made: list[dict[str, Any]] = []
+
+    def events(self) -> list[dict[str, Any]]:
+        kinds = [self._cut, self._cut, self._bad_link, self._kill, self._kill_brain]
+        kinds += [self._restart_encoder, self._move_broadcast, self._move_viewer, self._absence]
+        at_s = TROUBLE_S
+        while (at_s := at_s + self.rng.expovariate(0.5)) < QUIET_S - 1:
+            self.rng.choice(kinds)(round(at_s, 3))
+        return sorted(self.made, key=lambda event: float(event["at_s"]))
+
+    def _span(self, key: str, at_s: float, longest_s: float) -> float | None:
+        """The end of something that lasts; None if it is going on already."""
+        if self.busy_until.get(key, 0.0) >= at_s:
+            return None
+        end_s = round(min(at_s + self.rng.uniform(0.2, longest_s), QUIET_S), 3)
+        self.busy_until[key] = end_s
+        return end_s
+
+    def _add(self, at_s: float, do: str, **keys: Any) -> None:
+        self.made.append({"at_s": at_s, "do": do, **keys})
+
+    def _cut(self, at_s: float) -> None:
+        link = self.rng.choice(self.links)
+        end_s = self._span(f"link {link['a']} {link['b']}", at_s, 12)
+        if end_s is not None:
+            self._add(at_s, "cut", a=link["a"], b=link["b"])
+            self._add(end_s, "mend", a=link["a"], b=link["b"])
+
+    def _bad_link(self, at_s: float) -> None:
+        link = self.rng.choice(self.links)
+        end_s = self._span(f"link {link['a']} {link['b']}", at_s, 8)
+        if end_s is None:
+            return
+        ends = {"a": link["a"], "b": link["b"]}
+        worse: dict[str, Any] = {"loss": round(self.rng.uniform(0.05, 0.4), 2)}
+        if self.rng.random() < 0.5:
+            worse = {"delay_ms": round(self.rng.uniform(1, 250), 1)}
+        self._add(at_s, "link", **ends, **worse)
+        self._add(end_s, "link", **ends, delay_ms=link["delay_ms"], loss=link["loss"])
+
+    def _kill(self, at_s: float) -> None:
+        name = self.rng.choice(self.names)
+        end_s = self._span(f"node {name}", at_s, 10)
+        if end_s is not None:
+            self._add(at_s, "kill", node=name)
+            self._add(end_s, "start", node=name)
+
+    def _kill_brain(self, at_s: float) -> None:
+        end_s = self._span("brain", at_s, 10)
+        if end_s is not None:
+            self._add(at_s, "kill_brain")
+            self._add(end_s, "start_brain")
+
+    def _restart_encoder(self, at_s: float) -> None:
+        self._add(at_s, "restart_encoder", broadcast=self.rng.choice(self.broadcasts)["name"])
+
+    def _move_broadcast(self, at_s: float) -> None:
+        name = self.rng.choice(self.broadcasts)["name"]
+        if self._span(f"move {name}", at_s, 15) is not None:
+            self._add(at_s, "move_broadcast", broadcast=name, to=self.rng.choice(self.names))
+
+    def _move_viewer(self, at_s: float) -> None:
+        viewer = self.rng.choice(self.viewers)["name"]
+        self._add(at_s, "move_viewer", viewer=viewer, to=self.rng.choice(self.names))
+
+    def _absence(self, at_s: float) -> None:
+        viewer = self.rng.choice(self.viewers)["name"]
+        end_s = self._span(f"viewer {viewer}", at_s, 6)
+        if end_s is not None:
+            self._add(at_s, "leave", viewer=viewer)
+            self._add(end_s, "join", viewer=viewer)

@@ -1,0 +1,110 @@
+"""Configurations of the nodes and of the brain of a scenario, without a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from control_client.tokens import token_hash
+from controller.core.settings import BrainSettings, LinkRule
+from controller.paths import RehomeConfig
+from controller.tables.node_session import Intervals
+from controller.tables.registry import KnownNode
+from lab.scenario.model import Broadcast, MoveViewer, Scenario
+from lab.scenario.topology import Pair, pair_of
+from lab.virtual.clock import Luck
+from relay.config import NodeConfig
+
+_SLAB_MIB = 32  # holds seven broadcasts of 3 Mbit/s and a key frame each 2 s three times over
+_STREAMS = 16
+
+
+def address_of(number: int) -> str:
+    """Where a host's overlay socket is: see `world`."""
+    return f"10.0.{number >> 8}.{number & 255}:7000"
+
+
+def viewer_addresses(number: int) -> dict[str, tuple[str, int]]:
+    """Where a viewer's media goes: see `world`."""
+    host = f"10.{128 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+    return {"video": (host, 6004), "audio": (host, 6006)}
+
+
+def node_configs(scenario: Scenario, joined: set[Pair], luck: Luck) -> list[NodeConfig]:
+    """In the order of the file; a node's number is its place, its id one more."""
+    numbers = {node.name: number for number, node in enumerate(scenario.nodes)}
+    viewers = {name: 0 for name in numbers}
+    for entry in scenario.viewers:
+        moves = {
+            event.to
+            for event in scenario.events
+            if isinstance(event, MoveViewer) and event.viewer == entry.name
+        }
+        for name in {entry.node} | moves:
+            viewers[name] += entry.count
+    configs = []
+    for name, number in numbers.items():
+        hosted = [b for b in scenario.broadcasts if name in scenario.hosts_of(b)]
+        config: dict[str, Any] = {
+            "name": name,
+            "node_id": number + 1,
+            "listen": address_of(number),
+            "viewers": {"listen": f"10.0.{number >> 8}.{number & 255}:7002"},
+            "ingests": [_ingest(b, i, number) for i, b in enumerate(hosted)],
+            "limits": {
+                "streams": _STREAMS + 8 * len(scenario.broadcasts),
+                "cursors": 64 + 16 * len(numbers) + 4 * viewers[name],
+                "node_links": max(4, len(numbers)),
+                "viewers": 8 + 2 * viewers[name],
+                "ports": 8 + 4 * len(hosted),
+                "slab_mib": _SLAB_MIB,
+            },
+        }
+        if scenario.brain is not None:
+            token = luck.token("token", name)
+            config["controller"] = {"url": "wss://brain.test:443/control", "token": token}
+        else:
+            config["neighbours"] = [
+                {
+                    "name": peer,
+                    "node_id": peer_number + 1,
+                    "address": address_of(peer_number),
+                    "secret": luck.token("secret", *pair_of(name, peer)),
+                }
+                for peer, peer_number in numbers.items()
+                if peer != name and pair_of(name, peer) in joined
+            ]
+            config["paths"] = [
+                {"stream": path.stream, "via": path.via}
+                for path in scenario.paths
+                if path.node == name
+            ]
+        configs.append(NodeConfig.model_validate(config))
+    return configs
+
+
+def brain_settings(scenario: Scenario, joined: set[Pair], luck: Luck) -> BrainSettings:
+    """Every joined pair, and no other, is a link."""
+    assert scenario.brain is not None
+    brain = scenario.brain
+    return BrainSettings(
+        nodes=tuple(
+            KnownNode(node.name, number + 1, token_hash(luck.token("token", node.name)))
+            for number, node in enumerate(scenario.nodes)
+        ),
+        last_resort=frozenset(node.name for node in scenario.nodes if node.last_resort),
+        links=tuple(LinkRule(a, b) for a, b in sorted(joined)),
+        joins_all_pairs=False,
+        intervals=Intervals(report_us=round(brain.report_s * 1_000_000)),
+        rehome=RehomeConfig(hold_us=round(brain.rehome_hold_s * 1_000_000)),
+    )
+
+
+def _ingest(broadcast: Broadcast, index: int, number: int) -> dict[str, Any]:
+    host = f"10.0.{number >> 8}.{number & 255}"
+    port = 8000 + 4 * index
+    video = {"kind": "video", "codec": "H264", "payload_type": 96, "clock_rate": 90_000}
+    tracks = [{**video, "listen": f"{host}:{port}", "fmtp": "packetization-mode=1"}]
+    if broadcast.audio:
+        audio = {"kind": "audio", "codec": "opus", "payload_type": 111, "clock_rate": 48_000}
+        tracks.append({**audio, "listen": f"{host}:{port + 2}"})
+    return {"name": broadcast.name, "tracks": tracks}

@@ -1,0 +1,74 @@
+# A synthetic viewer: what came, whether it is as it was sent, and when.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    OPEN_FRAMES = 128            # being put together: more than 1 s at 120 frames/s
+    SEEN_WORDS = 8               # a bit for each packet of a frame: encoder's MAX_FRAME_PACKETS
+    ORDER_WORDS = 32             # RTP sequence numbers remembered: 2,048
+    DELAY_BUCKETS = 2048         # of 1 ms; the last one takes all that is later
+    MAX_GAPS = 64
+
+ctypedef struct open_frame_t:
+    uint32_t number
+    uint16_t count
+    uint16_t got
+    bint is_used
+    bint is_bad
+    bint is_duplicate
+    bint is_key
+    int64_t sent_us
+    uint64_t seen[SEEN_WORDS]
+
+ctypedef struct order_t:         # RTP sequence numbers of one SSRC
+    bint has_started
+    uint32_t ssrc
+    uint64_t first
+    uint64_t highest
+    uint64_t received
+    uint64_t seen[ORDER_WORDS]
+
+ctypedef struct gap_t:
+    int64_t start_us
+    int64_t end_us
+
+ctypedef struct viewer_t:
+    bint is_present
+    uint32_t broadcast
+    # this stay
+    int64_t first_us             # its first packet; -1: none yet
+    bint has_frames
+    uint32_t first_frame
+    uint32_t highest_frame       # judged or open
+    int64_t last_video_us
+    order_t video
+    order_t audio
+    open_frame_t frames[OPEN_FRAMES]
+    uint64_t judged              # frames of this stay
+    # all stays
+    int64_t joined_us            # first
+    int64_t first_packet_us
+    int64_t first_intact_us      # first complete key frame
+    uint64_t expected
+    uint64_t whole_early         # while catching up
+    uint64_t damaged
+    uint64_t duplicate_frames
+    uint64_t packets
+    uint64_t duplicates
+    uint64_t corrupt
+    uint64_t breaks
+    uint64_t audio_packets
+    uint64_t audio_missing
+    uint64_t video_missing
+    int64_t least_delay_us
+    int64_t longest_gap_us
+    int64_t gap_threshold_us     # longer ones are listed
+    uint32_t gap_count
+    gap_t gaps[MAX_GAPS]
+    uint32_t delays[DELAY_BUCKETS]
+    int64_t newest_us            # of the last whole frame; for those who watch a run
+    uint64_t whole               # all so far
+
+cdef viewer_t* viewer_open(uint32_t broadcast, int64_t gap_threshold_us) noexcept nogil
+cdef void viewer_join(viewer_t* viewer, int64_t now_us) noexcept nogil
+cdef void viewer_leave(viewer_t* viewer, int64_t last_due, int64_t now_us) noexcept nogil
+cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, uint32_t size, int64_t now_us) noexcept nogil

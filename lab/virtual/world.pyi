@@ -1,0 +1,77 @@
+"""The part of the virtual overlay that runs per packet: engines, paths, encoders and viewers.
+
+Hosts, encoders and viewers are numbered from 0; other numbers raise IndexError. Time is integer
+microseconds. Seeds are 64 bits. Broadcast and encoder are one: a viewer watches an encoder.
+"""
+
+from typing import final
+
+from fastpath import Engine
+from lab.link import LinkConfig
+from lab.virtual.figures import ViewerFigures
+
+@final
+class World:
+    def __new__(cls, hosts: int, viewers: int, encoders: int, *, start_us: int = 0) -> World: ...
+
+    # -- hosts and paths
+    def add_host(self, host: int, engine: Engine, overlay_port: int) -> None:
+        """From now on this engine answers there; nobody else may turn it."""
+    def remove_host(self, host: int) -> None:
+        """What is under way to it is lost."""
+    def wake(self, host: int) -> None:
+        """It has commands: a turn at the present time, in the next `run`."""
+    def set_path(self, source: int, target: int, config: LinkConfig, seed: int) -> None:
+        """Join two hosts in one direction, or change that (the seed is the first call's)."""
+    def path_counts(self, source: int, target: int) -> tuple[int, int, int]:
+        """Datagrams sent, lost, and dropped as too large or at the bottleneck's queue."""
+
+    # -- encoders
+    def start_encoder(
+        self,
+        encoder: int,
+        *,
+        seed: int,
+        start_us: int,
+        end_us: int,
+        fps: int,
+        gop_frames: int,
+        bitrate_bps: int,
+        has_audio: bool,
+    ) -> None: ...
+    def aim_encoder(self, encoder: int, host: int, video_port: int, audio_port: int) -> None:
+        """It sends to these ports of a host, or with -1 to nobody."""
+    def restart_encoder(self, encoder: int) -> None:
+        """New SSRCs, sequence numbers and time stamps, and a key frame; frames are counted on."""
+    def frames_sent(self, encoder: int) -> int: ...
+
+    # -- viewers
+    def set_viewer(self, viewer: int, encoder: int, gap_threshold_us: int) -> None:
+        """What it watches, and from how long on silences are listed."""
+    def join(self, viewer: int) -> None:
+        """A stay begins: what it is sent counts."""
+    def leave(self, viewer: int, due_us: int) -> None:
+        """A stay ends. Frames sent by due_us are expected of it."""
+    def newest_frame_us(self, viewer: int) -> int:
+        """When its last whole frame was complete; -1: none was."""
+    def faults(self, viewer: int) -> tuple[int, int]:
+        """Duplicate and corrupt packets so far."""
+    def viewer(self, viewer: int) -> ViewerFigures: ...
+
+    # -- running
+    def run(self, until_us: int) -> int:
+        """On to this time, or until an engine has events. Returns the time that it is then."""
+    def told(self) -> list[int]:
+        """Hosts whose engines have events."""
+    def break_by_echo(self, every: int) -> None:
+        """A fault on purpose: each so many-th packet comes twice to its viewer; 0: none."""
+    @property
+    def now_us(self) -> int: ...
+    @property
+    def datagrams(self) -> int:
+        """That were delivered."""
+    @property
+    def turns(self) -> int: ...
+    @property
+    def digest(self) -> str:
+        """Of every delivered datagram, with its time, sender and receiver: 32 hex digits."""

@@ -1,0 +1,528 @@
+"""The part of the virtual overlay that runs per packet: engines, the paths between them, encoders and
+viewers under one queue.
+
+`run` goes on until a time, or until an engine has told Python something. At each moment it hands
+the hosts concerned what is there, ends their turns and puts what they send on the paths. A host is a
+node's engine at 10.0.H.L port 7000; a viewer is 10.128.0.0 plus its number, ports 6004 (video) and
+6006 (audio); encoders send from 10.64.0.0 plus theirs.
+"""
+
+cimport cython
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+from fastpath.address cimport address_t
+from fastpath.engine cimport Engine
+from fastpath.receive cimport receive_datagram
+from fastpath.siphash cimport siphash24, siphash_key_t
+from fastpath.turn cimport begin_turn, end_turn
+from fastpath.virtual_io cimport outbox_t, outgoing_t
+from fastpath.wheel cimport wheel_next_us
+from fastpath.worker cimport datagram_t, worker_t
+from lab.virtual.encoder cimport (
+    MAX_PACKET_BYTES, encoder_audio_packet, encoder_audio_us, encoder_begin_frame, encoder_frame_us, encoder_restart,
+    encoder_t, encoder_video_packet,
+)
+from lab.virtual.path cimport path_admit, path_configure, path_t
+from lab.virtual.queue cimport (
+    ARRIVAL, BLOCK_BYTES, ENCODER_AUDIO, ENCODER_VIDEO, HOST_TIMER, happening_t, queue_block, queue_close,
+    queue_give_block, queue_pop, queue_push, queue_t, queue_take_block,
+)
+from lab.virtual.viewer cimport (
+    DELAY_BUCKETS, viewer_join, viewer_leave, viewer_open, viewer_receive, viewer_t,
+)
+from lab.virtual.figures import ViewerFigures
+
+cdef enum:
+    OVERLAY_PORT = 7000
+    VIDEO_PORT = 6004
+    AUDIO_PORT = 6006
+    VIEWER_NET = 128             # second byte of viewers' addresses, and above
+    ENCODER_NET = 64
+    INDEX_MASK = 0xFFFFF         # fastpath/handles.py
+    ENCODER_MARK = 0x10000000    # tells numbers of encoders and viewers from those of hosts
+    VIEWER_MARK = 0x20000000
+
+ctypedef struct host_t:
+    worker_t* worker             # NULL: nobody answers there
+    outbox_t* outbox
+    int64_t* turned_us
+    int32_t overlay_port
+    int64_t timer_us             # of the newest HOST_TIMER in the queue; -1: none
+    bint is_open                 # a turn has begun at this moment
+    bint is_woken
+    address_t address
+
+ctypedef struct world_t:
+    int64_t now_us
+    queue_t queue
+    host_t* hosts
+    int32_t host_count
+    path_t** paths               # host_count^2, row = sender; NULL: not joined
+    encoder_t* encoders
+    int32_t encoder_count
+    viewer_t** viewers
+    int32_t viewer_count
+    int32_t* open_hosts          # whose turn has begun
+    int32_t open_count
+    bint has_told                # an engine has events
+    bint is_out_of_memory
+    siphash_key_t digest
+    uint64_t datagrams
+    uint64_t unjoined            # sent where no path leads
+    uint64_t turns
+    int32_t echo_every           # fault on purpose: each so many-th packet to a viewer comes twice
+    uint64_t to_viewers
+
+
+cdef void note(world_t* world, uint32_t source, uint32_t target, const uint8_t* data, uint32_t size) noexcept nogil:
+    """Into the digest: when, from whom, to whom, what."""
+    cdef uint64_t mixed
+    cdef siphash_key_t key = world.digest
+    key.k0 ^= <uint64_t>world.now_us
+    key.k1 ^= (<uint64_t>source << 32) | target
+    mixed = siphash24(data, size, &key)
+    world.digest.k1 = ((world.digest.k0 << 23) | (world.digest.k0 >> 41)) ^ key.k1
+    world.digest.k0 = mixed
+    world.datagrams += 1
+
+
+cdef void open_turn(world_t* world, int32_t index) noexcept nogil:
+    cdef host_t* host = &world.hosts[index]
+    if host.is_open:
+        return
+    host.is_open = True
+    host.turned_us[0] = world.now_us
+    begin_turn(host.worker, world.now_us)
+    world.open_hosts[world.open_count] = index
+    world.open_count += 1
+    world.turns += 1
+
+
+cdef void hand_over(
+    world_t* world, int32_t index, int32_t port, const address_t* source, const uint8_t* data, uint32_t size
+) noexcept nogil:
+    cdef datagram_t datagram
+    open_turn(world, index)
+    datagram.data = data
+    datagram.size = size
+    datagram.port = port
+    datagram.source = source[0]
+    datagram.arrival_us = world.now_us
+    receive_datagram(world.hosts[index].worker, &datagram, world.now_us)
+
+
+cdef void put_on_path(world_t* world, int32_t source, int32_t target, const uint8_t* data, uint32_t size) noexcept nogil:
+    cdef path_t* path
+    cdef happening_t arrival
+    cdef int64_t block
+    if target >= world.host_count or world.paths[source * world.host_count + target] == NULL or size > BLOCK_BYTES:
+        world.unjoined += 1
+        return
+    path = world.paths[source * world.host_count + target]
+    arrival.time_us = path_admit(path, size, world.now_us)
+    if arrival.time_us < 0:
+        return
+    block = queue_take_block(&world.queue)
+    if block < 0:
+        world.is_out_of_memory = True
+        return
+    memcpy(queue_block(&world.queue, <uint32_t>block), data, size)
+    arrival.kind = ARRIVAL
+    arrival.source = source
+    arrival.target = target
+    arrival.size = <uint16_t>size
+    arrival.block = <uint32_t>block
+    if not queue_push(&world.queue, &arrival):
+        world.is_out_of_memory = True
+
+
+cdef void give_to_viewer(world_t* world, int32_t source, const address_t* target, const uint8_t* data, uint32_t size) noexcept nogil:
+    cdef int32_t number = ((target.ip[1] - VIEWER_NET) << 16) | (target.ip[2] << 8) | target.ip[3]
+    cdef bint is_video = target.port == VIDEO_PORT
+    if number >= world.viewer_count or not (is_video or target.port == AUDIO_PORT):
+        return  # reports
+    note(world, source, <uint32_t>number | VIEWER_MARK, data, size)
+    world.to_viewers += 1
+    viewer_receive(world.viewers[number], is_video, data, size, world.now_us)
+    if world.echo_every and world.to_viewers % <uint64_t>world.echo_every == 0:
+        viewer_receive(world.viewers[number], is_video, data, size, world.now_us)
+
+
+cdef void send_out(world_t* world, int32_t index) noexcept nogil:
+    cdef outbox_t* outbox = world.hosts[index].outbox
+    cdef const outgoing_t* record
+    cdef const uint8_t* data
+    cdef size_t i
+    for i in range(outbox.record_count):
+        record = &outbox.records[i]
+        data = outbox.bytes + record.start
+        if record.destination.ip[0] != 10:
+            world.unjoined += 1
+        elif record.destination.ip[1] == 0 and record.destination.port == OVERLAY_PORT:
+            put_on_path(world, index, (record.destination.ip[2] << 8) | record.destination.ip[3], data, record.size)
+        elif record.destination.ip[1] >= VIEWER_NET:
+            give_to_viewer(world, index, &record.destination, data, record.size)
+    outbox.record_count = 0
+    outbox.byte_count = 0
+
+
+cdef void set_timer(world_t* world, int32_t index, int64_t due_us) noexcept nogil:
+    """In the queue once for each earlier time; those that are overtaken do nothing."""
+    cdef happening_t timer
+    cdef host_t* host = &world.hosts[index]
+    if host.timer_us >= 0 and host.timer_us <= due_us:
+        return
+    host.timer_us = due_us
+    timer.time_us = due_us
+    timer.kind = HOST_TIMER
+    timer.source = 0
+    timer.target = index
+    timer.size = 0
+    timer.block = 0
+    if not queue_push(&world.queue, &timer):
+        world.is_out_of_memory = True
+
+
+cdef void close_turn(world_t* world, int32_t index) noexcept nogil:
+    cdef host_t* host = &world.hosts[index]
+    cdef int64_t due_us
+    host.is_open = False
+    host.is_woken = False
+    end_turn(host.worker, world.now_us)
+    send_out(world, index)
+    due_us = wheel_next_us(&host.worker.wheel)
+    if due_us >= 0:
+        set_timer(world, index, due_us if due_us > world.now_us else world.now_us + 1)
+    if host.worker.events.written != host.worker.events.read:
+        world.has_told = True
+
+
+cdef void on_host_timer(world_t* world, int32_t index) noexcept nogil:
+    cdef host_t* host = &world.hosts[index]
+    cdef int64_t due_us
+    if host.timer_us != world.now_us:
+        return
+    host.timer_us = -1
+    if host.worker == NULL:
+        return
+    due_us = wheel_next_us(&host.worker.wheel)
+    if host.is_woken or (due_us >= 0 and due_us <= world.now_us):
+        open_turn(world, index)
+    elif due_us >= 0:
+        set_timer(world, index, due_us)
+
+
+cdef void on_arrival(world_t* world, const happening_t* arrival) noexcept nogil:
+    cdef const uint8_t* data = queue_block(&world.queue, arrival.block)
+    cdef host_t* host = &world.hosts[arrival.target]
+    if host.worker != NULL:
+        note(world, arrival.source, arrival.target, data, arrival.size)
+        hand_over(world, arrival.target, host.overlay_port, &world.hosts[arrival.source].address, data, arrival.size)
+    queue_give_block(&world.queue, arrival.block)
+
+
+cdef void encode(world_t* world, int32_t number, bint is_video) noexcept nogil:
+    """What the encoder sends now, to its host if that is there, and when it sends next."""
+    cdef encoder_t* encoder = &world.encoders[number]
+    cdef uint8_t packet[MAX_PACKET_BYTES + 64]
+    cdef address_t source
+    cdef happening_t next_one
+    cdef uint32_t size, i
+    cdef uint32_t count = 1
+    cdef bint has_host = encoder.host >= 0 and world.hosts[encoder.host].worker != NULL
+    source.ip[0] = 10
+    source.ip[1] = ENCODER_NET
+    source.ip[2] = <uint8_t>(number >> 8)
+    source.ip[3] = <uint8_t>number
+    for i in range(4, 16):
+        source.ip[i] = 0
+    source.port = 5000 if is_video else 5002
+    source.is_v6 = 0
+    if not encoder.is_running or world.now_us >= encoder.end_us:
+        encoder.is_running = False
+        return
+    if is_video:
+        encoder_begin_frame(encoder)
+        count = encoder.packet_count
+    for i in range(count):
+        if is_video:
+            size = encoder_video_packet(encoder, i, world.now_us, packet)
+        else:
+            size = encoder_audio_packet(encoder, world.now_us, packet)
+        if has_host:
+            note(world, <uint32_t>number | ENCODER_MARK, encoder.host, packet, size)
+            hand_over(
+                world, encoder.host, encoder.video_port if is_video else encoder.audio_port, &source, packet, size
+            )
+    next_one.kind = ENCODER_VIDEO if is_video else ENCODER_AUDIO
+    next_one.time_us = encoder_frame_us(encoder, encoder.frame) if is_video else encoder_audio_us(encoder, encoder.audio_packet)
+    next_one.target = number
+    next_one.source = 0
+    next_one.size = 0
+    next_one.block = 0
+    if not queue_push(&world.queue, &next_one):
+        world.is_out_of_memory = True
+
+
+cdef void run_world(world_t* world, int64_t until_us) noexcept nogil:
+    """All that is due by then; ends early, at the time of `now_us`, when an engine has events."""
+    cdef happening_t what
+    cdef int32_t i
+    while not world.has_told and not world.is_out_of_memory:
+        if world.queue.count == 0 or world.queue.heap[0].time_us > until_us:
+            world.now_us = until_us
+            return
+        world.now_us = world.queue.heap[0].time_us
+        while world.queue.count > 0 and world.queue.heap[0].time_us <= world.now_us:
+            queue_pop(&world.queue, &what)
+            if what.kind == ARRIVAL:
+                on_arrival(world, &what)
+            elif what.kind == HOST_TIMER:
+                on_host_timer(world, what.target)
+            else:
+                encode(world, what.target, what.kind == ENCODER_VIDEO)
+        for i in range(world.open_count):
+            close_turn(world, world.open_hosts[i])
+        world.open_count = 0
+
+
+@cython.final
+cdef class World:
+    """See world.pyi."""
+    cdef world_t world
+    cdef list engines            # held as long as the host is there
+
+    def __cinit__(self, int hosts, int viewers, int encoders, *, int64_t start_us=0):
+        cdef world_t* w = &self.world
+        cdef int32_t i
+        if not 1 <= hosts <= 65535 or not 0 <= viewers < 1 << 23 or not 0 <= encoders < 65536:
+            raise ValueError("1 to 65,535 hosts, below 2^23 viewers, below 65,536 encoders")
+        w.now_us = start_us
+        w.hosts = <host_t*>calloc(hosts, sizeof(host_t))
+        w.paths = <path_t**>calloc(<size_t>hosts * hosts, sizeof(path_t*))
+        w.open_hosts = <int32_t*>calloc(hosts, sizeof(int32_t))
+        w.encoders = <encoder_t*>calloc(encoders + 1, sizeof(encoder_t))
+        w.viewers = <viewer_t**>calloc(viewers + 1, sizeof(viewer_t*))
+        if w.hosts == NULL or w.paths == NULL or w.open_hosts == NULL or w.encoders == NULL or w.viewers == NULL:
+            raise MemoryError
+        w.host_count = hosts
+        w.encoder_count = encoders
+        w.viewer_count = viewers
+        self.engines = [None] * hosts
+        for i in range(hosts):
+            w.hosts[i].timer_us = -1
+            w.hosts[i].address.ip[0] = 10
+            w.hosts[i].address.ip[2] = <uint8_t>(i >> 8)
+            w.hosts[i].address.ip[3] = <uint8_t>i
+            w.hosts[i].address.port = OVERLAY_PORT
+        for i in range(viewers):
+            w.viewers[i] = viewer_open(0, 0)
+            if w.viewers[i] == NULL:
+                raise MemoryError
+
+    def __dealloc__(self):
+        cdef world_t* w = &self.world
+        cdef int64_t i
+        queue_close(&w.queue)
+        if w.paths != NULL:
+            for i in range(<int64_t>w.host_count * w.host_count):
+                free(w.paths[i])
+        if w.viewers != NULL:
+            for i in range(w.viewer_count):
+                free(w.viewers[i])
+        free(w.hosts)
+        free(w.paths)
+        free(w.open_hosts)
+        free(w.encoders)
+        free(w.viewers)
+
+    cdef int check(self, int64_t index, int64_t count) except -1:
+        if not 0 <= index < count:
+            raise IndexError(f"{index} is outside 0..{count - 1}")
+        return 0
+
+    # -- hosts and paths
+
+    def add_host(self, int host, Engine engine, int64_t overlay_port):
+        self.check(host, self.world.host_count)
+        cdef host_t* h = &self.world.hosts[host]
+        engine.go_virtual()
+        engine.turned_us = self.world.now_us
+        self.engines[host] = engine
+        h.worker = engine.worker
+        h.outbox = engine.outbox
+        h.turned_us = &engine.turned_us
+        h.overlay_port = <int32_t>(overlay_port & INDEX_MASK)
+        self.wake(host)
+
+    def remove_host(self, int host):
+        self.check(host, self.world.host_count)
+        self.world.hosts[host].worker = NULL
+        self.engines[host] = None
+
+    def wake(self, int host):
+        self.check(host, self.world.host_count)
+        self.world.hosts[host].is_woken = True
+        set_timer(&self.world, host, self.world.now_us)
+
+    def set_path(self, int source, int target, config, uint64_t seed):
+        self.check(source, self.world.host_count)
+        self.check(target, self.world.host_count)
+        cdef int64_t at = <int64_t>source * self.world.host_count + target
+        cdef path_t* path = self.world.paths[at]
+        if path == NULL:
+            path = <path_t*>calloc(1, sizeof(path_t))
+            if path == NULL:
+                raise MemoryError
+            path.draws.state = seed
+            self.world.paths[at] = path
+        path_configure(path, config, self.world.now_us)
+
+    def path_counts(self, int source, int target):
+        cdef path_t* path
+        self.check(source, self.world.host_count)
+        self.check(target, self.world.host_count)
+        path = self.world.paths[<int64_t>source * self.world.host_count + target]
+        if path == NULL:
+            return (0, 0, 0)
+        return (path.sent, path.lost, path.queue_dropped + path.oversized)
+
+    # -- encoders
+
+    def start_encoder(
+        self, int encoder, *, uint64_t seed, int64_t start_us, int64_t end_us, uint32_t fps, uint32_t gop_frames,
+        uint32_t bitrate_bps, bint has_audio,
+    ):
+        self.check(encoder, self.world.encoder_count)
+        cdef encoder_t* e = &self.world.encoders[encoder]
+        cdef happening_t first
+        if fps == 0 or gop_frames == 0 or start_us < self.world.now_us or e.is_running:
+            raise ValueError("fps and gop_frames are at least 1, start_us not in the past, and it does not run yet")
+        e.is_running = True
+        e.has_audio = has_audio
+        e.broadcast = encoder + 1
+        e.host = -1
+        e.start_us = start_us
+        e.end_us = end_us
+        e.fps = fps
+        e.gop_frames = gop_frames
+        # A key frame counts as four: (gop + 3) shares of what a group of pictures may take.
+        e.mean_bytes = <uint32_t>(<uint64_t>bitrate_bps * gop_frames // (8 * <uint64_t>fps * (gop_frames + 3)))
+        e.key_bytes = 4 * e.mean_bytes
+        e.draws.state = seed
+        encoder_restart(e)
+        first.time_us = start_us
+        first.target = encoder
+        first.source = 0
+        first.size = 0
+        first.block = 0
+        first.kind = ENCODER_VIDEO
+        if not queue_push(&self.world.queue, &first):
+            raise MemoryError
+        first.kind = ENCODER_AUDIO
+        if has_audio and not queue_push(&self.world.queue, &first):
+            raise MemoryError
+
+    def aim_encoder(self, int encoder, int host, int64_t video_port, int64_t audio_port):
+        self.check(encoder, self.world.encoder_count)
+        if host >= 0:
+            self.check(host, self.world.host_count)
+        self.world.encoders[encoder].host = host
+        self.world.encoders[encoder].video_port = <int32_t>(video_port & INDEX_MASK)
+        self.world.encoders[encoder].audio_port = <int32_t>(audio_port & INDEX_MASK)
+
+    def restart_encoder(self, int encoder):
+        self.check(encoder, self.world.encoder_count)
+        encoder_restart(&self.world.encoders[encoder])
+
+    def frames_sent(self, int encoder):
+        self.check(encoder, self.world.encoder_count)
+        return self.world.encoders[encoder].frame
+
+    # -- viewers
+
+    def set_viewer(self, int viewer, int encoder, int64_t gap_threshold_us):
+        self.check(viewer, self.world.viewer_count)
+        self.check(encoder, self.world.encoder_count)
+        self.world.viewers[viewer].broadcast = encoder + 1
+        self.world.viewers[viewer].gap_threshold_us = gap_threshold_us
+
+    def join(self, int viewer):
+        self.check(viewer, self.world.viewer_count)
+        viewer_join(self.world.viewers[viewer], self.world.now_us)
+
+    def leave(self, int viewer, int64_t due_us):
+        self.check(viewer, self.world.viewer_count)
+        cdef viewer_t* v = self.world.viewers[viewer]
+        cdef encoder_t* e
+        cdef int64_t last = -1
+        self.check(v.broadcast - 1, self.world.encoder_count)
+        e = &self.world.encoders[v.broadcast - 1]
+        if due_us >= e.start_us and e.fps > 0:
+            last = (due_us - e.start_us) * e.fps // 1000000
+            last = last if last < e.frame else <int64_t>e.frame - 1
+        viewer_leave(v, last, self.world.now_us)
+
+    def newest_frame_us(self, int viewer):
+        self.check(viewer, self.world.viewer_count)
+        return self.world.viewers[viewer].newest_us
+
+    def faults(self, int viewer):
+        self.check(viewer, self.world.viewer_count)
+        cdef viewer_t* v = self.world.viewers[viewer]
+        return (v.duplicates, v.corrupt)
+
+    def viewer(self, int viewer):
+        self.check(viewer, self.world.viewer_count)
+        cdef viewer_t* v = self.world.viewers[viewer]
+        cdef uint32_t i
+        return ViewerFigures(
+            joined_us=v.joined_us, first_packet_us=v.first_packet_us, first_intact_us=v.first_intact_us,
+            expected=v.expected, whole=v.whole, whole_early=v.whole_early, damaged=v.damaged,
+            duplicate_frames=v.duplicate_frames, packets=v.packets, duplicates=v.duplicates, corrupt=v.corrupt,
+            breaks=v.breaks, audio_packets=v.audio_packets, audio_missing=v.audio_missing,
+            video_missing=v.video_missing, least_delay_us=v.least_delay_us, longest_gap_us=v.longest_gap_us,
+            newest_us=v.newest_us, gaps=tuple([(v.gaps[i].start_us, v.gaps[i].end_us) for i in range(v.gap_count)]),
+            delays=tuple([(i, v.delays[i]) for i in range(DELAY_BUCKETS) if v.delays[i]]),
+        )
+
+    # -- running
+
+    def run(self, int64_t until_us):
+        if until_us < self.world.now_us:
+            raise ValueError(f"time does not go back from {self.world.now_us} to {until_us}")
+        self.world.has_told = False
+        with nogil:
+            run_world(&self.world, until_us)
+        if self.world.is_out_of_memory:
+            raise MemoryError
+        return self.world.now_us
+
+    def told(self):
+        cdef int32_t i
+        cdef list found = []
+        for i in range(self.world.host_count):
+            if self.world.hosts[i].worker != NULL:
+                if self.world.hosts[i].worker.events.written != self.world.hosts[i].worker.events.read:
+                    found.append(i)
+        return found
+
+    def break_by_echo(self, int every):
+        self.world.echo_every = every
+
+    @property
+    def now_us(self):
+        return self.world.now_us
+
+    @property
+    def datagrams(self):
+        return self.world.datagrams
+
+    @property
+    def turns(self):
+        return self.world.turns
+
+    @property
+    def digest(self):
+        return f"{self.world.digest.k0:016x}{self.world.digest.k1:016x}"

@@ -1,0 +1,62 @@
+"""Whether encoders send here: of broadcasts that start here by their streams, and of those whose
+broadcaster has moved by streams of their own, which nobody is sent."""
+
+from __future__ import annotations
+
+from fastpath import EngineFullError
+from relay.config import Ingest
+from relay.node import Node
+from relay.stream import CODECS, MEDIA
+from service.address import parse_address
+
+
+class EncoderWatch:
+    """Owns the engine's streams that only listen."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._ingests = {ingest.name: ingest for ingest in node.config.ingests}
+        self._listening: dict[str, list[int]] = {}
+
+    def heard_us(self, stream: str, *, is_moved: bool) -> int | None:
+        """When its encoder's newest packet came; None: never, or not since it moved."""
+        broadcast = self._node.subscriptions.find(stream)
+        if broadcast is not None and broadcast.is_local:
+            return self._newest_us([each.handle for each in self._node.streams.of(stream)])
+        if is_moved and stream not in self._listening:
+            self._listen(self._ingests[stream])
+        return self._newest_us(self._listening.get(stream, []))
+
+    def release(self, stream: str) -> None:
+        """It starts here again, with streams that its encoder's packets go to."""
+        for handle in self._listening.pop(stream, ()):
+            self._node.engine.remove_stream(handle)
+
+    def _newest_us(self, handles: list[int]) -> int | None:
+        times = (self._node.engine.stream_stats(handle).last_packet_us for handle in handles)
+        return max((time_us for time_us in times if time_us >= 0), default=None)
+
+    def _listen(self, ingest: Ingest) -> None:
+        """Where there is no room now there may be later."""
+        node = self._node
+        handles: list[int] = []
+        for configured, track in zip(ingest.tracks, node.new_tracks(ingest.name), strict=True):
+            try:
+                handle = node.engine.add_stream(
+                    stream_id=track.stream_id,
+                    media=MEDIA[track.media],
+                    first_stream_seq=track.first_stream_seq,
+                    upstream=None,
+                    clock_rate=track.clock_rate,
+                )
+            except EngineFullError:
+                break
+            handles.append(handle)
+            node.engine.set_ingest(
+                node.ports.ingests[ingest.name, track.media],
+                stream=handle,
+                codec=CODECS[track.codec],
+                payload_type=track.payload_type,
+                rtcp_to=parse_address(configured.rtcp_to) if configured.rtcp_to else None,
+            )
+        self._listening[ingest.name] = handles

@@ -1,0 +1,189 @@
+"""Scenarios with real processes: what happens to them, what the report says, how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.processes import processes_with
+
+pytestmark = pytest.mark.integration
+
+TRIANGLE = """
+[[nodes]]
+name = "a"
+[[nodes]]
+name = "b"
+[[nodes]]
+name = "c"
+[[links]]
+a = "a"
+b = "b"
+delay_ms = 10
+[[links]]
+a = "b"
+b = "c"
+delay_ms = 10
+[[links]]
+a = "a"
+b = "c"
+delay_ms = 40
+[[broadcasts]]
+name = "live"
+node = "a"
+start_s = 0.0
+"""
+WITHOUT_BRAIN = """
+name = "static"
+duration_s = 6.0
+[[paths]]
+node = "c"
+stream = "live"
+via = ["b", "a"]
+[[paths]]
+node = "b"
+stream = "live"
+via = ["a"]
+[[viewers]]
+name = "near"
+stream = "live"
+node = "b"
+join_s = 1.0
+leave_s = 5.0
+[[events]]
+at_s = 3.0
+do = "move_viewer"
+viewer = "near"
+to = "c"
+[[events]]
+at_s = 4.0
+do = "link"
+a = "a"
+b = "b"
+loss = 0.02
+[expect]
+"viewers.near.frames_expected" = "> 1000000"
+"viewers.near.longest_gap_ms" = "< 5000"
+"""
+WITH_BRAIN = """
+name = "brain-comes-and-goes"
+duration_s = 12.0
+[brain]
+report_s = 1
+[[viewers]]
+name = "far"
+stream = "live"
+node = "c"
+join_s = 2.0
+[[viewers]]
+name = "meanwhile"
+stream = "live"
+node = "c"
+join_s = 5.5
+[[events]]
+at_s = 4.0
+do = "kill_brain"
+[[events]]
+at_s = 7.0
+do = "start_brain"
+[[events]]
+at_s = 9.5
+do = "cut"
+a = "b"
+b = "c"
+[expect]
+"viewers.*.frames_missing" = "== 0"
+"viewers.*.frames_damaged" = "== 0"
+"brain.starts" = "== 2"
+"""
+
+
+def write(directory: Path, text: str) -> Path:
+    path = directory / "scenario.toml"
+    head, _, tables = text.lstrip().partition("[")
+    path.write_text(f"{head}{TRIANGLE}[{tables}")
+    return path
+
+
+def command(path: Path, *more: str) -> list[str]:
+    out = str(path.parent / "out")
+    return [sys.executable, "-m", "overlane", "lab", str(path), "--out", out, *more]
+
+
+def run(path: Path, *more: str) -> tuple[int, dict[str, Any], str]:
+    done = subprocess.run(
+        command(path, "--json", *more), capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def test_what_the_file_says_happens_and_a_failed_expectation_is_told(tmp_path: Path) -> None:
+    status, report, told = run(write(tmp_path, WITHOUT_BRAIN))
+
+    assert status == 1
+    assert [(each["name"], each["held"]) for each in report["expectations"]] == [
+        ("viewers.near.frames_expected", False),
+        ("viewers.near.longest_gap_ms", True),
+    ]
+    (near,) = report["viewers"]
+    assert (near["node"], near["path"]) == ("c", ["a", "b", "c"])
+    assert near["joined_s"] == pytest.approx(1.0, abs=0.8)
+    assert near["left_s"] == pytest.approx(5.0, abs=0.8)
+    assert near["frames_intact"] > 40
+    assert [each["what"] for each in report["events"]] == [
+        "near moves to c",
+        "link a - b: loss 2.0%",
+    ]
+    hops = {(hop["sender"], hop["receiver"]): hop for hop in report["hops"]}
+    assert hops["a", "b"]["lost"] > 0
+    assert hops["b", "c"]["lost"] == 0
+    assert hops["a", "c"]["delay_ms"] == 40
+    assert "near moves to c" in told
+    assert processes_with(str(tmp_path)) == []
+
+
+def test_no_frame_is_lost_while_the_brain_is_away_nor_when_the_path_is_cut(tmp_path: Path) -> None:
+    status, report, _ = run(write(tmp_path, WITH_BRAIN))
+
+    far, meanwhile = report["viewers"]
+    assert status == 0, report["expectations"]
+    assert far["frames_expected"] > 200
+    assert meanwhile["frames_expected"] > 100
+    assert far["path"] == ["a", "c"]
+    gone, _, cut = report["events"]
+    assert (gone["what"], gone["switches"]) == ("kill brain", [])
+    assert cut["what"] == "cut b - c"
+    assert any(each.startswith("c: b -> a") for each in cut["switches"])
+    assert report["brain"]["term"] > 1
+
+
+def test_a_bad_file_is_told_line_by_line(tmp_path: Path) -> None:
+    path = write(tmp_path, WITHOUT_BRAIN.replace('viewer = "near"', 'viewer = "nobody"'))
+    done = subprocess.run(command(path), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "events[0].viewer" in done.stderr
+    assert f"{path}:" in done.stderr
+
+
+def test_a_signal_ends_everything(tmp_path: Path) -> None:
+    path = write(tmp_path, WITHOUT_BRAIN)
+    lab = subprocess.Popen(command(path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while len(processes_with(str(tmp_path))) < 1 + 3 and time.monotonic() < deadline:
+            time.sleep(0.1)  # the lab and its nodes; encoder and viewers come and go
+        os.kill(lab.pid, signal.SIGTERM)
+        assert lab.wait(60) == 128 + signal.SIGTERM
+    finally:
+        lab.kill()
+        lab.communicate()
+    assert processes_with(str(tmp_path)) == []

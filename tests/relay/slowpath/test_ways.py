@@ -1,0 +1,242 @@
+"""The table's second ways, and messages that want to do harm: what is answered, and that nothing
+else changes."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from relay.errors import RefusalCode
+from relay.messages import End, Error, Message, Ok, Subscribe, Track, Unsubscribe, UpstreamLost
+from relay.slowpath.subscription import SubscriptionTable
+from relay.slowpath.subscription_events import (
+    AddCursor,
+    BroadcastState,
+    PathsWanted,
+    RemoveCursor,
+    Send,
+    SubscriptionEvent,
+    Switched,
+    TracksChanged,
+    UpstreamChanged,
+    ViewerRefused,
+)
+from relay.slowpath.upstream import NEXT_PATH_US
+from relay.slowpath.ways import RING_MARGIN_PACKETS
+
+VIDEO = Track(11, "video", "H264", 96, 90_000, 100)
+BOTH = (("b", "a"), ("d", "a"))
+
+
+def drain(table: SubscriptionTable) -> list[SubscriptionEvent]:
+    events = []
+    while (event := table.next_event()) is not None:
+        events.append(event)
+    return events
+
+
+def told(events: list[SubscriptionEvent], peer: str) -> list[Message]:
+    return [event.message for event in events if isinstance(event, Send) and event.peer == peer]
+
+
+def new_table(**options: int) -> SubscriptionTable:
+    table = SubscriptionTable("c", ["b", "d", "e"], Random(1))
+    table.asks_for_paths = True
+    table.max_hops = options.get("max_hops")
+    return table
+
+
+def ok_for(message: Message, peer: str, *ancestors: str, state: str = "live") -> Ok:
+    assert isinstance(message, Subscribe)
+    nodes = ancestors or ("a",)
+    return Ok(message.transaction, "demo", (VIDEO,), (*nodes, peer), state)  # type: ignore[arg-type]
+
+
+def standing() -> tuple[SubscriptionTable, Subscribe, Subscribe]:
+    """One viewer; from a by way of b, and d stands by."""
+    table = new_table()
+    table.join_viewer(1, "demo", (), 0)
+    assert drain(table) == [PathsWanted("demo")]
+    table.on_paths("demo", BOTH, 30_000)
+    (primary,) = told(drain(table), "b")
+    assert isinstance(primary, Subscribe)
+    table.on_message("b", ok_for(primary, "b"), 70_000)
+    (standby,) = told(drain(table), "d")
+    assert isinstance(standby, Subscribe)
+    assert (standby.mode, standby.path) == ("standby", ("a",))
+    table.on_message("d", ok_for(standby, "d"), 110_000)
+    assert drain(table) == []
+    return table, primary, standby
+
+
+@pytest.mark.parametrize("why", ["link_down", "upstream_lost", "refused", "ended", "restarted"])
+def test_a_switch_asks_the_standby_for_the_rest_and_leaves_the_old(why: str) -> None:
+    table, primary, standby = standing()
+    if why == "link_down":
+        table.on_link_down("b", 1_000_000)
+    elif why == "restarted":
+        table.on_peer_restarted("b", 1_000_000)
+    elif why == "refused":
+        error = Error(primary.transaction, "demo", RefusalCode.FULL)
+        table.on_message("b", error, 1_000_000)
+    else:
+        table.on_message("b", End((11,)) if why == "ended" else UpstreamLost((11,)), 1_000_000)
+    events = drain(table)
+    assert events[0] == UpstreamChanged("demo", "d")
+    (active,) = told(events, "d")
+    assert isinstance(active, Subscribe)
+    assert (active.transaction, active.mode, active.start) == (
+        standby.transaction, "active", "seq",
+    )  # fmt: skip
+    assert told(events, "b") == [Unsubscribe(primary.transaction, "demo")]
+    table.on_upstream_flows("demo", 123_456, 1_100_000)
+    assert drain(table) == [Switched("demo", why, "b", "d", 123_456)]
+
+
+def test_neighbours_are_told_only_if_the_standby_does_not_answer_in_time() -> None:
+    table, _, _ = standing()
+    table.on_message("e", Subscribe(9, "demo", ("b", "a"), ("e",)), 200_000)
+    table.on_cursor_started("e", 11, 150)
+    drain(table)
+    table.on_link_down("b", 1_000_000)
+    assert told(drain(table), "e") == []
+    table.handle_timer(1_300_000)
+    assert told(drain(table), "e") == []
+    table.handle_timer(1_900_000)
+    events = drain(table)
+    assert told(events, "e") == [UpstreamLost((11,))]
+    table.handle_timer(1_000_000 + NEXT_PATH_US)
+    table.handle_timer(1_000_000 + NEXT_PATH_US)
+    broadcast = table.find("demo")
+    assert broadcast is not None
+    assert broadcast.state is BroadcastState.LOST
+    assert PathsWanted("demo") in drain(table)
+
+
+def test_an_unsubscribe_into_a_dead_link_is_said_again() -> None:
+    table, primary, _ = standing()
+    table.on_link_down("b", 1_000_000)
+    drain(table)
+    table.on_link_up("b", 2_000_000)
+    assert told(drain(table), "b") == [Unsubscribe(primary.transaction, "demo")]
+    table.on_link_up("b", 3_000_000)
+    assert told(drain(table), "b") == []
+
+
+@pytest.mark.parametrize("answer", ["error", "loop", "lost", "end"])
+def test_a_standby_that_is_none_is_replaced(answer: str) -> None:
+    table, _, standby = standing()
+    broadcast = table.find("demo")
+    assert broadcast is not None
+    broadcast.paths = (*BOTH, ("e", "a"))
+    if answer == "error":
+        table.on_message("d", Error(standby.transaction, "demo", RefusalCode.LOOP), 1_000_000)
+    elif answer == "end":
+        table.on_message("d", End((11,)), 1_000_000)
+    elif answer == "loop":
+        table.on_message("d", ok_for(standby, "d", "a", "c"), 1_000_000)
+    else:
+        table.on_message("d", ok_for(standby, "d", state="lost"), 1_000_000)
+    (another,) = told(drain(table), "e")
+    assert isinstance(another, Subscribe)
+    assert another.mode == "standby"
+    assert broadcast.state is BroadcastState.LIVE
+
+
+def test_a_paused_node_passes_the_start_on_at_once_and_leaves_room_before_it() -> None:
+    table = new_table()
+    table.on_message("e", Subscribe(5, "demo", ("b", "a"), ("e",), mode="standby"), 0)
+    (asked,) = told(drain(table), "b")
+    assert isinstance(asked, Subscribe)
+    assert (asked.mode, asked.visited) == ("standby", ("e", "c"))
+    table.on_message("b", ok_for(asked, "b"), 20_000)
+    (ok,) = told(drain(table), "e")
+    assert isinstance(ok, Ok)
+    assert ok.ancestors == ("a", "b", "c")
+    start = {11: 5}  # just past the wrap
+    activation = Subscribe(5, "demo", ("b", "a"), ("e",), "seq", "active", start)
+    table.on_message("e", activation, 1_000_000)
+    events = drain(table)
+    (changed,) = [event for event in events if isinstance(event, TracksChanged)]
+    assert changed.tracks[0].first_stream_seq == (5 - RING_MARGIN_PACKETS) & 0xFFFFFFFF
+    (passed_on,) = told(events, "b")
+    assert isinstance(passed_on, Subscribe)
+    assert (passed_on.mode, passed_on.start, passed_on.starts) == ("active", "seq", start)
+    assert passed_on.transaction == asked.transaction
+    assert AddCursor("e", 11, 5) in events
+    table.on_message("e", activation, 1_010_000)  # the second copy
+    assert drain(table) == []
+    table.on_cursor_started("e", 11, 5)
+    assert drain(table) == []  # not before it is true
+    table.on_message("b", ok_for(asked, "b"), 1_040_000)
+    (ok,) = told(drain(table), "e")
+    assert isinstance(ok, Ok)
+    assert ok.state == "live"
+    # A refresh that was under way when it was activated pauses nothing.
+    late = Subscribe(5, "demo", ("b", "a"), ("e",), mode="standby")
+    table.on_message("e", late, 1_050_000)
+    assert not [event for event in drain(table) if isinstance(event, RemoveCursor)]
+
+
+def test_a_path_too_deep_is_left_for_another_or_for_advice() -> None:
+    table = new_table(max_hops=3)
+    table.join_viewer(1, "demo", BOTH, 0)
+    (first,) = told(drain(table), "b")
+    table.on_message("b", ok_for(first, "b", "a", "x", "y", "z"), 20_000)
+    events = drain(table)
+    (second,) = told(events, "d")
+    assert told(events, "b") == [Unsubscribe(first.transaction, "demo")]  # type: ignore[union-attr]
+    table.on_message("d", ok_for(second, "d", "a", "x", "y", "z"), 40_000)
+    drain(table)  # better than nothing
+    table.handle_timer(40_000)
+    assert PathsWanted("demo") in drain(table)
+    table.on_paths("demo", (("e", "a"),), 60_000)
+    assert UpstreamChanged("demo", "d", "e") in drain(table)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Subscribe(5, "demo", (), ("d",), mode="standby"),  # our standby's node asks us to stand by
+        Subscribe(5, "demo", ("b",), ("x",), mode="standby"),  # not who it says
+        Subscribe(5, "demo", ("c", "a"), ("e",), "seq", "standby", {11: 1}),
+        Subscribe(5, "demo", (), ("b",), "seq", "active", {11: 1}),  # our upstream
+        Subscribe(5, "demo", (), ("b", "e"), "seq", "active", {11: 1}),
+        Subscribe(5, "demo", (), ("e",), mode="duplicate"),
+        Ok(5, "demo", (VIDEO,), ("a", "e")),
+        Error(5, "demo", RefusalCode.LOOP),
+        End((11,)),
+        UpstreamLost((11, 0xFFFFFFFF)),
+        Unsubscribe(5, "demo"),
+    ],
+)
+def test_what_does_not_fit_changes_nothing(message: Message) -> None:
+    """From e, who has nothing to do with it, or in another's name."""
+    table, _, _ = standing()
+    before = repr(table.find("demo")).replace("monitor", "")
+    table.on_message("e", message, 1_000_000)
+    for event in drain(table):
+        assert isinstance(event, Send)
+        assert event.peer == "e"
+        assert isinstance(event.message, Error | Unsubscribe | Ok)
+    broadcast = table.find("demo")
+    assert broadcast is not None
+    broadcast.nodes.pop("e", None)
+    assert repr(broadcast).replace("monitor", "") == before
+
+
+def test_starts_of_unknown_streams_are_not_used() -> None:
+    table, _, _ = standing()
+    strange = {number: 0xFFFFFFFF for number in range(1, 9)}
+    table.on_message("e", Subscribe(5, "demo", (), ("e",), "seq", "active", strange), 1_000_000)
+    assert drain(table) == [AddCursor("e", 11, None)]
+
+
+def test_no_neighbour_begins_the_path() -> None:
+    table = new_table()
+    table.join_viewer(1, "demo", (), 0)
+    drain(table)
+    table.on_paths("demo", (("x", "a"), ("c", "a")), 30_000)
+    (refused,) = [event for event in drain(table) if isinstance(event, ViewerRefused)]
+    assert refused.code is RefusalCode.NO_PATH
