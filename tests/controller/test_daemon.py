@@ -287,8 +287,6 @@ def test_a_node_that_does_not_read_is_cut_and_the_others_are_not(tmp_path: Path)
         tokyo = daemon.brain._parts.members.connection_of("tokyo")
         assert tokyo is not None
         connection = daemon._control._connections[tokyo]
-        transport = clients[1].connection
-        del transport
         for _number in range(1030):  # more than the outbox holds, before its writer runs
             connection.outbox.put(b"x")
         announce(clients[1], "live", 7)
