@@ -98,6 +98,8 @@ class ControlServer:
         finally:
             del self._connections[number]
             writer.cancel()
+            if self._is_stopping:
+                reason = "the brain stops"
             self._brain.on_closed(number, connection.cut_reason or reason, self._clock())
             self._on_input()
             await asyncio.wait((writer,))

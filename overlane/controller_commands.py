@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -77,8 +78,8 @@ def node(
     node_id: Annotated[int | None, typer.Option(help="For the printed entry.")] = None,
 ) -> None:
     """A node's token, as NAME.token for the node, and the entry with its hash for the brain."""
-    if not name or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
-        raise _fail(f"{name!r}: a name has A-Z a-z 0-9 . _ - only", 2)
+    if re.fullmatch(r"[A-Za-z0-9._-]{1,32}", name) is None:
+        raise _fail(f"{name!r}: a name has A-Z a-z 0-9 . _ - only, at most 32 of them", 2)
     made = new_token()
     path = out / f"{name}.token"
     if path.exists():

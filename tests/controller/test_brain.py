@@ -20,6 +20,7 @@ from controller.core.events import (
     BroadcastStarted,
     MeshLimited,
     NodeNotPlaced,
+    Ready,
     StateIgnored,
 )
 from controller.core.settings import LinkRule
@@ -563,6 +564,51 @@ def test_a_damaged_or_foreign_state_is_told_and_left_aside() -> None:
         assert world.brain is not None
         assert world.brain.status().nodes == 4
         assert world.brain.stream("show") is not None  # the producer has said it again
+
+
+def test_tables_wait_until_all_are_back_and_are_then_made_once() -> None:
+    world = world_with()
+    world.run_for(2 * S)
+    world.kill_brain()
+    world.to_nodes.clear()
+    world.run_for(100 * MS)
+    world.start_brain()
+    start_us = world.now_us
+    world.run_for(3 * S)
+    assert world.told(Ready) == [Ready(())]
+    tables = [name for name, message in world.to_nodes if isinstance(message, Table)]
+    assert sorted(tables) == sorted(NAMES)
+    assert world.now_us == start_us + 3 * S
+
+
+def test_tables_wait_three_seconds_for_who_does_not_come_back() -> None:
+    world = world_with()
+    world.run_for(2 * S)
+    world.kill_brain()
+    world.nodes["tyo"].session.stop(world.now_us)
+    world.to_nodes.clear()
+    world.run_for(100 * MS)
+    world.start_brain()
+    world.run_for(2_900 * MS)
+    assert world.told(Ready) == []
+    assert not [m for _, m in world.to_nodes if isinstance(m, Table)]
+    world.run_for(200 * MS)
+    assert world.told(Ready) == [Ready(("tyo",))]
+    world.run_for(S)
+    assert "tyo" in world.table("lon").neighbours
+
+
+def test_while_tables_wait_paths_are_answered_from_the_state() -> None:
+    world = world_with()
+    world.run_for(70 * S)  # measurements are saved each minute
+    world.kill_brain()
+    world.nodes["lax"].session.stop(world.now_us)
+    world.run_for(100 * MS)
+    world.start_brain()
+    world.ask("tyo", "show")
+    world.run_for(1_500 * MS)
+    assert world.told(Ready) == []
+    assert vias(world.got("tyo", PathsFound)[0])[0] == ("lax", "nyc", "lon")
 
 
 def test_a_round_that_falls_due_while_a_brain_waits_for_its_nodes_asks_for_no_timer() -> None:

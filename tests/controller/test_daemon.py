@@ -205,7 +205,6 @@ def test_a_restart_brings_all_back(tmp_path: Path) -> None:
         terms.append(daemon.brain.term)
         stream = await api.get("/streams/live")
         assert [track["stream_id"] for track in stream["tracks"]] == [7, 8]
-        assert (await api.get("/readyz"))["nodes"] == 0
         assert [node["address"] for node in await api.get("/nodes")] == [
             "192.0.2.1:7000",
             "192.0.2.2:7000",
@@ -215,7 +214,6 @@ def test_a_restart_brings_all_back(tmp_path: Path) -> None:
         async with running(site) as daemon, aiohttp.ClientSession() as http:
             api = Api(daemon, http)
             assert (await api.call("/readyz"))[0] == 503  # it waits for its nodes
-            await until(lambda: daemon.is_ready)
             await after(daemon, api, [])
 
     play(site, before)
@@ -289,8 +287,6 @@ def test_a_node_that_does_not_read_is_cut_and_the_others_are_not(tmp_path: Path)
         tokyo = daemon.brain._parts.members.connection_of("tokyo")
         assert tokyo is not None
         connection = daemon._control._connections[tokyo]
-        transport = clients[1].connection
-        del transport
         for _number in range(1030):  # more than the outbox holds, before its writer runs
             connection.outbox.put(b"x")
         announce(clients[1], "live", 7)

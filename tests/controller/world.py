@@ -246,6 +246,8 @@ class World:
                 self._drain_node(name)
         if self.brain is not None and self.brain.next_timer_us() <= self.now_us:
             self.brain.handle_timer(self.now_us)
+            # What is done asks for no timer again: a shell would spin.
+            assert self.brain.next_timer_us() > self.now_us
         self._drain_brain()
 
     def _later(self, action: Callable[[], None]) -> None:
