@@ -44,9 +44,9 @@ def _headline(report: ScenarioReport) -> Text:
 
 
 def _viewers(viewers: list[ViewerReport]) -> RenderableType:
-    table = _table("viewer", "frames", "intact", "late", "damaged", "missing")
-    for name in ("first ms", "gap ms", "p50 ms", "p99 ms"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _table(
+        "viewer", "frames", "intact", "late", "bad", "lost", "first", "gap", "p50", "p99 ms"
+    )
     for viewer in viewers[:MAX_VIEWERS]:
         table.add_row(
             viewer.name,
@@ -113,7 +113,10 @@ def _expectations(expectations: Iterable[ExpectationReport]) -> Table:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
     for index, name in enumerate(columns):
-        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+        is_name = index == 0
+        table.add_column(
+            name, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold"
+        )
     return table
 
 
