@@ -112,6 +112,7 @@ class Brain:
     ) -> None:
         """Another list of nodes: who is not in it is turned away."""
         self._input(now_us)
+        self._intake.take(now_us)  # what they have said until now is said by those of the old list
         before = {node.name for node in self.settings.nodes}
         self.settings = replace(self.settings, nodes=nodes, last_resort=last_resort)
         for connection in self._parts.registry.set_nodes(nodes):
@@ -332,13 +333,15 @@ class Brain:
 
     def _advise(self, now_us: int) -> None:
         advised: list[Advised] = []
+        is_round = now_us >= self._round_us
+        if is_round:
+            self._round_us = now_us + self.settings.intervals.report_us
         if self._parts.start.is_settling:
             return
         if self._intake.wants_advice:
             self._intake.wants_advice = False
             advised += self._parts.advice.urgent(now_us)
-        if now_us >= self._round_us:
-            self._round_us = now_us + self.settings.intervals.report_us
+        if is_round:
             advised += self._parts.advice.round(now_us)
         for advice in advised:
             self._introduce(advice.node, advice.paths[0].via[:1], now_us)

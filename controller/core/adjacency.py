@@ -12,12 +12,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from control_client.messages import MAX_NEIGHBOURS
 from controller.core.members import Member
 from controller.core.settings import BrainSettings, LinkRule
 from controller.tables.table_compiler import Adjacency, Place
+from service.address import ip_of, parse_address
 
 STAYING = 0.8  # chosen: what a link that is there already counts of its round trip
 
@@ -45,7 +48,8 @@ def build_mesh(
 ) -> Mesh:
     """rtt_us: of two nodes, inf if there is no link. before: pairs that have a link already."""
     problems: dict[str, str] = {}
-    places = _places(members, problems)
+    placed = frozenset(name for pair in before for name in pair)
+    places = _places(members, placed, problems)
     rules = {rule.pair: rule for rule in settings.links}
     wanted = list(_wanted([place.name for place in places], rules, settings.joins_all_pairs))
     room = {place.name: place.max_neighbours for place in places}
@@ -61,6 +65,10 @@ def build_mesh(
         if not room[a.name] or not room[b.name]:
             continue
         adjacency = _adjacency(a, b, rules.get(pair), settings.link_rate_bps)
+        unreached = _unreached(adjacency, a, b)
+        if unreached is not None:
+            problems.setdefault(*unreached)
+            continue
         if (problem := _clash(adjacency, by_name, addresses)) is not None:
             problems[f"{a.name} to {b.name}"] = problem
             continue
@@ -71,11 +79,23 @@ def build_mesh(
     return Mesh(tuple(places), tuple(taken), short, problems)
 
 
-def _places(members: Sequence[Member], problems: dict[str, str]) -> list[Place]:
-    """Connected nodes first: of two at one address the other is gone."""
+def _places(
+    members: Sequence[Member], placed: frozenset[str], problems: dict[str, str]
+) -> list[Place]:
+    """placed: who has links. Of two nodes at one address that is the one that is connected; if both
+    are, who had its place before the other claimed it."""
+
+    def rank(member: Member) -> tuple[bool, bool, int, str]:
+        is_away = member.connection is None
+        age = -member.seen_us if is_away else member.joined_us
+        return is_away, member.name not in placed, age, member.name
+
     taken: dict[str, str] = {}
     places = []
-    for member in sorted(members, key=lambda m: (m.connection is None, -m.seen_us, m.name)):
+    for member in sorted(members, key=rank):
+        if _host(member.address).is_none:
+            problems[member.name] = f"its address {member.address} is no host"
+            continue
         other = taken.setdefault(member.address, member.name)
         if other != member.name:
             problems[member.name] = f"its address {member.address} is that of {other} as well"
@@ -140,6 +160,44 @@ def _adjacency(a: Place, b: Place, rule: LinkRule | None, rate_bps: int) -> Adja
     if rule.a != a.name:
         b_at, a_at = a_at, b_at
     return Adjacency(a.name, b.name, rate_bps, rate_bps, b_address=b_at, a_address=a_at)
+
+
+def _unreached(adjacency: Adjacency, a: Place, b: Place) -> tuple[str, str] | None:
+    """Whom a node refuses as a neighbour, and with it the whole table: as `_address_fault` of
+    `relay/neighbourhood`. Returns of whom, and why."""
+    has_no_override = adjacency.a_address is None and adjacency.b_address is None
+    if has_no_override and _host(a.address) == _host(b.address):
+        return None  # nearly all of them
+    for node, peer, override in ((a, b, adjacency.b_address), (b, a, adjacency.a_address)):
+        address = override or peer.address
+        own, there = _host(node.address), _host(address)
+        if there.version != own.version:
+            return (
+                f"{a.name} to {b.name}",
+                f"{node.name} is reached by IPv{own.version}, {peer.name} is at {address}",
+            )
+        if there.is_loopback and not own.is_loopback:
+            if override is None:
+                return peer.name, f"its address {address} is its own host alone"
+            return f"{a.name} to {b.name}", f"{address} is {node.name}'s own host alone"
+        if there.is_none:
+            return f"{a.name} to {b.name}", f"{address} is no host"
+    return None
+
+
+class _Host(NamedTuple):
+    """What matters of an address. is_none: nobody is to be reached there."""
+
+    version: int
+    is_loopback: bool
+    is_none: bool
+
+
+@lru_cache(maxsize=2 * MAX_NEIGHBOURS)  # each is looked at once a pair
+def _host(address: str) -> _Host:
+    ip = ip_of(parse_address(address))
+    is_none = ip.is_multicast or ip.is_unspecified or str(ip) == "255.255.255.255"
+    return _Host(ip.version, ip.is_loopback, is_none)
 
 
 def _clash(

@@ -66,9 +66,14 @@ class NodeRegistry:
         return {name: occupant.connection for name, occupant in self._occupants.items()}
 
     def set_nodes(self, nodes: Iterable[KnownNode]) -> list[int]:
-        """Another list. Returns the connections that it no longer allows."""
+        """Another list. Returns the connections that it no longer allows; a raised generation is
+        for links, and their two ends are best told while they are here."""
         known = {node.name: node for node in nodes}
-        revoked = [name for name in self._occupants if known.get(name) != self._nodes.get(name)]
+        revoked = [
+            name
+            for name in self._occupants
+            if _entitlement(known.get(name)) != _entitlement(self._nodes.get(name))
+        ]
         self._nodes = known
         return [self._occupants[name].connection for name in revoked]
 
@@ -96,6 +101,11 @@ class NodeRegistry:
         occupant = self._occupants.get(name)
         if occupant is not None and occupant.connection == connection:
             del self._occupants[name]
+
+
+def _entitlement(node: KnownNode | None) -> tuple[int, str] | None:
+    """What a connection was let in by."""
+    return None if node is None else (node.node_id, node.token_hash)
 
 
 def _schema_refusal(hello: Hello) -> Refusal | None:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from control_client.codec import encode
 from control_client.errors import RequestCode
-from control_client.messages import AskPath, LinkReport, NodeLoad, Report, StreamReport, Table
+from control_client.messages import (
+    AskPath,
+    Hello,
+    Inventory,
+    LinkReport,
+    NodeLoad,
+    Report,
+    StreamReport,
+    Table,
+)
 from control_client.messages import Paths as PathsMessage
 from control_client.session_events import (
     AnnouncementRefused,
@@ -26,8 +38,9 @@ from controller.core.events import (
 from controller.core.settings import LinkRule
 from controller.discovery import NodeLost
 from controller.tables.node_session import Intervals, NodeTurnedAway
+from controller.tables.registry import KnownNode
 from tests.controller.world import DELAY_US, MS, S, World, broadcast
-from tests.support.control_channel import CAPACITY
+from tests.support.control_channel import CAPACITY, token_of
 
 NAMES = ("lon", "nyc", "lax", "tyo")
 RTT_MS = {
@@ -46,6 +59,10 @@ def world_with(names: tuple[str, ...] = NAMES, **changes: Any) -> World:
     world.announce("lon", broadcast("show", 7, 8))
     world.run_for(S)
     return world
+
+
+def known(world: World) -> tuple[KnownNode, ...]:
+    return world.settings.nodes
 
 
 def vias(found: PathsFound | RehomeAdvised) -> list[tuple[str, ...]]:
@@ -129,6 +146,47 @@ def test_two_nodes_at_one_address_are_told_apart_loudly() -> None:
     assert text in problem
 
 
+def test_who_claims_the_address_of_a_node_that_is_there_takes_nothing_from_it() -> None:
+    world = World(NAMES)
+    world.add("lon", "nyc", "lax")
+    world.run_for(S)
+    world.add("tyo", address=world.nodes["lon"].address)
+    world.run_for(S)
+    world.cut("lon")  # and is back a moment later, as the younger connection of the two
+    world.run_for(10 * S)
+    assert set(world.table("nyc").neighbours) == {"lon", "lax"}
+    assert {told.node for told in world.told(NodeNotPlaced)} == {"tyo"}
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:7000", "its address 127.0.0.1:7000 is its own host alone"),
+        ("[2001:db8::9]:7000", "lon is reached by IPv4"),
+        ("239.1.2.3:7000", "its address 239.1.2.3:7000 is no host"),
+        ("255.255.255.255:7000", "its address 255.255.255.255:7000 is no host"),
+    ],
+)
+def test_a_node_that_others_cannot_reach_spoils_no_other_table(address: str, reason: str) -> None:
+    """Nodes refuse tables with such an address, and a table as a whole."""
+    world = World(NAMES)
+    world.add("lon", "nyc")
+    world.add("tyo", address=address)
+    world.run_for(S)
+    world.add("lax")
+    world.run_for(S)
+    assert set(world.table("lon").neighbours) == {"nyc", "lax"}
+    assert reason in " ".join(told.reason for told in world.told(NodeNotPlaced))
+
+
+def test_nodes_on_one_host_reach_each_other_by_loopback() -> None:
+    world = World(NAMES)
+    for port, name in enumerate(("lon", "nyc"), 7000):
+        world.add(name, address=f"127.0.0.1:{port}")
+    world.run_for(S)
+    assert set(world.table("lon").neighbours) == {"nyc"}
+
+
 def test_a_node_that_the_brain_does_not_hear_keeps_its_links() -> None:
     world = world_with()
     world.kill("tyo")
@@ -156,6 +214,41 @@ def test_another_list_of_nodes() -> None:
     assert report is not None
     assert report.kind == "ordinary"
     assert [node.is_last_resort for node in brain.nodes() if node.name == "lax"] == [True]
+
+
+def test_a_raised_generation_gives_both_sides_new_secrets_at_once() -> None:
+    """Nobody is turned away for it: who waits to connect again has links that nobody else knows."""
+    world = world_with()
+    before = world.table("lon").neighbours["nyc"].secret
+    raised = tuple(replace(n, generation=n.generation + (n.name == "lon")) for n in known(world))
+    assert world.brain is not None
+    world.brain.set_nodes(raised, frozenset(), world.now_us)
+    world.drain()
+    world.run_for(4 * DELAY_US)
+    secrets = {world.table(a).neighbours[b].secret for a, b in (("lon", "nyc"), ("nyc", "lon"))}
+    assert len(secrets) == 1
+    assert before not in secrets
+    assert world.told(NodeTurnedAway) == []
+
+
+def test_another_list_of_nodes_in_the_turn_in_which_one_of_them_speaks() -> None:
+    world = world_with(NAMES[:3])
+    brain = world.brain
+    assert brain is not None
+    lax, tyo = world.connection("lax"), brain.open_connection("tyo:1", world.now_us)
+    brain.receive(lax, encode(Report(1, NodeLoad(1, 1, 1, 1))), world.now_us)
+    for message in (
+        Hello(1, 1, "tyo", token_of("tyo"), 5),
+        Inventory("192.0.2.9:7000", CAPACITY),
+    ):
+        brain.receive(tyo, encode(message), world.now_us)
+    kept = tuple(node for node in known(world) if node.name in ("lon", "nyc"))
+    brain.set_nodes(kept, frozenset(), world.now_us)
+    world.drain()
+    assert {node.name for node in brain.nodes()} == {"lon", "nyc"}
+    assert brain.links("tyo") == brain.links("lax") == ()
+    world.run_for(S)
+    assert set(world.table("lon").neighbours) == {"nyc"}
 
 
 # -- streams
@@ -542,6 +635,22 @@ def test_without_its_state_a_brain_waits_for_the_nodes_that_have_tables() -> Non
     world.run_for(40 * S)
     assert {name: world.lost_links[name] for name in NAMES} == dict.fromkeys(NAMES, 0)
     assert all(len(world.table(name).neighbours) == 3 for name in NAMES)
+
+
+def test_a_brain_that_waits_for_nodes_does_not_spin() -> None:
+    """Longer than a period of reports, as without a state."""
+    world = World(NAMES, intervals=Intervals(report_us=5 * S))
+    world.add(*NAMES[:3])
+    world.run_for(S)
+    world.kill_brain()
+    world.saved = None
+    world.start_brain()
+    brain = world.brain
+    assert brain is not None
+    while not brain.status().is_settling:
+        world.run_for(S)
+    world.run_until(world.now_us + 6 * S, most_steps=1000)
+    assert brain.next_timer_us() > world.now_us
 
 
 def test_a_damaged_or_foreign_state_is_told_and_left_aside() -> None:

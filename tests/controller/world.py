@@ -222,10 +222,14 @@ class World:
     def run_for(self, duration_us: int) -> None:
         self.run_until(self.now_us + duration_us)
 
-    def run_until(self, time_us: int) -> None:
+    def run_until(self, time_us: int, most_steps: int = 1_000_000) -> None:
+        """most_steps: more would be a part that does not wait for its timer."""
+        steps = 0
         while (due_us := self._next_us()) is not None and due_us <= time_us:
             self.now_us = max(self.now_us, due_us)
             self._step()
+            steps += 1
+            assert steps <= most_steps
         self.now_us = time_us
 
     # -- the wires
