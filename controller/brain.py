@@ -239,12 +239,13 @@ class Brain:
         return self._parts.overview.path(broadcast, consumer, self._now_us) if broadcast else None
 
     def explain_all(self, stream: str) -> answers.PathReports | None:
-        """The same for each of its consumers."""
+        """The same for each of its consumers; who only stands by for others is none."""
         self._turn()
         broadcast = self._parts.streams.find(stream)
         if broadcast is None:
             return None
-        consumers = [c.node for c in self._parts.consumers.of(stream)]
+        found = self._parts.consumers.of(stream)
+        consumers = [c.node for c in found if c.state != "standby"]
         reports = (self._parts.overview.path(broadcast, node, self._now_us) for node in consumers)
         return answers.PathReports(tuple(reports))
 

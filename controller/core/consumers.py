@@ -28,7 +28,7 @@ class Consumer:
 
     @property
     def active(self) -> ActivePath | None:
-        """None: it has no upstream, or it only feeds others."""
+        """None: it has no upstream, or only feeds or stands by for others."""
         only_feeds = self.viewers == 0 and self.subscribers > 0
         if len(self.nodes) < 2 or only_feeds or self.state not in ("live", "lost"):
             return None

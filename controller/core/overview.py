@@ -157,7 +157,7 @@ class Overview:
         )
 
     def _current(self, consumer: Consumer | None) -> answers.CurrentPath | None:
-        if consumer is None or len(consumer.nodes) < 2:
+        if consumer is None or consumer.state == "standby" or len(consumer.nodes) < 2:
             return None
         counted = self.reports.hops(consumer.broadcast, consumer.nodes)
         hops = []

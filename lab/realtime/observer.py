@@ -98,7 +98,7 @@ class Observer:
         for node, status in self.statuses.items():
             for stream in status["streams"]:
                 # A node that only stands by for others carries nothing yet.
-                if stream["state"] != "asking" or stream["viewers"]:
+                if stream["state"] not in ("asking", "standby") or stream["viewers"]:
                     found.setdefault(stream["name"], {})[node] = _carried(node, stream)
         return found
 

@@ -127,7 +127,7 @@ class StreamMeter:
         found = [
             self._read_one(broadcast, marks)
             for broadcast in self._node.subscriptions.broadcasts
-            if broadcast.state is not BroadcastState.ASKING
+            if broadcast.state not in (BroadcastState.ASKING, BroadcastState.STANDBY)
         ]
         self._marks = marks
         return found[:MAX_STREAMS]

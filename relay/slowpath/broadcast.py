@@ -112,8 +112,11 @@ class Broadcast:
         """A local one is live even while its encoder is silent."""
         if self.is_local:
             return BroadcastState.LIVE
-        if self.upstream is None or self.is_paused:
+        if self.upstream is None:
             return BroadcastState.ASKING
+        if self.is_paused:
+            is_kept = self.upstream.state is BroadcastState.LIVE
+            return BroadcastState.STANDBY if is_kept else BroadcastState.ASKING
         if self.upstream.state is BroadcastState.ASKING and self.tracks:
             return BroadcastState.LOST  # it was here, and is being asked for elsewhere
         return self.upstream.state

@@ -43,7 +43,8 @@ class Downstream:
     def _say_state(self, broadcast: Broadcast) -> None:
         """Report it if it is another than was reported last."""
         state = broadcast.state
-        if state is not BroadcastState.ASKING and state is not broadcast.told_state:
+        is_silent = state in (BroadcastState.ASKING, BroadcastState.STANDBY)
+        if not is_silent and state is not broadcast.told_state:
             broadcast.told_state = state
             self._emit(StateChanged(broadcast.name, state))
 

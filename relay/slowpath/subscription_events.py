@@ -9,9 +9,11 @@ from relay.messages import Message, Track
 
 
 class BroadcastState(Enum):
-    """How a broadcast stands at this node, as viewers see it."""
+    """How a broadcast stands at this node, as viewers see it. STANDBY: nothing flows, and this node
+    keeps a way for others; of a way alone never said."""
 
     ASKING = "asking"
+    STANDBY = "standby"
     LIVE = "live"
     LOST = "lost"
     ENDED = "ended"

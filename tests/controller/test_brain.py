@@ -522,6 +522,23 @@ def test_a_node_that_only_feeds_others_is_left_alone() -> None:
     assert len(world.got("tyo", RehomeAdvised)) == 1
 
 
+def test_a_node_that_stands_by_for_others_is_shown_and_not_advised() -> None:
+    world = world_with()
+    world.subscribe("tyo", "show", *BEST[:-1], state="standby", viewers=0)
+    world.link_down("lax", "nyc")
+    world.run_for(61 * S)
+    assert world.got("tyo", RehomeAdvised) == []
+    assert world.brain is not None
+    stream = world.brain.stream("show")
+    assert stream is not None
+    assert [(c.node, c.state, c.path) for c in stream.consumers] == [("tyo", "standby", BEST)]
+    explained, one = world.brain.explain_all("show"), world.brain.explain("show", "tyo")
+    assert explained is not None
+    assert one is not None
+    assert explained.paths == ()
+    assert one.current is None  # nothing flows
+
+
 def test_links_never_measured_move_nobody() -> None:
     """After a start without a state: lon-nyc is measured, the rest of the path not yet."""
     world = subscribed()
