@@ -23,6 +23,9 @@ from relay.slowpath.subscription_events import (
     ViewerRefused,
 )
 from relay.slowpath.upstream import EXPIRY_US, UpstreamSubscription
+from rtp.sequence import is_newer
+
+TRANSACTION_BITS = 32  # each node counts its own up, for all its broadcasts
 
 
 class SubscriptionTable(Sources):
@@ -212,6 +215,9 @@ class SubscriptionTable(Sources):
             if node.transaction == message.transaction:
                 self._on_repeated(broadcast, node, message, now_us)
                 return
+            if not is_newer(message.transaction, node.transaction, TRANSACTION_BITS):
+                self.rejected += 1  # overtaken on the way by the one that replaced it
+                return
             self._remove_node(broadcast, peer)  # it has begun anew: a new cursor
             broadcast.update_linger(now_us)
         refusal = self._refusal(peer, message, broadcast)
@@ -248,7 +254,7 @@ class SubscriptionTable(Sources):
             broadcast.paths = (message.path,)
             if self._try_path(broadcast, now_us):
                 self._poll_upstream(broadcast, now_us)
-        elif way and broadcast.is_stuck and message.path and message.path[0] != way.peer:
+        elif way and message.path not in ((), way.route.via) and broadcast.needs(message.path):
             broadcast.paths = (*broadcast.paths[:3], message.path)
             self._switch(broadcast, "lost", now_us)
 
