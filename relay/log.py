@@ -32,6 +32,7 @@ _WARNINGS = (
     agent_events.TableTurnedDown,
     agent_events.AnnouncementTurnedDown,
     agent_events.StreamIdsReplaced,
+    agent_events.BroadcasterDisputed,
     agent_events.AlarmRaised,
 )
 _DEBUG = (

@@ -82,7 +82,7 @@ class Intake:
         before = self._parts.members.on_joined(node, hello, inventory, connection, now_us)
         self._parts.view.on_registered(node.name, connection, now_us)
         self._parts.picture.on_news(self._parts.view.count, now_us)
-        self._parts.start.on_joined(holds_table=inventory.table is not None, now_us=now_us)
+        self._parts.start.on_joined(inventory.table, now_us)
         if self._parts.start.is_settling:
             self._parts.tables.hold()
         self._parts.tables.on_joined(node.name, inventory.table, now_us)

@@ -72,6 +72,7 @@ class Parts:
         self.start = Start(
             settings,
             expected,
+            term=term,
             has_state=saved is not None,
             lost_state=lost_state,
             now_us=now_us,

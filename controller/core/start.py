@@ -11,24 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from control_client.messages import TableVersion
 from controller.core.settings import BrainSettings
 
 
 class Start:
-    """expected: nodes that were connected before. state: whether there was one, or one that could
-    not be used."""
+    """expected: nodes that were connected before. term: of this start, which its tables bear.
+    state: whether there was one, or one that could not be used."""
 
     def __init__(
         self,
         settings: BrainSettings,
         expected: frozenset[str],
         *,
+        term: int,
         has_state: bool,
         lost_state: bool,
         now_us: int,
     ) -> None:
         self._settings = settings
         self._expected = expected
+        self._term = term
         self._has_state = has_state
         self._start_us = now_us
         self._until_us: int | None = None
@@ -40,11 +43,12 @@ class Start:
         """Tables wait."""
         return self._until_us is not None
 
-    def on_joined(self, *, holds_table: bool, now_us: int) -> None:
-        """A node is there. One that has a table makes the others' return matter, if there is no
-        state to know them by."""
+    def on_joined(self, table: TableVersion | None, now_us: int) -> None:
+        """A node is there. One that has a table of an earlier start makes the others' return
+        matter, if there is no state to know them by."""
+        is_earlier = table is not None and table.term != self._term
         until_us = self._start_us + self._settings.lost_state_settle_us
-        if holds_table and not self._has_state and now_us < until_us:
+        if is_earlier and not self._has_state and now_us < until_us:
             self._expected = frozenset(node.name for node in self._settings.nodes)
             self._until_us = until_us
 

@@ -43,7 +43,7 @@ from control_client.session_events import (
 from control_client.table import HeldTable
 from relay import events
 from relay.control import agent_events as told
-from relay.control.announcements import Announce, Announcements, End, Reclaim
+from relay.control.announcements import Announce, Announcements, Dispute, End, Reclaim
 from relay.control.encoder_watch import EncoderWatch
 from relay.control.reporter import Reporter
 from relay.control.subscription_teller import SubscriptionTeller
@@ -226,6 +226,9 @@ class ControlAgent:
             return
         self.last_problem = ""
         self._reporter.set_threshold(welcome.alarm_permille)
+        self._watch_encoders(now_us)
+        self._announcements.on_connected(now_us)
+        self._carry_out(now_us)
         limits = config.limits
         self.session.register(
             address=config.advertised_as or config.listen,
@@ -255,6 +258,8 @@ class ControlAgent:
     def _watch_encoders(self, now_us: int) -> None:
         for ingest in self.node.config.ingests:
             is_moved = self._announcements.is_moved(ingest.name)
+            if is_moved and (newest_us := self._encoders.elsewhere_us(ingest.name)) is not None:
+                self._announcements.on_packet_from_elsewhere(ingest.name, newest_us)
             at_us = self._encoders.heard_us(ingest.name, is_moved=is_moved)
             if at_us is not None:
                 self._announcements.on_packet(ingest.name, at_us, now_us)
@@ -287,6 +292,8 @@ class ControlAgent:
                     self.node.reclaim(stream, self.node.new_tracks(stream), now_us)
                     self._encoders.release(stream)
                     self._events.append(told.BroadcasterReturned(stream))
+                case Dispute(stream):
+                    self._events.append(told.BroadcasterDisputed(stream))
 
     # -- paths
 

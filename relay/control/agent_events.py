@@ -130,6 +130,15 @@ class BroadcasterReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class BroadcasterDisputed:
+    """The brain says that a broadcast starts elsewhere, but an encoder goes on sending it here. It
+    is served from elsewhere as long as it comes from there: two encoders send. Otherwise it starts
+    here again (BroadcasterReturned)."""
+
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
 class AdviceTaken:
     """A better way to a broadcast, first to last node of its path."""
 
@@ -170,6 +179,7 @@ AgentEvent: TypeAlias = (
     | AnnouncementTurnedDown
     | BroadcasterMoved
     | BroadcasterReturned
+    | BroadcasterDisputed
     | AdviceTaken
     | AlarmRaised
     | AlarmCleared

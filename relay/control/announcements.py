@@ -2,8 +2,14 @@
 
 A broadcast is announced with its encoder's first packet, is over after 15 s without one, and is
 announced again when its encoder sends again. The ids drawn here are used at once; if the brain says
-that another broadcast has them, it gives others, and the streams are replaced. One whose
-broadcaster has moved to another node is reclaimed when an encoder sends here again.
+that another broadcast has them, it gives others, and the streams are replaced.
+
+Who begins to send last has the broadcast, and who does not send does not claim it: with a new
+connection only what an encoder sends now is announced, for the brain takes a broadcast away from
+whoever announced it before. One that has moved to another node is reclaimed when an encoder begins
+to send here. If the encoder here has never stopped, either the brain is mistaken or two encoders
+send: after a hold it is reclaimed unless it flows from elsewhere, and that is told either way. A
+broadcast that is lost again and again is held longer each time.
 
 In: the encoder's signs of life, the brain's answers, time. Out: values for `agent` to carry out.
 """
@@ -20,7 +26,11 @@ from control_client.errors import RequestCode
 SILENCE_US = 15_000_000  # chosen: an encoder that was restarted by hand is back by then
 RETRY_US = 30_000_000  # chosen: the brain refuses for reasons that somebody has to mend
 NOT_READY_RETRY_US = 2_000_000  # chosen: a brain that has just started
+SENDING_US = 2_000_000  # chosen: streams are looked at each second
 MOVE_HOLD_US = 3_000_000  # chosen: the last packets of an encoder that has moved claim nothing
+LONGEST_HOLD_US = 60_000_000  # chosen: two encoders that nobody watches cost little
+
+DISPUTED = "an encoder sends it here, and another one to another node, from where it is served"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +55,29 @@ class Reclaim:
     stream: str
 
 
-AnnouncementEvent: TypeAlias = Announce | End | Reclaim
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """Its encoder goes on sending here, though it is said to have moved. Reclaim may follow."""
+
+    stream: str
+
+
+AnnouncementEvent: TypeAlias = Announce | End | Reclaim | Dispute
 
 
 @dataclass(slots=True)
 class _Broadcast:
-    """last_packet_us: of its encoder, here. moved_us: when it became a subscription elsewhere."""
+    """last_packet_us: of its encoder, here. moved_us: when it became a subscription elsewhere.
+    elsewhere_us: when the newest packet came from there. hold_us: what is waited before it is
+    reclaimed from there though it never stopped here; reclaimed_us: when that was done last."""
 
     last_packet_us: int | None = None
     is_announced: bool = False
     moved_us: int | None = None
+    elsewhere_us: int | None = None
+    hold_us: int = MOVE_HOLD_US
+    reclaimed_us: int | None = None
+    is_disputed: bool = False
     retry_us: int | None = None
     refused: tuple[RequestCode, str] | None = None
 
@@ -73,9 +96,10 @@ class Announcements:
 
     @property
     def problems(self) -> dict[str, str]:
-        """Why the brain does not take a broadcast, for those it does not take."""
+        """Why what an encoder sends here is not the broadcast, for those of which it is not."""
         found = self._broadcasts.items()
-        return {name: each.refused[1] for name, each in found if each.refused is not None}
+        texts = {name: each.refused[1] for name, each in found if each.refused is not None}
+        return texts | {name: DISPUTED for name, each in found if each.is_disputed}
 
     def is_moved(self, stream: str) -> bool:
         """Whether it starts elsewhere now."""
@@ -91,26 +115,29 @@ class Announcements:
         found = self._broadcasts.get(stream)
         if found is None or (found.last_packet_us is not None and at_us <= found.last_packet_us):
             return
+        begins = found.last_packet_us is None or at_us - found.last_packet_us >= MOVE_HOLD_US
         found.last_packet_us = at_us
-        if found.is_announced or now_us - at_us >= SILENCE_US:
+        if found.is_announced or now_us - at_us >= SENDING_US:
             return
         if found.moved_us is not None:
-            if at_us < found.moved_us + MOVE_HOLD_US:
-                found.moved_us = max(found.moved_us, at_us)  # it has not fallen silent yet
+            if not begins and not self._may_go_on(stream, found, now_us):
                 return
             found.moved_us = None
+            found.is_disputed = False
             self._events.append(Reclaim(stream))
         self._announce(stream, found, is_news=True)
+
+    def on_packet_from_elsewhere(self, stream: str, at_us: int) -> None:
+        """The newest packet so far of one that has moved; to be told before `on_packet`."""
+        if (found := self._broadcasts.get(stream)) is not None:
+            found.elsewhere_us = at_us
 
     def on_moved(self, stream: str, now_us: int) -> bool:
         """The brain says that it starts elsewhere now. Returns whether it started here before."""
         found = self._broadcasts.get(stream)
         if found is None or found.moved_us is not None:
             return False
-        # An encoder that has not been heard for so long has no last packets under way.
-        heard_us = found.last_packet_us
-        is_quiet = heard_us is None or now_us - heard_us >= MOVE_HOLD_US
-        found.moved_us = now_us - MOVE_HOLD_US if is_quiet else now_us
+        found.moved_us, found.elsewhere_us = now_us, None
         found.is_announced = False
         found.retry_us = found.refused = None
         return True
@@ -131,8 +158,18 @@ class Announcements:
         found.retry_us = now_us + delay_us
         return is_news
 
+    def on_connected(self, now_us: int) -> None:
+        """A new connection is about to hear what is announced. Every newest packet is known by now.
+
+        The brain may have been told of another producer meanwhile: an encoder that is silent does
+        not take the broadcast from there.
+        """
+        for stream, found in self._broadcasts.items():
+            if found.is_announced and not _is_sending(found, now_us):
+                self._end(stream, found)
+
     def on_registered(self) -> None:
-        """A new connection: the answers of the one before may be lost, so all is said again."""
+        """The answers of the connection before may be lost, so all is said again."""
         for stream, found in self._broadcasts.items():
             if found.is_announced:
                 self._announce(stream, found, is_news=False)
@@ -150,16 +187,45 @@ class Announcements:
     def handle_timer(self, now_us: int) -> None:
         """End what is silent, say again what was refused. Every newest packet is known by now."""
         for stream, found in self._broadcasts.items():
+            if found.is_disputed and not _is_sending(found, now_us):
+                found.is_disputed = False
             if not found.is_announced or found.last_packet_us is None:
                 continue
             if now_us >= found.last_packet_us + SILENCE_US:
-                found.is_announced = False
-                found.retry_us = found.refused = None
-                self._events.append(End(stream))
+                self._end(stream, found)
             elif found.retry_us is not None and now_us >= found.retry_us:
-                self._announce(stream, found, is_news=False)
+                if _is_sending(found, now_us):
+                    self._announce(stream, found, is_news=False)
+                else:
+                    self._end(stream, found)
+
+    def _may_go_on(self, stream: str, found: _Broadcast, now_us: int) -> bool:
+        """Whether to reclaim what an encoder has never stopped sending here."""
+        assert found.moved_us is not None
+        recent_us = 2 * LONGEST_HOLD_US  # longer than either side of a dispute ever waits
+        if found.reclaimed_us is None or found.moved_us - found.reclaimed_us >= recent_us:
+            found.hold_us = MOVE_HOLD_US
+        if now_us < found.moved_us + found.hold_us:
+            return False
+        if not found.is_disputed:
+            found.is_disputed = True
+            self._events.append(Dispute(stream))
+        if found.elsewhere_us is not None and now_us - found.elsewhere_us < MOVE_HOLD_US:
+            return False
+        found.hold_us = min(2 * found.hold_us, LONGEST_HOLD_US)
+        found.reclaimed_us = now_us
+        return True
+
+    def _end(self, stream: str, found: _Broadcast) -> None:
+        found.is_announced = False
+        found.retry_us = found.refused = None
+        self._events.append(End(stream))
 
     def _announce(self, stream: str, found: _Broadcast, *, is_news: bool) -> None:
         found.is_announced = True
         found.retry_us = None
         self._events.append(Announce(stream, is_news))
+
+
+def _is_sending(found: _Broadcast, now_us: int) -> bool:
+    return found.last_packet_us is not None and now_us - found.last_packet_us < SENDING_US

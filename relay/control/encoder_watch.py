@@ -27,6 +27,13 @@ class EncoderWatch:
             self._listen(self._ingests[stream])
         return self._newest_us(self._listening.get(stream, []))
 
+    def elsewhere_us(self, stream: str) -> int | None:
+        """When its newest packet from another node came; None: none, or it starts here."""
+        broadcast = self._node.subscriptions.find(stream)
+        if broadcast is None or broadcast.is_local:
+            return None
+        return self._newest_us([each.handle for each in self._node.streams.of(stream)])
+
     def release(self, stream: str) -> None:
         """It starts here again, with streams that its encoder's packets go to."""
         for handle in self._listening.pop(stream, ()):

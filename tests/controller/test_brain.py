@@ -670,6 +670,21 @@ def test_a_brain_that_waits_for_nodes_does_not_spin() -> None:
     assert brain.next_timer_us() > world.now_us
 
 
+def test_a_node_that_comes_back_with_this_brains_own_table_stops_nothing() -> None:
+    """Soon after the first start of all, when there was no state either."""
+    world = World(NAMES)
+    first, last = NAMES[:-1], NAMES[-1]
+    world.add(*first)
+    world.run_for(2 * S)
+    world.cut(first[0])
+    world.run_for(2 * S)
+    assert world.brain is not None
+    assert world.brain.is_ready
+    world.add(last)
+    world.run_for(2 * S)
+    assert {each.name for each in world.table(last).neighbours.values()} == set(first)
+
+
 def test_a_damaged_or_foreign_state_is_told_and_left_aside() -> None:
     world = world_with()
     world.run_for(2 * S)

@@ -23,12 +23,14 @@ class Encoder:
     def run_for(self, duration_us: int) -> None:
         end_us = self._overlay.now_us + duration_us
         while self._overlay.now_us < end_us:
-            self._send(
-                "video", 96, 1800, b"\x65\x88" if self.frame % GOP_FRAMES == 0 else b"\x41\x9a"
-            )
-            self._send("audio", 111, 960, b"\x78")
-            self.frame += 1
+            self.send_frame()
             self._overlay.run_for(FRAME_US)
+
+    def send_frame(self) -> None:
+        """One, without letting time pass."""
+        self._send("video", 96, 1800, b"\x65\x88" if self.frame % GOP_FRAMES == 0 else b"\x41\x9a")
+        self._send("audio", 111, 960, b"\x78")
+        self.frame += 1
 
     def _send(self, media: str, payload_type: int, ticks: int, head: bytes) -> None:
         number, timestamp = (65_530 + self.frame) & 0xFFFF, self.frame * ticks

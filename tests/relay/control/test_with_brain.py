@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from relay.control.agent_events import TableInForce
+import pytest
+
+from controller.core.events import BroadcastStarted
+from relay.control.agent_events import BroadcasterDisputed, BroadcasterReturned, TableInForce
 from relay.errors import RefusalCode
 from relay.events import NeighbourAdded, ViewerStarted, ViewerTurnedAway
 from tests.relay.control.world import RealBrain, World, id_of
@@ -10,6 +13,7 @@ from tests.relay.encoder import Encoder
 from tests.relay.overlay import demo_ingest
 
 RESTART_S = 40  # above the longest back-off
+SEEDS = (1, 2, 3, 4)  # of the back-off: either node may be the first to find the brain
 
 
 def three() -> tuple[World, RealBrain, Encoder]:
@@ -99,3 +103,81 @@ def test_two_nodes_with_one_name_and_the_second_changes_nothing() -> None:
     assert first.session.is_registered
     assert not second.session.is_registered
     assert "c is connected already" in second.agent.last_problem
+
+
+def two_ingests(seed: int = 1) -> tuple[World, RealBrain]:
+    """Nodes that an encoder may send to, and one more."""
+    world = World(seed=seed)
+    world.brain = brain = RealBrain(world.now_us)
+    world.link_all("a", "b", "c")
+    for name in ("a", "b"):
+        world.start_node(name, ingests=demo_ingest(id_of(name)))
+    world.start_node("c")
+    world.run_for(8_000_000)
+    return world, brain
+
+
+def producer_of(brain: RealBrain) -> str:
+    (stream,) = brain.brain.streams()
+    return stream.producer
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_broadcaster_that_moves_while_the_brain_is_away_stays_where_it_sends(seed: int) -> None:
+    world, brain = two_ingests(seed)
+    world.watch("b")
+    state = brain.brain.state()
+    world.kill_brain()
+    Encoder(world, "a").run_for(1_000_000)
+    at_b = Encoder(world, "b", ssrc=0x9999)
+    at_b.run_for(3_000_000)
+    world.brain = brain = RealBrain(world.now_us, term=2, state=state)
+    at_b.run_for(12_000_000)
+    world.watch("c")
+    world.received.clear()
+    at_b.run_for(5_000_000)
+    assert producer_of(brain) == "b"
+    assert len(world.received) == 500  # of two viewers
+    starts = [event for event in brain.events if isinstance(event, BroadcastStarted)]
+    assert [(start.producer, start.moved_from) for start in starts] == [("b", None)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_broadcaster_that_moves_just_before_its_node_is_back_is_there_soon(seed: int) -> None:
+    """The node it left announces it with the packets of the last two seconds."""
+    world, brain = two_ingests(seed)
+    at_a, at_b = Encoder(world, "a"), Encoder(world, "b", ssrc=0x9999)
+    at_a.run_for(1_000_000)
+    world.watch("c")
+    at_a.run_for(1_000_000)
+    a = world.agents["a"]
+    assert a.connection is not None
+    brain.on_closed(a.connection, "reset", world.now_us)
+    a.connection = None
+    a.session.on_closed("reset", world.now_us)
+    at_b.run_for(6_000_000)
+    assert a.session.is_registered
+    assert producer_of(brain) == "b"
+    world.received.clear()
+    at_b.run_for(2_000_000)
+    assert len(world.received) == 100
+
+
+def test_two_encoders_of_one_broadcast_do_not_take_it_from_each_other() -> None:
+    world, brain = two_ingests()
+    at_a, at_b = Encoder(world, "a"), Encoder(world, "b", ssrc=0x9999)
+    at_a.run_for(1_000_000)
+    world.watch("a")
+    for _ in range(600):
+        at_b.run_for(20_000)
+        at_a.send_frame()
+    assert producer_of(brain) == "b"
+    a, b = world.agents["a"], world.agents["b"]
+    assert a.of(BroadcasterDisputed) == [BroadcasterDisputed("demo")]
+    assert list(a.agent.announcement_problems) == ["demo"]
+    # The one that is served stops: the other's node sees it, and need not wait until it is over.
+    at_a.run_for(5_000_000)
+    assert producer_of(brain) == "a"
+    assert a.of(BroadcasterReturned) == [BroadcasterReturned("demo")]
+    assert a.agent.announcement_problems == {}
+    assert b.of(BroadcasterDisputed) == []
