@@ -55,7 +55,7 @@ RateBps: TypeAlias = Annotated[int, Meta(ge=0, le=10_000_000_000_000)]
 LinkRate: TypeAlias = Annotated[int, Meta(ge=100_000, le=100_000_000_000)]
 Secret: TypeAlias = Annotated[bytes, Meta(min_length=SECRET_BYTES, max_length=SECRET_BYTES)]
 Via: TypeAlias = Annotated[tuple[NodeName, ...], Meta(max_length=MAX_HOPS)]
-BroadcastStateName: TypeAlias = Literal["asking", "live", "lost", "ended"]
+BroadcastStateName: TypeAlias = Literal["asking", "live", "lost", "standby", "ended"]
 
 
 class _Opening(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -249,7 +249,7 @@ class Hello(_Opening, frozen=True, tag="hello"):
 
 class SubscriptionState(_Struct, frozen=True, tag="subscription_state"):
     """How the node gets a broadcast. ancestors: the producer first, the upstream last.
-    "ended": the node has it no longer."""
+    "standby": nothing flows, the node is held ready for others. "ended": it has it no longer."""
 
     broadcast: Broadcast
     state: BroadcastStateName

@@ -117,7 +117,7 @@ def _broadcast(node: Node, name: str) -> Json:
     upstream = broadcast.upstream
     return {
         "name": name,
-        "state": broadcast.state.value,
+        "state": "standby" if broadcast.is_paused else broadcast.state.value,
         "upstream": upstream.route.peer if upstream else None,
         "path": list(node.path_of(name)),
         "standby": _standby(node, broadcast),

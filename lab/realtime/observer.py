@@ -97,8 +97,8 @@ class Observer:
         found: dict[str, dict[str, Carried]] = {}
         for node, status in self.statuses.items():
             for stream in status["streams"]:
-                # A node that only stands by for others carries nothing yet.
-                if stream["state"] != "asking" or stream["viewers"]:
+                # A node that only stands by for others, or asks for them, carries nothing yet.
+                if stream["state"] not in ("standby", "asking") or stream["viewers"]:
                     found.setdefault(stream["name"], {})[node] = _carried(node, stream)
         return found
 

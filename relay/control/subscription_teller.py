@@ -49,7 +49,7 @@ class SubscriptionTeller:
 def _state_of(broadcast: Broadcast) -> SubscriptionState:
     return SubscriptionState(
         broadcast.name,
-        broadcast.state.value,
+        "standby" if broadcast.is_paused else broadcast.state.value,
         broadcast.ancestors,
         len(broadcast.viewers),
         len(broadcast.nodes),

@@ -167,7 +167,7 @@ CAPACITY_FIELDS = msgspec.structs.asdict(CAPACITY)
             frame(1, type="subscription_state", broadcast="x", state="gone"),
             "SubscriptionState",
             "state",
-            "allowed: asking, ended, live, lost",
+            "allowed: asking, ended, live, lost, standby",
         ),
         (
             frame(
