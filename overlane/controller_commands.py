@@ -75,7 +75,7 @@ def brain(
 def node(
     name: Annotated[str, typer.Argument(help="The node's name.")],
     out: Out = Path(),
-    node_id: Annotated[int | None, typer.Option(help="For the printed entry.")] = None,
+    node_id: Annotated[int | None, typer.Option(min=1, max=2**32 - 1, help="For the printed entry.")] = None,
 ) -> None:
     """A node's token, as NAME.token for the node, and the entry with its hash for the brain."""
     if re.fullmatch(r"[A-Za-z0-9._-]{1,32}", name) is None:

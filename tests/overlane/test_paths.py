@@ -182,6 +182,10 @@ WRONG = [
         "called live [2J (404)",
     ),
     (Failure(500, []), "500 Internal Server Error; is this the address of the brain's HTTP API?"),
+    (
+        Failure(404, {"error": "Not Found"}),
+        "404 Not Found; is this the address of the brain's HTTP API?",
+    ),
     ([], "is no brain, or one of another version: Expected `object`, got `array`"),
     ({"stream": "live", "consumer": 5}, "Expected `str`, got `int` - at `$.consumer`"),
 ]
