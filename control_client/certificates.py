@@ -22,7 +22,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from control_client.errors import CertificateError
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_HOST_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.ASCII)  # RFC 1123 2.1, RFC 6125 6.4.3
+_HOST_NAME = re.compile(
+    rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.ASCII
+)  # RFC 1123 2.1, RFC 6125 6.4.3
 
 CA_DAYS = 3650  # chosen: a lab outlives its first certificates
 CERTIFICATE_DAYS = 825  # chosen: the longest that common verifiers have accepted of servers

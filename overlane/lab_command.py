@@ -77,7 +77,9 @@ def lab(
 
 
 def demo(
-    seconds: Annotated[float, typer.Option(min=_SHORTEST_DEMO_S, help="Length of the broadcast.")] = 45.0,
+    seconds: Annotated[
+        float, typer.Option(min=_SHORTEST_DEMO_S, help="Length of the broadcast.")
+    ] = 45.0,
     loss: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of packets lost on each link.")
     ] = 0.01,
