@@ -7,6 +7,7 @@ A real deployment brings certificates of its own; nothing here is needed then.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from control_client.errors import CertificateError
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST_NAME = re.compile(
+    rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.ASCII
+)  # RFC 1123 2.1, RFC 6125 6.4.3
 
 CA_DAYS = 3650  # chosen: a lab outlives its first certificates
 CERTIFICATE_DAYS = 825  # chosen: the longest that common verifiers have accepted of servers
@@ -136,10 +142,9 @@ def _host(text: str) -> x509.GeneralName:
         return x509.IPAddress(ip_address(text))
     except ValueError:
         pass
-    try:
-        return x509.DNSName(text)
-    except ValueError:
-        raise CertificateError(f"{text!r} is neither a host name nor an IP address") from None
+    if not _HOST_NAME.fullmatch(text):
+        raise CertificateError(f"{text!r} is neither a host name nor an IP address")
+    return x509.DNSName(text)
 
 
 def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> KeyPair:

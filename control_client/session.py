@@ -215,7 +215,7 @@ class NodeSession:
             self._refuse(refusal_of(error))
             return
         self._liveness.on_heard(now_us)
-        self.counters[f"received_{type(message).__name__.lower()}"] += 1
+        self.counters[f"received_{message.__struct_config__.tag}"] += 1
         if isinstance(message, Refusal):
             self._on_refusal(message)
         elif isinstance(message, Welcome) and self._state is SessionState.OPENING:
@@ -427,7 +427,7 @@ class NodeSession:
             return  # what was sent before has overflowed
         if self._outbox.put(encode(message)):
             self._liveness.on_sent(now_us)
-            self.counters[f"sent_{type(message).__name__.lower()}"] += 1
+            self.counters[f"sent_{message.__struct_config__.tag}"] += 1
         else:
             self._outbox.clear()
             self._refuse(refusal(RefusalCode.OVERLOADED, "the brain does not read"))

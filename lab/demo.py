@@ -34,7 +34,6 @@ JOIN_S = {"sydney": 2.5, "seattle": 2.7, "hong-kong": 2.9}
 LATE_SHARE, CUT_SHARE = 0.4, 0.55  # of the broadcast's length
 JITTER_MS = 1.0  # chosen: a long-haul path with little load
 REPORT_S = 2.0  # chosen: the brain sees what happens soon; a real one is told each minute
-MIN_SECONDS = 8.0
 
 
 class DemoError(LabError):

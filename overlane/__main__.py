@@ -26,6 +26,7 @@ from overlane.lab_command import demo, lab
 from overlane.status_command import status
 from overlane.terminal import fail as _fail
 from overlane.terminal import print_json as _print_json
+from overlane.terminal import settings_of
 
 T = TypeVar("T")
 
@@ -81,17 +82,7 @@ def relay(
     """Run a node."""
     from relay.daemon import run
 
-    raise typer.Exit(run(config, _settings(setting)))
-
-
-def _settings(settings: list[str] | None) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for setting in settings or []:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise _fail(f"--set {setting}: give KEY=VALUE", 2)
-        found[key] = value
-    return found
+    raise typer.Exit(run(config, settings_of(setting)))
 
 
 @app.command("check-config")

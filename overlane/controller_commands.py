@@ -13,6 +13,7 @@ from control_client.certificates import KeyPair, issue, new_lab_ca
 from control_client.errors import CertificateError
 from control_client.files import write_private
 from control_client.tokens import new_token, token_hash
+from overlane.terminal import fail, settings_of
 
 CA_NAME = "overlane-ca"
 BRAIN_NAME = "overlane-brain"
@@ -35,13 +36,7 @@ def controller(
     """Run the brain, which tells nodes their neighbours and paths."""
     from controller.daemon import run
 
-    overrides: dict[str, object] = {}
-    for text in setting or []:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise _fail(f"--set {text}: give KEY=VALUE", 2)
-        overrides[key] = value
-    raise typer.Exit(run(config, overrides))
+    raise typer.Exit(run(config, settings_of(setting)))
 
 
 @token.command()
@@ -64,9 +59,9 @@ def brain(
         )
         pair = issue(authority, BRAIN_NAME, host, "brain", _now())
     except OSError as error:
-        raise _fail(f"{error.filename}: {error.strerror}") from None
+        raise fail(f"{error.filename}: {error.strerror}") from None
     except CertificateError as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     files = _write_pair(out, BRAIN_NAME, pair)
     typer.echo(f'certificate_file = "{files[0]}"\nkey_file = "{files[1]}"')
 
@@ -75,15 +70,17 @@ def brain(
 def node(
     name: Annotated[str, typer.Argument(help="The node's name.")],
     out: Out = Path(),
-    node_id: Annotated[int | None, typer.Option(help="For the printed entry.")] = None,
+    node_id: Annotated[
+        int | None, typer.Option(min=1, max=2**32 - 1, help="For the printed entry.")
+    ] = None,
 ) -> None:
     """A node's token, as NAME.token for the node, and the entry with its hash for the brain."""
     if re.fullmatch(r"[A-Za-z0-9._-]{1,32}", name) is None:
-        raise _fail(f"{name!r}: a name has A-Z a-z 0-9 . _ - only, at most 32 of them", 2)
+        raise fail(f"{name!r}: a name has A-Z a-z 0-9 . _ - only, at most 32 of them", 2)
     made = new_token()
     path = out / f"{name}.token"
     if path.exists():
-        raise _fail(f"{path} is there already: a new token shuts the node out; remove it first")
+        raise fail(f"{path} is there already: a new token shuts the node out; remove it first")
     _write(out, path, f"{made}\n".encode())
     number = node_id if node_id is not None else "N  # what the node's configuration says"
     typer.echo(f"# {path} is for the node alone; this is for the brain's configuration:")
@@ -95,7 +92,7 @@ def _write_pair(out: Path, name: str, pair: KeyPair) -> tuple[Path, Path]:
     certificate, key = out / f"{name}.pem", out / f"{name}.key"
     for path in (certificate, key):
         if path.exists():
-            raise _fail(f"{path} is there already; remove it first")
+            raise fail(f"{path} is there already; remove it first")
     _write(out, certificate, pair.certificate_pem)
     certificate.chmod(0o644)
     _write(out, key, pair.key_pem)
@@ -107,13 +104,8 @@ def _write(out: Path, path: Path, data: bytes) -> None:
         out.mkdir(parents=True, exist_ok=True)
         write_private(path, data)
     except OSError as error:
-        raise _fail(f"{path}: {error.strerror}") from None
+        raise fail(f"{path}: {error.strerror}") from None
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _fail(message: object, status: int = 1) -> typer.Exit:
-    typer.echo(f"overlane: {message}", err=True)
-    return typer.Exit(status)

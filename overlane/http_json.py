@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 
-from overlane.peer import printable, printable_line, read_answer
+from overlane.peer import printable, printable_line, read_answer, why_unanswered
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class JsonClient:
         except (msgspec.DecodeError, RecursionError):
             raise AnswerError(f"{url} is no {self._who}: its answer is not JSON") from None
         except (aiohttp.ClientError, ValueError) as error:
-            raise AnswerError(f"{url}: {printable_line(str(error))}; {self._hint}") from None
+            raise AnswerError(f"{url}: {why_unanswered(error)}; {self._hint}") from None
 
     def convert(self, url: str, found: Any, kind: type[T]) -> T:
         """An answer as what it should be. Raises AnswerError."""
@@ -80,6 +80,7 @@ class JsonClient:
         except (msgspec.DecodeError, RecursionError):
             said = None
         text = said.get("error") if isinstance(said, dict) else None
-        if isinstance(text, str) and text:
+        # A text that only repeats the status is no route's own: this may be another program.
+        if isinstance(text, str) and text and text != response.reason:
             return f"{printable_line(text)} ({response.status})"
         return f"{response.status} {printable_line(response.reason or '')}; {self._hint}"

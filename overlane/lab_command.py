@@ -20,6 +20,7 @@ from overlane.terminal import fail, print_json
 T = TypeVar("T")
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 _REFRESHES_PER_S = 4
+_SHORTEST_DEMO_S = 8  # chosen: all join, and there is time before and after the cut
 
 
 def lab(
@@ -76,7 +77,9 @@ def lab(
 
 
 def demo(
-    seconds: Annotated[float, typer.Option(min=8, help="Length of the broadcast.")] = 45.0,
+    seconds: Annotated[
+        float, typer.Option(min=_SHORTEST_DEMO_S, help="Length of the broadcast.")
+    ] = 45.0,
     loss: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of packets lost on each link.")
     ] = 0.01,
@@ -93,6 +96,10 @@ def demo(
     from lab.demo import DemoOptions, run_demo
     from lab.demo_report import render
 
+    if source is not None:
+        _check_readable(source)
+    elif copy:
+        raise fail("--copy needs --source", 2)
     options = DemoOptions(
         directory=_directory(out, "overlane-demo-"),
         seconds=seconds,
@@ -129,6 +136,14 @@ def run_shown(run: Callable[[Any], Coroutine[Any, Any, T]], directory: Path, *, 
 
 def _console(as_json: bool) -> Console:
     return Console(stderr=as_json, markup=False, emoji=False, highlight=False)
+
+
+def _check_readable(source: Path) -> None:
+    """Before any process is started for it."""
+    try:
+        source.open("rb").close()
+    except OSError as error:
+        raise fail(f"--source {source}: {error.strerror}", 2) from None
 
 
 def _directory(out: Path | None, prefix: str) -> Path:

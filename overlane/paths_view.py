@@ -12,6 +12,12 @@ from rich.text import Text
 from controller.core.answers import Candidate, Consumer, CurrentHop, Hop, PathReport, Stream
 from overlane.columns import count, ms, new_table, percent
 
+_UNUSED = {  # by the consumer's state
+    "none": "nothing; {} does not have the stream",
+    "asking": "nothing yet; {} asks for it",
+    "standby": "nothing; {} stands by for others and can have it at once",
+    "away": "not known; {} is not connected to the brain",
+}
 _STYLES = {"chosen": "green", "backup": "", "dearer": "", "barred": "yellow"}
 
 
@@ -61,8 +67,12 @@ def _in_use(found: PathReport) -> Text:
     if found.producer == found.consumer:
         return Text(f"in use: no link; the stream starts at {found.consumer}")
     if found.current is None:
-        return Text(f"in use: nothing; {found.consumer} does not have the stream")
+        return Text(f"in use: {_UNUSED.get(found.state, _UNUSED['none']).format(found.consumer)}")
     text = Text(f"in use: {way(found.current.nodes)}")
+    if found.state == "away":
+        return text.append(f" when {found.consumer} was last heard of; it is away", style="yellow")
+    if found.state == "lost":
+        return text.append(" until now, but nothing comes", style="yellow")
     chosen = next((each for each in found.candidates if each.verdict == "chosen"), None)
     if chosen is not None and chosen.nodes == found.current.nodes:
         return text.append(", as the brain chooses")

@@ -1,5 +1,6 @@
 """What the other side of an HTTP connection says, which may be anything: limited, and printable."""
 
+import os
 from typing import TypeVar
 
 import aiohttp
@@ -17,6 +18,15 @@ async def read_answer(response: aiohttp.ClientResponse, limit: int = MAX_ANSWER_
         if len(body) > limit:
             break
     return bytes(body)
+
+
+def why_unanswered(error: Exception) -> str:
+    """One line of why a request had no answer, in the system's words where it has some."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number, text = error.os_error.errno, error.os_error.strerror
+        # Only an errno above 0 is one of the system's; others are of the look-up of a name.
+        return f"cannot connect: {os.strerror(number) if number and number > 0 else text}"
+    return printable_line(str(error)) or type(error).__name__
 
 
 def printable_line(text: str, limit: int = 200) -> str:

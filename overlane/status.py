@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -35,7 +36,7 @@ def render(status: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [Text(title, style="bold")]
     if status.get("controller") is not None:
         parts.append(_controller(status["controller"]))
-    parts += [Text(), _links(status), Text(), _streams(status), Text()]
+    parts += [Text(), _links(status), Text(), *_streams(status), Text()]
     if status["viewers"]:
         parts += [_viewers(status), Text()]
     memory = ", ".join(f"{name} {used}/{limit}" for name, (used, limit) in status["memory"].items())
@@ -78,24 +79,34 @@ def _links(status: dict[str, Any]) -> Table:
     return table
 
 
-def _streams(status: dict[str, Any]) -> Table:
-    numbers = ("packets", "late", "held", "delay", "viewers")
-    table = new_table("stream", "track", "state", "path", "to", *numbers, right=numbers)
+def _streams(status: dict[str, Any]) -> list[RenderableType]:
+    """Each with its way in a line, which names may make long, and its tracks in a table."""
+    numbers = ("packets", "late", "held", "delay")
+    parts: list[RenderableType] = []
     for stream in status["streams"]:
+        line = Text(stream["name"], style="bold").append(f": {stream['state']}", style="not bold")
+        for word, names in (
+            (", ", " > ".join(stream["path"])),
+            ("; in reserve ", " > ".join(stream["standby"])),
+            ("; to ", ", ".join(stream["subscribers"])),
+        ):
+            line.append(word + names if names else "", style="not bold")
+        viewers = stream["viewers"]
+        line.append(f"; {viewers} viewer{'' if viewers == 1 else 's'}", style="not bold")
+        parts.append(line)
+        if not stream["tracks"]:
+            continue
+        table = new_table("track", *numbers, right=numbers)
         for media, track in stream["tracks"].items():
             table.add_row(
-                stream["name"],
                 f"{media} {track['codec']}",
-                stream["state"],
-                " > ".join(stream["path"]),
-                ", ".join(stream["subscribers"]) or "-",
                 str(track["packets"]),
                 str(track["late"]),
                 str(track["held_packets"]),
                 ms(track["delay_us"]),
-                str(stream["viewers"]),
             )
-    return table
+        parts.append(Padding(table, (0, 0, 0, 2), expand=False))
+    return parts or [Text("no streams")]
 
 
 def _viewers(status: dict[str, Any]) -> Table:

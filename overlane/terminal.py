@@ -2,9 +2,12 @@
 
 import json
 import sys
+from collections.abc import Iterable
 
 import msgspec
 import typer
+
+from service.command_line import parse_settings
 
 
 def print_json(value: object) -> None:
@@ -16,3 +19,11 @@ def fail(message: object, status: int = 1) -> typer.Exit:
     """To be raised: says the line, then ends the command."""
     typer.echo(f"overlane: {message}", err=True)
     return typer.Exit(status)
+
+
+def settings_of(texts: Iterable[str] | None) -> dict[str, object]:
+    """What `--set` was given."""
+    try:
+        return parse_settings(texts or ())
+    except ValueError as error:
+        raise fail(error, 2) from None

@@ -6,32 +6,10 @@ import signal
 # Until the node has its own handlers, an interrupt ends the process without a traceback.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import argparse
 import sys
 
 from relay.daemon import run
-
-
-def main() -> int:
-    """Parse the command line and run."""
-    parser = argparse.ArgumentParser(prog="python -m relay", description="Run an overlay node.")
-    parser.add_argument("--config", required=True, metavar="FILE", help="TOML configuration")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set one key, for example admin.listen=127.0.0.1:0 (repeatable)",
-    )
-    arguments = parser.parse_args()
-    overrides = {}
-    for setting in arguments.set:
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            parser.error(f"--set {setting}: give KEY=VALUE")
-        overrides[key] = value
-    return run(arguments.config, overrides)
-
+from service.command_line import run_daemon
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_daemon("python -m relay", "Run an overlay node.", run))

@@ -146,7 +146,10 @@ class CurrentPath(_Answer, frozen=True):
 
 
 class PathReport(_Answer, frozen=True):
-    """kind, or error and code if there is no path. current: what flows now; None: nothing."""
+    """kind, or error and code if there is no path. state: how the consumer has the stream (as a
+    subscription's), "none", or "away" if it is not connected. current: the way it flows, of a node
+    that is away the one last told; None: nothing flows, or nothing is known.
+    """
 
     stream: str
     producer: str
@@ -155,6 +158,7 @@ class PathReport(_Answer, frozen=True):
     error: str | None
     code: str | None
     candidates: tuple[Candidate, ...]
+    state: str
     current: CurrentPath | None
     age_s: float
     version: int

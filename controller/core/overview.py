@@ -98,6 +98,7 @@ class Overview:
                 )
                 for candidate in explained.candidates
             ),
+            state=self._state(broadcast, consumer),
             current=self._current(self.consumers.find(broadcast.name, consumer)),
             age_s=_seconds(explained.age_us),
             version=explained.version,
@@ -156,8 +157,17 @@ class Overview:
             cost_us=int(cost_us) if is_up else None,
         )
 
+    def _state(self, broadcast: Broadcast, consumer: str) -> str:
+        member = self.members.get(consumer)
+        if member is None or member.connection is None:
+            return "away"
+        if consumer == broadcast.producer:
+            return "live"
+        known = self.consumers.find(broadcast.name, consumer)
+        return known.state if known is not None else "none"
+
     def _current(self, consumer: Consumer | None) -> answers.CurrentPath | None:
-        if consumer is None or consumer.state == "standby" or len(consumer.nodes) < 2:
+        if consumer is None or len(consumer.nodes) < 2 or consumer.state not in ("live", "lost"):
             return None
         counted = self.reports.hops(consumer.broadcast, consumer.nodes)
         hops = []

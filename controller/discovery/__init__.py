@@ -9,12 +9,11 @@ from controller.discovery.events import (
     ViewEvent,
 )
 from controller.discovery.link_table import SavedLinks
-from controller.discovery.measurements import Alarm, LinkMeasurement, NodeReport
+from controller.discovery.measurements import LinkMeasurement, NodeReport
 from controller.discovery.network_view import DiscoveryConfig, NetworkView
 from controller.discovery.snapshot import NetworkChanges, NetworkSnapshot, Relevance
 
 __all__ = [
-    "Alarm",
     "DiscoveryConfig",
     "LinkMeasurement",
     "LossReason",

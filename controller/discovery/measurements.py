@@ -67,18 +67,3 @@ class NodeReport:
     def load(self) -> float:
         """0..1: the scarcest of the three. LiveNet combines them by a formula it does not give."""
         return max(self.cpu, self.memory, min(1.0, self.streams / self.stream_limit))
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """Sent at once when a load reaches the alarm level, and when it is well below it again.
-
-    peer: None for the node itself, else the link node -> peer. level: load or utilisation, 0..1.
-    """
-
-    node: str
-    peer: str | None
-    level: float
-
-    def __post_init__(self) -> None:
-        _check_share("level", self.level)

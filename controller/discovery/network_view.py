@@ -1,7 +1,7 @@
 """The view of nodes and links: LiveNet's Global Discovery, and how long its data may be believed.
 
-Inputs: registrations, ends of control sessions, reports, alarms, time. Outputs: events, and
-`publish`: a snapshot whose version rises when something changed that matters for paths.
+Inputs: registrations, ends of control sessions, reports (an alarm is one), time. Outputs: events,
+and `publish`: a snapshot whose version rises when something changed that matters for paths.
 
 | without | for | then |
 | --- | --- | --- |
@@ -31,7 +31,7 @@ from controller.discovery.events import (
     ViewEvent,
 )
 from controller.discovery.link_table import NEVER_US, LinkTable, SavedLinks
-from controller.discovery.measurements import Alarm, LinkMeasurement, NodeReport
+from controller.discovery.measurements import LinkMeasurement, NodeReport
 from controller.discovery.snapshot import (
     NetworkChanges,
     NetworkSnapshot,
@@ -149,20 +149,6 @@ class NetworkView:
                 continue
             self._set_link(sender, receiver, link, now_us)
 
-    def on_alarm(self, alarm: Alarm, now_us: int) -> None:
-        """A load that changed much between two reports. It says nothing about round trips."""
-        if alarm.node not in self._index:
-            self.reports_of_strangers += 1
-            return
-        sender = self._index[alarm.node]
-        self._heard(self._nodes[sender], now_us)
-        if alarm.peer is None:
-            self._set_load(self._nodes[sender], alarm.level)
-        elif alarm.peer in self._index:
-            self._set_utilisation(sender, self._index[alarm.peer], alarm.level)
-        else:
-            self.links_to_strangers += 1
-
     def handle_timer(self, now_us: int) -> None:
         for node in list(self._nodes):
             lost_us = self._lost_us(node)
@@ -277,18 +263,15 @@ class NetworkView:
         node.is_overloaded = self._overload(load, node.is_overloaded)
         self._is_changed = True
 
-    def _set_utilisation(self, sender: int, receiver: int, level: float) -> None:
-        self._links.utilisation[sender, receiver] = level
-        was = bool(self._links.overloaded[sender, receiver])
-        self._links.overloaded[sender, receiver] = self._overload(level, was)
-        self._is_changed = True
-
     def _set_link(self, sender: int, receiver: int, link: LinkMeasurement, now_us: int) -> None:
         rtt_us = np.inf if link.rtt_us is None else link.rtt_us
         self._links.rtt_us[sender, receiver] = rtt_us
         self._links.loss[sender, receiver] = link.loss
         self._links.measured_us[sender, receiver] = now_us
-        self._set_utilisation(sender, receiver, link.utilisation)
+        self._links.utilisation[sender, receiver] = link.utilisation
+        was = bool(self._links.overloaded[sender, receiver])
+        self._links.overloaded[sender, receiver] = self._overload(link.utilisation, was)
+        self._is_changed = True
 
     def _overload(self, level: float, was: bool) -> bool:
         return level >= (self._config.clear_level if was else self._config.alarm_level)

@@ -207,7 +207,7 @@ class NodeSession:
             self._refuse(refusal_of(error))
             return
         self._liveness.on_heard(now_us)
-        self.counters[f"received_{type(message).__name__.lower()}"] += 1
+        self.counters[f"received_{message.__struct_config__.tag}"] += 1
         self._on_message(message, now_us)
 
     def send(self, message: FromBrain, now_us: int) -> bool:
@@ -293,7 +293,7 @@ class NodeSession:
     def _send(self, message: FromBrain, now_us: int) -> None:
         if self._outbox.put(encode(message)):
             self._liveness.on_sent(now_us)
-            self.counters[f"sent_{type(message).__name__.lower()}"] += 1
+            self.counters[f"sent_{message.__struct_config__.tag}"] += 1
         else:
             self._outbox.clear()
             self._refuse(refusal(RefusalCode.OVERLOADED, "the node does not read"))

@@ -39,19 +39,6 @@ class Encoder:
         self._source = source
         self._sessions: list[tuple[Child, Path]] = []
 
-    @property
-    def is_on(self) -> bool:
-        """Whether its last session's process runs."""
-        return bool(self._sessions) and self._sessions[-1][0].process.returncode is None
-
-    @property
-    def has_sent(self) -> bool:
-        """Whether the first frame of its last session has left."""
-        if not self._sessions:
-            return False
-        path = self._sessions[-1][1]
-        return path.exists() and path.read_bytes()[:4096].count(b"\n") > 1
-
     async def start(self) -> None:
         """A new session, towards the node that is its host now."""
         number = len(self._sessions) + 1

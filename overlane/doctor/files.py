@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -48,10 +49,18 @@ def why_unreadable(path: Path) -> tuple[str, str] | None:
     except FileNotFoundError:
         return f"{path} is not there", "make it, or correct the name"
     except PermissionError:
-        user = os.environ.get("USER") or f"user {os.geteuid()}"
+        user = _own_name()
         return f"{path} cannot be read by {user}", f"chown {user} {path}, or run this as its owner"
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}", "see what is wrong with the disk"
+
+
+def _own_name() -> str:
+    """As chown takes it: the name, or the number of a user without one."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def mode_problem(what: str, path: Path) -> Check | None:

@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from overlane.peer import printable_line, read_answer
+from overlane.peer import printable_line, read_answer, why_unanswered
 from overlane.play.errors import PlayError
 
 _RETRY_STATUS = frozenset({404, 503, 504})
@@ -146,4 +146,4 @@ class NodeApi:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"nothing within {_TIMEOUT.total:g} s"
-    return printable_line(str(error)) or type(error).__name__
+    return why_unanswered(error)

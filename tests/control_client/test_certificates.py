@@ -46,8 +46,10 @@ def test_what_cannot_be_issued() -> None:
     ca, other = new_lab_ca("lab", NOW), new_lab_ca("other", NOW)
     with pytest.raises(CertificateError, match="needs the hosts"):
         issue(ca, "brain", [], "brain", NOW)
-    with pytest.raises(CertificateError, match="neither a host name nor an IP address"):
-        issue(ca, "brain", ["héllo"], "brain", NOW)
+    for host in ("héllo", "a b", "", "-a.example", "a..b", "https://a", "a:7100", "*"):
+        with pytest.raises(CertificateError, match="neither a host name nor an IP address"):
+            issue(ca, "brain", [host], "brain", NOW)
+    assert issue(ca, "brain", ["brain", "*.example.net", "a-1.b_2.example", "::1"], "brain", NOW)
     with pytest.raises(CertificateError, match="1 to 64 characters"):
         issue(ca, "n" * 65, [], "node", NOW)
     with pytest.raises(CertificateError, match="not readable PEM"):

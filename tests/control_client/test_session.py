@@ -441,7 +441,7 @@ def test_a_table_that_came_twice_is_acknowledged_twice() -> None:
     c = with_table()
     to_node(c, encode(TABLE.as_message(TableVersion(1, 1))))
     assert c.node.applied == [TableVersion(1, 1)]
-    assert c.brain.sessions[1].counters["received_tableapplied"] == 2
+    assert c.brain.sessions[1].counters["received_table_applied"] == 2
 
 
 def test_a_full_disk_is_told_and_the_table_in_force() -> None:

@@ -564,6 +564,7 @@ def test_explain_shows_what_flows_hop_by_hop() -> None:
     assert world.brain is not None
     report = world.brain.explain("show", "tyo")
     assert report is not None
+    assert report.state == "live"
     assert report.current is not None
     assert report.current.nodes == BEST
     hops = [(h.sender, h.receiver, h.rtt_us, h.received_packets, h.lost_packets, h.delay_us)
@@ -578,6 +579,13 @@ def test_explain_shows_what_flows_hop_by_hop() -> None:
     reports = world.brain.explain_all("show")
     assert reports is not None
     assert [path.consumer for path in reports.paths] == ["tyo"]
+    world.kill("tyo")
+    world.run_for(S)
+    report = world.brain.explain("show", "tyo")
+    assert report is not None
+    assert report.state == "away"
+    assert report.current is not None  # it forwards without the brain
+    assert report.current.nodes == BEST
 
 
 # -- popularity

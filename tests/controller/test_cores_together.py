@@ -1,11 +1,10 @@
-"""From reports to answers: the view, the paths and the decision, as the brain will wire them."""
+"""From reports to answers: the view, the paths and the decision, as the brain wires them."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from controller.discovery import (
-    Alarm,
     DiscoveryConfig,
     LinkMeasurement,
     NetworkView,
@@ -78,13 +77,14 @@ def test_an_alarm_turns_paths_away_and_its_end_brings_them_back() -> None:
     brain = Brain()
     assert brain.best("tyo") == ("lon", "nyc", "lax", "tyo")
     version = brain.paths.version
-    brain.view.on_alarm(Alarm("lax", None, 0.85), 1)
+    brain.view.on_report(NodeReport("lax", 0.85, 0, 0, 9), 1)
     brain.follow()
     assert brain.best("tyo") == ("lon", "nyc", "tyo")
     assert brain.best("lax") == ("lon", "nyc", "lax")  # an end may be overloaded
     assert brain.paths.version == version + 1
-    brain.view.on_alarm(Alarm("nyc", "tyo", 0.9), 2)
-    brain.view.on_alarm(Alarm("lon", "tyo", 0.9), 2)
+    for sender in ("nyc", "lon"):
+        full = LinkMeasurement("tyo", RTT_MS[sender, "tyo"] * 1000, utilisation=0.9)
+        brain.view.on_links(sender, [full], 2)
     brain.follow()
     answer = brain.ask("tyo")
     assert isinstance(answer, Paths)
@@ -132,7 +132,8 @@ def test_the_same_inputs_give_the_same_answers() -> None:
             sender, receiver = (NODES[i] for i in rng.choice(len(NODES), 2, replace=False))
             link = LinkMeasurement(receiver, int(rng.integers(10_000, 300_000)))
             brain.view.on_links(sender, [link], brain.now_us)
-            brain.view.on_alarm(Alarm(sender, None, float(rng.random())), brain.now_us)
+            load = NodeReport(sender, float(rng.random()), 0, 0, 9)
+            brain.view.on_report(load, brain.now_us)
             brain.follow()
             answers += [brain.ask(node) for node in NODES]
         return answers

@@ -72,9 +72,8 @@ def test_a_brain_that_is_not_there_is_one_line(command: list[str]) -> None:
     result = overlane(*command, "--brain", "127.0.0.1:9")
 
     assert result.returncode == 1
-    assert result.stderr.startswith("overlane: 127.0.0.1:9")
-    assert result.stderr.endswith("is this the address of the brain's HTTP API?\n")
-    assert len(result.stderr.splitlines()) == 1
+    text = "127.0.0.1:9: cannot connect: Connection refused"
+    assert result.stderr == f"overlane: {text}; is this the address of the brain's HTTP API?\n"
 
 
 @pytest.mark.parametrize("wrong", [[], ["--brain", "x", "y"], ["x", "--watch", "--json"]])
@@ -95,6 +94,19 @@ def test_relay_with_a_missing_file_says_so() -> None:
 
     assert result.returncode == 2
     assert "/nonexistent/node.toml" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--source", "/nonexistent.mkv"], "--source /nonexistent.mkv: No such file or directory"),
+        (["--copy"], "--copy needs --source"),
+    ],
+)
+def test_the_demo_starts_nothing_for_a_film_it_cannot_read(options: list[str], text: str) -> None:
+    result = overlane("demo", *options)
+
+    assert (result.returncode, result.stderr) == (2, f"overlane: {text}\n")
 
 
 def test_the_demo_says_where_it_cannot_write(tmp_path: Path) -> None:

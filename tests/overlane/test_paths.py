@@ -60,6 +60,7 @@ LIVE = {
             "hops": [hop("london", "paris", 0, None), hop("paris", "tokyo", 230_000, 120_000)],
         },
     ],
+    "state": "live",
     "current": {
         "nodes": ["london", "new-york", "tokyo"],
         "hops": [measured(*FIRST, 38_000), measured(*SECOND, 121_500)],
@@ -130,17 +131,35 @@ def test_a_stream_on_another_way_than_the_brain_chooses_is_told() -> None:
     assert "in use: london > tokyo; the brain would choose another" in text
 
 
+IDLE = {
+    "none": "in use: nothing; tokyo does not have the stream",
+    "asking": "in use: nothing yet; tokyo asks for it",
+    "standby": "in use: nothing; tokyo stands by for others",
+    "away": "in use: not known; tokyo is not connected to the brain",
+}
+
+
+@pytest.mark.parametrize("state", IDLE)
+def test_where_nothing_flows_why(state: str) -> None:
+    assert IDLE[state] in explained({**LIVE, "state": state, "current": None})
+
+
+def test_what_a_node_last_said_before_it_left() -> None:
+    text = explained({**LIVE, "state": "away"})
+    assert "in use: london > new-york > tokyo when tokyo was last heard of; it is away" in text
+
+
 def test_no_path_and_no_stream_yet() -> None:
     text = explained(
         {**LIVE, "kind": None, "error": "no path is left", "code": "no_path", "candidates": [],
-         "current": None}
+         "state": "none", "current": None}
     )  # fmt: skip
     assert "in use: nothing; tokyo does not have the stream" in text
     assert "the brain has no path: no path is left" in text
 
 
 def test_without_a_consumer_all_are_explained() -> None:
-    other = {**LIVE, "consumer": "paris", "current": None}
+    other = {**LIVE, "consumer": "paris", "state": "none", "current": None}
     text = explained({"paths": [LIVE, other]}, consumer=None)
     assert "live: london to tokyo" in text
     assert "live: london to paris" in text
@@ -163,6 +182,10 @@ WRONG = [
         "called live [2J (404)",
     ),
     (Failure(500, []), "500 Internal Server Error; is this the address of the brain's HTTP API?"),
+    (
+        Failure(404, {"error": "Not Found"}),
+        "404 Not Found; is this the address of the brain's HTTP API?",
+    ),
     ([], "is no brain, or one of another version: Expected `object`, got `array`"),
     ({"stream": "live", "consumer": 5}, "Expected `str`, got `int` - at `$.consumer`"),
 ]

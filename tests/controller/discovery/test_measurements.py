@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from controller.discovery import Alarm, LinkMeasurement, NodeReport
+from controller.discovery import LinkMeasurement, NodeReport
 from controller.errors import InvalidMeasurementError
 
 
@@ -28,8 +28,6 @@ def test_shares_outside_0_to_1_are_refused(value: float) -> None:
         NodeReport("a", value, 0.0, 0, 1)
     with pytest.raises(InvalidMeasurementError, match="memory"):
         NodeReport("a", 0.0, value, 0, 1)
-    with pytest.raises(InvalidMeasurementError, match="level"):
-        Alarm("a", None, value)
 
 
 def test_other_ranges() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from controller.discovery import (
-    Alarm,
     DiscoveryConfig,
     LinkMeasurement,
     LossReason,
@@ -144,11 +143,9 @@ def test_strangers_are_counted() -> None:
     view = view_of("AB")
     view.on_report(report("X", A=1), 1)
     view.on_links("X", [], 1)
-    view.on_alarm(Alarm("X", None, 0.9), 1)
-    assert view.reports_of_strangers == 3
+    assert view.reports_of_strangers == 2
     view.on_report(report("A", X=1, A=1, B=5), 1)
-    view.on_alarm(Alarm("A", "X", 0.9), 1)
-    assert view.links_to_strangers == 3
+    assert view.links_to_strangers == 2
     view.publish()
     assert rtt_ms(view, "AB") == 5
 
@@ -215,13 +212,13 @@ def test_what_moved_too_little_keeps_its_value_when_something_else_is_published(
 def test_becoming_overloaded_matters_however_small_the_step() -> None:
     view = view_of("AB")
     view.on_links("A", [LinkMeasurement("B", 9_000, utilisation=0.795)], 1)
-    view.on_alarm(Alarm("B", None, 0.795), 1)
+    view.on_report(report("B", cpu=0.795), 1)
     view.publish()
     view.on_links("A", [LinkMeasurement("B", 9_000, utilisation=0.8)], 2)
     changes = view.publish()
     assert changes is not None
     assert changes.links.tolist() == [[0, 1]]
-    view.on_alarm(Alarm("B", None, 0.8), 3)
+    view.on_report(report("B", cpu=0.8), 3)
     changes = view.publish()
     assert changes is not None
     assert changes.nodes.tolist() == [1]
@@ -235,21 +232,21 @@ def test_overload_begins_at_80_percent_and_ends_below_75() -> None:
         assert view.snapshot.node_overloaded.tolist() == [overloaded, False], cpu
 
 
-def test_an_alarm_acts_at_once_on_a_node_or_a_link() -> None:
+def test_overload_acts_at_once_on_a_node_or_a_link() -> None:
     view = view_of("AB")
     view.on_report(report("A", B=10), 1)
     view.publish()
-    view.on_alarm(Alarm("B", None, 0.85), 2)
+    view.on_report(report("B", cpu=0.85), 2)
     changes = view.publish()
     assert changes is not None
     assert changes.nodes.tolist() == [1]
     assert view.snapshot.node_overloaded.tolist() == [False, True]
-    view.on_alarm(Alarm("A", "B", 0.9), 3)
+    view.on_links("A", [LinkMeasurement("B", 10_000, utilisation=0.9)], 3)
     changes = view.publish()
     assert changes is not None
     assert changes.links.tolist() == [[0, 1]]
     assert view.snapshot.link_overloaded.tolist() == [[False, True], [False, False]]
-    view.on_alarm(Alarm("A", "B", 0.5), 4)
+    view.on_links("A", [LinkMeasurement("B", 10_000, utilisation=0.5)], 4)
     view.publish()
     assert not view.snapshot.link_overloaded.any()
 
@@ -327,7 +324,7 @@ def test_the_end_of_an_old_session_is_not_that_of_the_new_one() -> None:
 def test_a_node_that_leaves_is_lost_at_once_and_begins_anew() -> None:
     view = view_of("ABC")
     view.on_report(report("A", B=1, C=2), 0)
-    view.on_alarm(Alarm("A", None, 0.9), 0)
+    view.on_report(report("A", cpu=0.9), 0)
     view.publish()
     view.on_left("A")
     view.on_left("X")

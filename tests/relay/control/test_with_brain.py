@@ -42,7 +42,10 @@ def test_a_viewer_anywhere_finds_the_stream() -> None:
     (stream,) = brain.brain.streams()
     assert stream.producer == "a"
     states = {consumer.node: consumer.state for consumer in stream.consumers}
-    assert states == {"c": "live", "b": "standby"}  # for c
+    assert states == {"c": "live", "b": "standby"}
+    explained = brain.brain.explain("demo", "b")
+    assert explained is not None
+    assert (explained.state, explained.current) == ("standby", None)
 
 
 def test_an_unknown_stream_is_the_brains_answer() -> None:
