@@ -234,6 +234,8 @@ class Sources(Ways):
                 broadcast.wish.want(now_us)
         elif before[0] is BroadcastState.ASKING and not way.is_paused and broadcast.switching:
             self._lose_upstream(broadcast, "lost", now_us)  # switched to one that has lost it too
+        elif broadcast.viewers and self.asks_for_paths:
+            broadcast.wish.want(now_us, is_urgent=True)
 
     def _leave_loop(self, broadcast: Broadcast, way: UpstreamSubscription, now_us: int) -> None:
         """What comes that way has come through here."""
@@ -290,7 +292,9 @@ class Sources(Ways):
                 wish.want(now_us)
         if not wish.is_due(now_us):
             return
-        asks = self.asks_for_paths and not broadcast.is_local
+        # Relays only try again what they know: their subscribers ask, and bring paths.
+        is_asker = bool(broadcast.viewers) or broadcast.upstream is None
+        asks = self.asks_for_paths and is_asker and not broadcast.is_local
         wish.on_asked(now_us, is_question=asks)
         if asks:
             self._emit(PathsWanted(broadcast.name))
