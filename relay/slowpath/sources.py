@@ -123,8 +123,9 @@ class Sources(Ways):
         if broadcast is None:
             return
         if broadcast.successor is not None:
-            broadcast.successor_gap_us = gap_us or 0
-            self._finish_rehome(broadcast, now_us)
+            if gap_us is not None:  # and not the first packet of the old way's streams
+                broadcast.successor_gap_us = gap_us
+                self._finish_rehome(broadcast, now_us)
         elif broadcast.switching is not None and not broadcast.is_local:
             since_us = broadcast.switching.since_us
             self._say_switched(broadcast, now_us - since_us if gap_us is None else gap_us)
@@ -224,6 +225,8 @@ class Sources(Ways):
         if way.is_paused:
             self._index(broadcast)
         elif _ids(way.tracks) != _ids(broadcast.tracks):
+            if (successor := broadcast.successor) is not None:
+                self._give_up_spare(broadcast, successor, now_us)  # it may lead to what is over
             self._change_tracks(broadcast, way.peer, way.tracks)
         self._say_state(broadcast)
         if before != (way.state, way.ancestors, _ids(way.tracks)):
@@ -236,6 +239,8 @@ class Sources(Ways):
                 broadcast.wish.want(now_us)
         elif before[0] is not BroadcastState.LOST and not way.is_paused:
             self._lose_upstream(broadcast, "upstream_lost", now_us, is_refused=True)
+        elif broadcast.viewers and self.asks_for_paths:
+            broadcast.wish.want(now_us, is_urgent=True)
 
     def _leave_loop(self, broadcast: Broadcast, way: UpstreamSubscription, now_us: int) -> None:
         """What comes that way has come through here."""
@@ -292,7 +297,9 @@ class Sources(Ways):
                 wish.want(now_us)
         if not wish.is_due(now_us):
             return
-        asks = self.asks_for_paths and not broadcast.is_local
+        # Relays only try again what they know: their subscribers ask, and bring paths.
+        is_asker = bool(broadcast.viewers) or broadcast.upstream is None
+        asks = self.asks_for_paths and is_asker and not broadcast.is_local
         wish.on_asked(now_us, is_question=asks)
         if asks:
             self._emit(PathsWanted(broadcast.name))
