@@ -10,7 +10,7 @@ import msgspec
 from relay.messages import Ok, Subscribe, Track
 from relay.slowpath.path_monitor import PathMonitor
 from relay.slowpath.path_wish import PathWish
-from relay.slowpath.routes import Paths
+from relay.slowpath.routes import Path, Paths
 from relay.slowpath.subscription_events import BroadcastState
 from relay.slowpath.upstream import EXPIRY_US, UpstreamSubscription
 
@@ -137,6 +137,13 @@ class Broadcast:
         """It was here, and nobody is being asked who might have it."""
         upstream = self.upstream
         return not self.is_local and upstream is not None and upstream.state is BroadcastState.LOST
+
+    def needs(self, path: Path) -> bool:
+        """It is stuck, or has ended at another producer than the one this path leads to."""
+        upstream = self.upstream
+        if self.is_local or upstream is None or upstream.state is not BroadcastState.ENDED:
+            return self.is_stuck
+        return path[-1] != upstream.route.via[-1]
 
     def on_way(self, peer: str) -> UpstreamSubscription | None:
         """The way over this neighbour."""

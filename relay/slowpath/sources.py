@@ -43,7 +43,7 @@ class Sources(Ways):
             else:
                 text = f"no path to {name} begins at a neighbour of {self._own_name}"
                 self._drop(broadcast, RefusalCode.NO_PATH, text)
-        elif broadcast.is_stuck:
+        elif any(broadcast.needs(path) for path in broadcast.paths):
             self._switch(broadcast, "lost", now_us)
         elif self._is_too_deep(broadcast.ancestors):
             self.rehome(name, paths, now_us)
@@ -81,7 +81,7 @@ class Sources(Ways):
             self.on_paths(name, paths, now_us)
         elif broadcast.is_paused or not broadcast.tracks:
             return  # nothing flows: whoever asked for this path decides
-        elif broadcast.is_stuck:
+        elif any(broadcast.needs(path) for path in broadcast.paths):
             self._switch(broadcast, "better_path", now_us)
         elif broadcast.state is BroadcastState.LIVE:
             usable = self._usable(broadcast)
@@ -218,7 +218,9 @@ class Sources(Ways):
             self._leave(way)
             self._poll_upstream(broadcast, now_us)
             return
-        broadcast.is_local = False
+        if broadcast.is_local:
+            broadcast.is_local = False
+            broadcast.update_linger(now_us)
         if way.is_paused:
             self._index(broadcast)
         elif _ids(way.tracks) != _ids(broadcast.tracks):
@@ -232,8 +234,8 @@ class Sources(Ways):
             self._keep_standby(broadcast, now_us)
             if self._is_too_deep(way.ancestors):
                 broadcast.wish.want(now_us)
-        elif before[0] is BroadcastState.ASKING and not way.is_paused and broadcast.switching:
-            self._lose_upstream(broadcast, "lost", now_us)  # switched to one that has lost it too
+        elif before[0] is not BroadcastState.LOST and not way.is_paused:
+            self._lose_upstream(broadcast, "upstream_lost", now_us, is_refused=True)
 
     def _leave_loop(self, broadcast: Broadcast, way: UpstreamSubscription, now_us: int) -> None:
         """What comes that way has come through here."""

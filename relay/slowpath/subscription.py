@@ -248,7 +248,7 @@ class SubscriptionTable(Sources):
             broadcast.paths = (message.path,)
             if self._try_path(broadcast, now_us):
                 self._poll_upstream(broadcast, now_us)
-        elif way and broadcast.is_stuck and message.path and message.path[0] != way.peer:
+        elif way and message.path not in ((), way.route.via) and broadcast.needs(message.path):
             broadcast.paths = (*broadcast.paths[:3], message.path)
             self._switch(broadcast, "lost", now_us)
 

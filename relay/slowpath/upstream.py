@@ -21,6 +21,9 @@ Mode: TypeAlias = Literal["active", "standby"]
 UNKNOWN_RTT_RETRY_US = 300_000  # chosen: 1.5 times the longest round trip between two nodes
 SHORTEST_RETRY_US = 50_000  # chosen: a busy neighbour's turn of asyncio
 LONGEST_RETRY_US = 5_000_000
+# chosen: viewers see nothing, and of several nodes that wait for each other one is served after
+# the other, each when it asks
+LOST_RETRY_US = 1_000_000
 REFRESH_US = 5_000_000  # soft state: three may be lost before `EXPIRY_US`
 EXPIRY_US = 15_000_000
 GIVE_UP_US = 4_500_000  # chosen: before a viewer's request of 5 s does
@@ -122,7 +125,8 @@ class UpstreamSubscription:
             self._answer_by_us = now_us + EXPIRY_US - REFRESH_US
         self.asked += 1
         self._ask_at_us = now_us + self._retry_us
-        self._retry_us = min(2 * self._retry_us, LONGEST_RETRY_US)
+        is_lost = self.state is BroadcastState.LOST
+        self._retry_us = min(2 * self._retry_us, LOST_RETRY_US if is_lost else LONGEST_RETRY_US)
         return AskOutcome.ASK
 
     def on_answer(

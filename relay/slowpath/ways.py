@@ -197,7 +197,7 @@ class Ways(Downstream):
             standby.activate(now_us, goes_on=True, starts={}, give_up_us=NEXT_PATH_US)
             return standby
         for path in by_difference(self._usable(broadcast), old.route.via):
-            if path not in broadcast.tried and path[0] != old.peer:
+            if path not in broadcast.tried:
                 broadcast.tried.add(path)
                 if standby is not None and standby.peer == path[0]:
                     broadcast.standby = None  # the new transaction there replaces it
@@ -205,15 +205,16 @@ class Ways(Downstream):
         return None
 
     def _switch(self, broadcast: Broadcast, reason: str, now_us: int) -> bool:
-        """Go on over another neighbour; False if there is none."""
+        """Go on another way, over another neighbour if one is left; False if there is none."""
         old = broadcast.upstream
         assert old is not None
         broadcast.tried.intersection_update(broadcast.paths)
         broadcast.tried.add(old.route.via)
+        delivered_gap_us = broadcast.successor_gap_us
         new = self._next_way(broadcast, now_us)
         if new is None:
             return False
-        if broadcast.switching is None:
+        if broadcast.switching is None and new.peer != old.peer:
             broadcast.switching = Switching(reason, old.peer, now_us)
         broadcast.upstream = new
         broadcast.monitor.on_changed(now_us)
@@ -221,8 +222,11 @@ class Ways(Downstream):
             self._change_tracks(broadcast, new.peer, new.tracks)
         else:
             self._emit(UpstreamChanged(broadcast.name, new.peer))
+            if delivered_gap_us is not None:
+                self._say_switched(broadcast, delivered_gap_us)
         self._poll(broadcast, new, now_us)
-        self._leave(old)
+        if new.peer != old.peer:  # else the new transaction there has replaced it
+            self._leave(old)
         self._say_state(broadcast)
         return True
 
@@ -314,6 +318,8 @@ class Ways(Downstream):
         text = f"{broadcast.name} has ended"
         self._refuse_waiting(broadcast, RefusalCode.NO_SUCH_STREAM, text)
         broadcast.update_linger(now_us)
+        if broadcast.viewers and self.asks_for_paths:
+            broadcast.wish.want(now_us)  # it may go on at another producer
 
     def _give_up_spare(
         self,

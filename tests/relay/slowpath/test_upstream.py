@@ -5,6 +5,7 @@ from relay.slowpath.routes import Route
 from relay.slowpath.subscription_events import BroadcastState
 from relay.slowpath.upstream import (
     GIVE_UP_US,
+    LOST_RETRY_US,
     REFRESH_US,
     AskOutcome,
     UpstreamSubscription,
@@ -71,7 +72,7 @@ def test_lost_is_asked_for_at_once_and_for_ever() -> None:
     one.on_lost(1_000_000)
     times = asked(run(one, 60_000_000))
     assert times[:3] == [1_000_000, 1_060_000, 1_180_000]
-    assert times[-1] - times[-2] == 5_000_000
+    assert times[-1] - times[-2] == LOST_RETRY_US
     one.on_answer(TRACKS, ("a",), True, 60_000_000)
     assert one.state is BroadcastState.LIVE
     assert one.next_timer_us() == 65_000_000
