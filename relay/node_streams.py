@@ -78,7 +78,10 @@ class NodeStreams:
         else:
             link = self._link_of(peer)
             for track in tracks:
-                if self.registry.by_id(track.stream_id) is None and link is not None:
+                stream = self.registry.by_id(track.stream_id)
+                if stream is not None:
+                    self._engine.set_upstream(stream.handle, link)
+                elif link is not None:
                     self.registry.add(broadcast, track, link)
         kept = [track.stream_id for track in tracks]
         staying = [s for s in self.registry.of(broadcast) if s.track.stream_id in kept]

@@ -194,7 +194,7 @@ class Sources(Ways):
         if self._own_name in ok.ancestors:
             self._leave_loop(broadcast, way, now_us)
             return
-        before = way.state, way.ancestors
+        before = way.state, way.ancestors, _ids(way.tracks)
         way.on_answer(ok.tracks, ok.ancestors, ok.state == "live", now_us)
         if way is broadcast.upstream:
             self._on_upstream_ok(broadcast, way, before, now_us)
@@ -210,7 +210,7 @@ class Sources(Ways):
         self,
         broadcast: Broadcast,
         way: UpstreamSubscription,
-        before: tuple[BroadcastState, Path],
+        before: tuple[BroadcastState, Path, set[int]],
         now_us: int,
     ) -> None:
         is_new = not broadcast.tracks and not broadcast.is_paused
@@ -226,7 +226,7 @@ class Sources(Ways):
         elif _ids(way.tracks) != _ids(broadcast.tracks):
             self._change_tracks(broadcast, way.peer, way.tracks)
         self._say_state(broadcast)
-        if before != (way.state, way.ancestors):
+        if before != (way.state, way.ancestors, _ids(way.tracks)):
             self._answer_again(broadcast)
         self._serve(broadcast, now_us)
         if way.state is BroadcastState.LIVE:

@@ -23,6 +23,9 @@ from relay.slowpath.subscription_events import (
     ViewerRefused,
 )
 from relay.slowpath.upstream import EXPIRY_US, UpstreamSubscription
+from rtp.sequence import is_newer
+
+TRANSACTION_BITS = 32  # each node counts its own up, for all its broadcasts
 
 
 class SubscriptionTable(Sources):
@@ -211,6 +214,9 @@ class SubscriptionTable(Sources):
         if broadcast is not None and node is not None:
             if node.transaction == message.transaction:
                 self._on_repeated(broadcast, node, message, now_us)
+                return
+            if not is_newer(message.transaction, node.transaction, TRANSACTION_BITS):
+                self.rejected += 1  # overtaken on the way by the one that replaced it
                 return
             self._remove_node(broadcast, peer)  # it has begun anew: a new cursor
             broadcast.update_linger(now_us)

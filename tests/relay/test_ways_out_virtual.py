@@ -9,7 +9,7 @@ from relay.slowpath.subscription_events import BroadcastState
 from relay.slowpath.upstream import LOST_RETRY_US, REFRESH_US
 from service.address import Address
 from tests.relay.encoder import Encoder
-from tests.relay.overlay import address_of, demo_ingest
+from tests.relay.overlay import AUDIO_VIEWER, address_of, demo_ingest
 from tests.relay.routed_overlay import Routed, watched
 from tests.relay.test_paths_virtual import BOTH, DIAMOND, broadcast_at, diamond, route, streams_of
 
@@ -163,4 +163,26 @@ def test_a_better_way_that_delivers_takes_over_before_its_answer_is_here() -> No
     (switch,) = overlay.switches("c")
     assert (switch.reason, switch.before, switch.after) == ("link_down", "b", "d")
     assert switch.gap_us <= 40_000
+    assert overlay.missing(viewer) == set()
+
+
+def test_a_standby_knows_of_other_tracks_first() -> None:
+    """Of two tracks one is replaced, and c hears of that over its second way alone."""
+    overlay = diamond()
+    encoder, viewer = watched(overlay)
+    lost = lose(overlay, Ok, 2, 3)
+    a = overlay.nodes["a"].node
+    kept, other = a.tracks_of("demo")[0], a.new_tracks("demo")[1]
+    a.reclaim("demo", (kept, other), overlay.now_us)
+    encoder.run_for(200_000)
+    assert lost
+    standby = broadcast_at(overlay, "c").standby  # type: ignore[union-attr]
+    assert standby is not None
+    assert [track.stream_id for track in standby.tracks] == [kept.stream_id, other.stream_id]
+    cut_us = overlay.now_us
+    overlay.cut_link("bc")
+    encoder.run_for(1_000_000)
+    assert first_after(overlay, viewer, cut_us + 100_000) <= 200_000
+    newest_us = max(time_us for time_us, to, _ in overlay.received if to == AUDIO_VIEWER)
+    assert newest_us >= overlay.now_us - 50_000
     assert overlay.missing(viewer) == set()

@@ -240,3 +240,20 @@ def test_no_neighbour_begins_the_path() -> None:
     table.on_paths("demo", (("x", "a"), ("c", "a")), 30_000)
     (refused,) = [event for event in drain(table) if isinstance(event, ViewerRefused)]
     assert refused.code is RefusalCode.NO_PATH
+
+
+@pytest.mark.parametrize("newest", [1, 0x8000])
+def test_an_overtaken_subscribe_does_not_replace_the_one_that_replaced_it(newest: int) -> None:
+    """A refresh of a standby is still under way when its place is taken, across the wrap too."""
+    table, _, _ = standing()
+    old = (newest - 2) & 0xFFFFFFFF
+    table.on_message("e", Subscribe(old, "demo", ("b", "a"), ("e",), mode="standby"), 200_000)
+    table.on_message("e", Subscribe(newest, "demo", ("b", "a"), ("e",)), 300_000)
+    table.on_cursor_started("e", 11, 150)
+    drain(table)
+    table.on_message("e", Subscribe(old, "demo", ("b", "a"), ("e",), mode="standby"), 310_000)
+    assert drain(table) == []
+    broadcast = table.find("demo")
+    assert broadcast is not None
+    assert not broadcast.nodes["e"].is_paused
+    assert table.rejected == 1
