@@ -25,6 +25,7 @@ from relay.errors import MessageError, RefusalCode, Refused
 from relay.messages import (
     End,
     Message,
+    Ok,
     Subscribe,
     Track,
     UpstreamLost,
@@ -379,8 +380,9 @@ class Node:
         except MessageError:
             self.counters["control_too_large"] += 1
             return
-        # Viewers see nothing until this arrives, and it is small: one loss must not cost a retry.
-        is_urgent = isinstance(message, UpstreamLost | End) or (
+        # Viewers may see nothing until this arrives, and it is small: one loss must not cost a
+        # retry, or a refresh where nobody asks, as for the OK that tells of other streams.
+        is_urgent = isinstance(message, Ok | UpstreamLost | End) or (
             isinstance(message, Subscribe) and message.start == "seq"
         )
         for _ in range(2 if is_urgent else 1):

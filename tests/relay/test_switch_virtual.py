@@ -36,3 +36,23 @@ def test_a_cut_path_is_replaced_within_its_bound() -> None:
     results = [trial(seed) for seed in range(TRIALS)]
     late = sorted((gap_us - bound_us, seed) for seed, (gap_us, bound_us) in enumerate(results))
     assert late[TRIALS * 99 // 100 - 1][0] <= 0, f"{late[-3:]} us and seed"
+
+
+def test_many_switches_leave_nothing_behind() -> None:
+    overlay = Routed()
+    overlay.join({"ab": 10_000, "bc": 10_000, "ad": 15_000, "cd": 15_000})
+    overlay.paths["c"] = PATHS
+    encoder, viewer = watched(overlay)
+    node = overlay.nodes["c"].node
+    for number in range(400):
+        node.rehome("demo", PATHS[:: 1 if number % 2 else -1], overlay.now_us)
+        encoder.run_for(160_000)
+    assert len(overlay.switches("c")) == 400
+    assert overlay.missing(viewer) == set()
+    node.remove_viewer(viewer, overlay.now_us)
+    overlay.run_for(10_000_000)
+    for name in "bcd":
+        memory = overlay.nodes[name].engine.memory()
+        used = memory.streams, memory.cursors, memory.large_blocks, memory.small_blocks
+        assert [in_use for in_use, _ in used] == [0, 0, 0, 0], name
+    assert overlay.nodes["a"].engine.memory().cursors[0] == 0
