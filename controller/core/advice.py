@@ -1,11 +1,12 @@
 """Who is told of a better path to a broadcast that flows already.
 
 At once: who uses what has just become overloaded; who gets it by a node that says that nothing
-comes any more; and the former producer of a broadcast that has moved. Who uses a link that is down, or a node that is lost,
-is left to itself for a while: the node behind that link goes on by its second path within half a
-second, and for those below it nothing has changed but the way they are reached. Each period of reports: who gains enough by the
-rules of `paths/rehome`. A link of which nothing was ever measured is no reason: after a start
-without a saved state most are so, and media flows over them.
+comes any more; and the former producer of a broadcast that has moved. Who uses a link that is down,
+or a node that is lost, is left to itself for a while: the node behind that link goes on by its
+second path within half a second, and for those below it nothing has changed but the way they are
+reached. Each period of reports: who gains enough by the rules of `paths/rehome`. A link of which
+nothing was ever measured is no reason: after a start without a saved state most are so, and media
+flows over them.
 """
 
 from __future__ import annotations
