@@ -1,7 +1,9 @@
 """The HTTP side of the brain: health, metrics, status, nodes, links, streams, paths, campaigns.
 
 Errors are {"error": "one line", "code": "a_word", "field": "stream"}, field only where one is at
-fault: 400 bad input, 404 no such stream, node or campaign. `controller.openapi` describes the same
+fault: 400 bad input, 403 a change that is not for whom asks, 404 no such stream, node or campaign,
+409 too many campaigns. Nobody proves who he is, so campaigns change for clients on this host alone,
+and not for web pages there: a browser names their origin. `controller.openapi` describes the same
 table of routes.
 """
 
@@ -18,10 +20,10 @@ from msgspec import Meta
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from control_client.messages import Broadcast
+from control_client.messages import MAX_PUSHED, Broadcast
 from controller.core import answers
 from controller.openapi import describe
-from service.address import parse_address
+from service.address import ip_of, parse_address
 from service.http_server import Server, start_server
 
 if TYPE_CHECKING:
@@ -186,7 +188,12 @@ class _Api:
         return _json(_found(brain.explain(name, consumer), name))
 
     async def add_campaign(self, request: web.Request) -> web.Response:
+        _require_local(request)
         campaign = await _decode(request, Campaign)
+        planned = self._daemon.brain.status().campaigns
+        if campaign.stream not in planned and len(planned) >= MAX_PUSHED:
+            text = f"there are {MAX_PUSHED} campaigns already: end one"
+            raise ApiError(409, Problem(text, "full", "stream"))
         if campaign.end_s <= campaign.start_s:
             raise ApiError(400, Problem("end_s must be after start_s", "bad_request", "end_s"))
         start_us, end_us = round(campaign.start_s * 1e6), round(campaign.end_s * 1e6)
@@ -196,6 +203,7 @@ class _Api:
         return _json(campaign, status=201)
 
     async def remove_campaign(self, request: web.Request) -> web.Response:
+        _require_local(request)
         name = request.match_info["stream"]
         was_there = self._daemon.brain.cancel_campaign(name, self._daemon.now_us())
         self._daemon.wake()
@@ -207,6 +215,15 @@ class _Api:
         known = {node.name for node in self._daemon.brain.settings.nodes}
         if name not in known:
             raise ApiError(404, Problem(f"no node is called {name[:64]!r}", "no_such_node", field))
+
+
+def _require_local(request: web.Request) -> None:
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    if not peer or not ip_of((peer[0], peer[1])).is_loopback:
+        text = "campaigns are changed from the brain's own host alone, by its loopback address"
+        raise ApiError(403, Problem(text, "forbidden"))
+    if "Origin" in request.headers:
+        raise ApiError(403, Problem("campaigns are not changed by web pages", "forbidden"))
 
 
 def _found(answer: msgspec.Struct | None, stream: str) -> msgspec.Struct:

@@ -169,6 +169,7 @@ class Brain:
             self._parts.tables.next_timer_us(),
             self._parts.picture.next_timer_us(),
             self._parts.start.next_timer_us(),
+            self._parts.advice.next_timer_us(),
             self._parts.saving.next_timer_us(),
         )
         known = [time_us for time_us in times if time_us is not None]
@@ -339,7 +340,8 @@ class Brain:
             self._round_us = now_us + self.settings.intervals.report_us
         if self._parts.start.is_settling:
             return
-        if self._intake.wants_advice:
+        due_us = self._parts.advice.next_timer_us()
+        if self._intake.wants_advice or (due_us is not None and now_us >= due_us):
             self._intake.wants_advice = False
             advised += self._parts.advice.urgent(now_us)
         if is_round:

@@ -49,7 +49,7 @@ class Api(Model):
     """The HTTP side: status, streams, paths, metrics."""
 
     listen: AddressText = "127.0.0.1:8090"
-    """Chosen: loopback, because whoever reaches it may announce campaigns. Port 0 draws one."""
+    """Chosen: loopback, because it tells everything to whoever asks. Port 0 draws one."""
 
 
 class Node(Model):

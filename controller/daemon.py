@@ -160,7 +160,14 @@ class Daemon:
         if self._saving is not None and not self._saving.done():
             self._is_save_wanted = True
             return
-        self._saving = self._loop.create_task(self._save_now(self.brain.state()))
+        self._saving = self._loop.create_task(self._save_all())
+
+    async def _save_all(self) -> None:
+        """Also what changes meanwhile: a slow disk is always at it."""
+        self._is_save_wanted = True
+        while self._is_save_wanted:
+            self._is_save_wanted = False
+            await self._save_now(self.brain.state())
 
     async def _save_now(self, state: bytes) -> None:
         try:
@@ -170,9 +177,6 @@ class Daemon:
             self.logger.error("state_not_saved", reason=error.strerror, size_bytes=len(state))
         else:
             self.counters.saves["done"] += 1
-        if self._is_save_wanted:
-            self._is_save_wanted = False
-            await self._save_now(self.brain.state())
 
     def _set_state_aside(self) -> None:
         try:

@@ -79,13 +79,13 @@ def configure(config: Log) -> None:
 
 
 class _LibraryEvents(logging.Handler):
-    """What libraries say, as events of the same form. That a client does not speak HTTP is no fault
-    of this process and tells no traceback."""
+    """What libraries say, as events of the same form. That a client does not speak HTTP, or
+    goes in the middle of it, is no fault of this process and tells no traceback."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logger = structlog.get_logger(library=record.name)
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError | RequestPayloadError):
+        if isinstance(error, HttpProcessingError | RequestPayloadError | ConnectionResetError):
             logger.warning("bad_http", reason=" ".join(str(error).split()))
         else:
             logger.log(record.levelno, record.getMessage(), exc_info=record.exc_info)

@@ -1,9 +1,12 @@
 """Who is told of a better path to a broadcast that flows already.
 
-At once: who uses a link that is down, a node that is lost, or what has just become overloaded; and
-the former producer of a broadcast that has moved. Each period of reports: who gains enough by the
-rules of `paths/rehome`. A link of which nothing was ever measured is no reason: after a start
-without a saved state most are so, and media flows over them.
+At once: who uses what has just become overloaded; who gets it by a node that says that nothing
+comes any more; and the former producer of a broadcast that has moved. Who uses a link that is down,
+or a node that is lost, is left to itself for a while: the node behind that link goes on by its
+second path within half a second, and for those below it nothing has changed but the way they are
+reached. Each period of reports: who gains enough by the rules of `paths/rehome`. A link of which
+nothing was ever measured is no reason: after a start without a saved state most are so, and media
+flows over them.
 """
 
 from __future__ import annotations
@@ -30,6 +33,11 @@ _TEXTS = {
     MoveReason.LAST_RESORT: "an ordinary path is there again",
     MoveReason.CHEAPER: "a cheaper path",
 }
+
+
+# Chosen: a link is down 170 ms after its last packet, a switch over an ocean takes as long again,
+# and who gets it from there tells of its new ancestors within a second.
+OWN_RECOVERY_US = 1_500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,8 @@ class Advice:
         self._repeat_us = repeat_us
         self._given: dict[tuple[str, str], tuple[tuple[str, ...], int]] = {}
         self._moved: dict[tuple[str, str], None] = {}
+        self._broken: dict[tuple[str, str], tuple[tuple[str, ...], int]] = {}
+        self._looked_us = 0
 
     def on_moved(self, broadcast: str, former: str) -> None:
         """`former` produced it, and is to get it from where it is produced now."""
@@ -74,18 +84,32 @@ class Advice:
         self._given.pop((node, broadcast), None)
 
     def on_lost(self, node: str) -> None:
-        for table in (self._given, self._moved):
+        for table in (self._given, self._moved, self._broken):
             for key in [key for key in table if key[0] == node]:
                 del table[key]
+
+    def next_timer_us(self) -> int | None:
+        """When somebody has not recovered by itself: call `urgent`."""
+        times = (due_us for _, due_us in self._broken.values() if due_us > self._looked_us)
+        return min(times, default=None)
 
     def urgent(self, now_us: int) -> list[Advised]:
         """For those who cannot wait for the next round."""
         snapshot = self._view.snapshot
         advised = self._for_former_producers(now_us)
+        known, self._broken = self._broken, {}
+        self._looked_us = now_us
         for consumer in self._consumers.all():
             active = consumer.active
             if active is None or not self._is_troubled(snapshot, active.nodes):
                 continue
+            key = (active.consumer, active.broadcast)
+            nodes, due_us = known.get(key, ((), 0))
+            if self._stands_still(active):
+                due_us = now_us
+            elif nodes != active.nodes:
+                due_us = now_us + OWN_RECOVERY_US
+            self._broken[key] = (active.nodes, due_us)
             advised += self._advise(active, now_us)
         return advised
 
@@ -109,6 +133,8 @@ class Advice:
     def _give(self, move: Move, now_us: int) -> list[Advised]:
         """All ways of the answer, of which the best is the move's."""
         active = move.active
+        if move.reason is MoveReason.BROKEN and self._may_recover(active, now_us):
+            return []
         answer = self._decision.get_path(active.broadcast, active.consumer, now_us)
         if not isinstance(answer, Paths):
             return []
@@ -137,6 +163,15 @@ class Advice:
             return []
         self._given[key] = (nodes, now_us)
         return [Advised(node, answer.broadcast, ways(answer), nodes, reason)]
+
+    def _stands_still(self, active: ActivePath) -> bool:
+        """A node of its path has said that it has no other way."""
+        found = (self._consumers.find(active.broadcast, node) for node in active.nodes[1:])
+        return any(consumer is not None and consumer.state == "lost" for consumer in found)
+
+    def _may_recover(self, active: ActivePath, now_us: int) -> bool:
+        _, due_us = self._broken.get((active.consumer, active.broadcast), ((), 0))
+        return now_us < due_us
 
     def _is_producer(self, active: ActivePath) -> bool:
         """The broadcaster has come to the consumer: nothing is to be had elsewhere."""

@@ -120,6 +120,7 @@ class Intake:
                 self._parts.advice.on_state(node, broadcast)
                 views = self._parts.consumers.on_state(node, message, now_us)
                 self._on_views(broadcast, views, now_us)
+                self.wants_advice |= message.state == "lost"
             case TableApplied():
                 self._parts.tables.on_applied(node, message, now_us)
             case TableRefused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from control_client.back_off import LONGEST_LIMIT_US
+from control_client.liveness import OPENING_US
 from control_client.messages import FromBrain
 from controller.core import saving
 from controller.core.advice import Advice
@@ -132,8 +133,9 @@ class Parts:
         """Returns the nodes that were connected when it was saved."""
         known = {node.name: node for node in settings.nodes}
         connected = saving.restore_members(self.members, saved.nodes, known, now_us)
-        # Who comes back does so within the longest back-off; only then its absence begins to count.
-        away_us = now_us + LONGEST_LIMIT_US
+        # Who comes back does so within an attempt that nobody answers and the longest back-off;
+        # only then its absence begins to count.
+        away_us = now_us + OPENING_US + LONGEST_LIMIT_US
         self.view.restore(saved.links, known, now_us, away_us)
         saving.restore_streams(self.streams, saved.broadcasts, saved.retired, known, now_us)
         self.popularity.restore(PopularityState(saved.views, saved.campaigns), now_us)

@@ -230,10 +230,12 @@ class ControlAgent:
         self._announcements.on_connected(now_us)
         self._carry_out(now_us)
         limits = config.limits
+        # A table with more neighbours than there is room for beside the configured ones is refused.
+        node_links = max(0, limits.node_links - len(config.neighbours))
         self.session.register(
             address=config.advertised_as or config.listen,
             admin_url=self._admin_url,
-            capacity=Capacity(limits.node_links, limits.streams, limits.cursors, limits.viewers),
+            capacity=Capacity(node_links, limits.streams, limits.cursors, limits.viewers),
             streams=tuple(self._produced(name) for name in self._announcements.announced),
             subscriptions=self._subscriptions.begin(),
             now_us=now_us,

@@ -27,18 +27,27 @@ class SubscriptionTeller:
         """Each second: what changed without an event, as where an upstream gets it from."""
         for broadcast in self._node.subscriptions.broadcasts:
             self._tell(broadcast, now_us)
+        found = self._node.subscriptions
+        for stream in [name for name in self._told if found.find(name) is None]:
+            self._end(stream, now_us)
 
     def on_change(self, stream: str, now_us: int) -> None:
         """It came, was lost, ended, came another way, or is here no longer."""
         broadcast = self._node.subscriptions.find(stream)
         if broadcast is not None:
             self._tell(broadcast, now_us)
-        elif self._told.pop(stream, None) is not None:
+        else:
+            self._end(stream, now_us)
+
+    def _end(self, stream: str, now_us: int) -> None:
+        """It is not had from elsewhere any more."""
+        if self._told.pop(stream, None) is not None:
             self._session.subscription_changed(SubscriptionState(stream, "ended"), now_us)
 
     def _tell(self, broadcast: Broadcast, now_us: int) -> None:
         """If it stands otherwise than it was told; numbers of viewers alone are in reports."""
         if broadcast.is_local:
+            self._end(broadcast.name, now_us)  # its broadcaster has come here
             return
         state, before = _state_of(broadcast), self._told.get(broadcast.name)
         if before is None or (state.state, state.ancestors) != (before.state, before.ancestors):

@@ -7,7 +7,13 @@ from random import Random
 import msgspec
 import pytest
 
-from control_client.back_off import FIRST_LIMIT_US, LONGEST_LIMIT_US, SHORTEST_US
+from control_client.back_off import (
+    FIRST_LIMIT_US,
+    LONGEST_LIMIT_US,
+    REFUSED_LIMIT_US,
+    SHORTEST_US,
+    BackOff,
+)
 from control_client.codec import MAX_MESSAGE_BYTES, decode_from_node, encode
 from control_client.errors import RequestCode, TableRefusalCode
 from control_client.liveness import DEAD_AFTER_US, HEARTBEAT_US, OPENING_US
@@ -198,7 +204,18 @@ def test_back_off_starts_anew_only_after_a_connection_that_lasted() -> None:
         return longest
 
     assert limit_after(DEAD_AFTER_US) < FIRST_LIMIT_US
-    assert limit_after(DEAD_AFTER_US - 1_000_000) > 16 * FIRST_LIMIT_US
+    assert limit_after(DEAD_AFTER_US - 1_000_000) > LONGEST_LIMIT_US // 2
+
+
+def test_after_a_refusal_it_waits_longer_once() -> None:
+    refused, lost = [], []
+    for seed in range(200):
+        back_off = BackOff(Random(seed))
+        back_off.slow_down()
+        refused.append(back_off.next_delay_us())
+        lost.append(back_off.next_delay_us())
+    assert LONGEST_LIMIT_US < 0.9 * REFUSED_LIMIT_US < max(refused) < REFUSED_LIMIT_US
+    assert 0.9 * LONGEST_LIMIT_US < max(lost) < LONGEST_LIMIT_US
 
 
 # -- requests
@@ -525,7 +542,7 @@ def test_garbage_from_the_brain(data: bytes, code: str, text: str) -> None:
     assert text in refused.text
     assert (c.node.session.held, c.node.stored) == (held, stored)
     # It comes back by itself, and nothing has to be sent again.
-    c.run_for(LONGEST_LIMIT_US)
+    c.run_for(REFUSED_LIMIT_US)
     assert c.node.session.is_registered
     assert c.brain.distribution.counters == {"sent_whole": 1}
 
@@ -552,7 +569,7 @@ def test_garbage_from_a_node(data: bytes, code: str, text: str) -> None:
     status = c.brain.distribution.status("tokyo")
     assert status is not None
     assert status.applied == TableVersion(1, 1)
-    c.run_for(LONGEST_LIMIT_US)
+    c.run_for(REFUSED_LIMIT_US)
     assert c.node.session.is_registered
     assert c.brain.distribution.counters == {"sent_whole": 1}
 

@@ -27,6 +27,7 @@ from control_client.session_events import (
     RehomeAdvised,
     StreamIdsGiven,
 )
+from controller.core.advice import OWN_RECOVERY_US
 from controller.core.events import (
     BroadcastEnded,
     BroadcastStarted,
@@ -471,19 +472,41 @@ def subscribed(**changes: Any) -> World:
     return world
 
 
-def test_a_link_down_moves_its_consumers_at_once() -> None:
+def test_a_link_down_moves_its_consumers_that_do_not_recover_by_themselves() -> None:
     world = subscribed()
-    before = world.now_us
     world.link_down("nyc", "lax")
+    world.run_for(OWN_RECOVERY_US)
+    assert world.got("tyo", RehomeAdvised) == []
     world.run_for(2 * DELAY_US)
     (advised,) = world.got("tyo", RehomeAdvised)
     assert vias(advised) == [("nyc", "lon"), ("lax", "lon"), ("lon",)]
     assert advised.reason == "a link or node of the path is down"
-    assert world.now_us == before + 2 * DELAY_US
     world.run_for(30 * S)
     assert len(world.got("tyo", RehomeAdvised)) == 1  # the node may take its time
     world.run_for(90 * S)
     assert len(world.got("tyo", RehomeAdvised)) == 2  # it has not moved for a whole period
+
+
+@pytest.mark.parametrize("teller", ["tyo", "lax"])
+def test_who_gets_it_by_a_node_that_has_no_other_way_is_advised_at_once(teller: str) -> None:
+    world = subscribed()
+    world.link_down("nyc", "lax")
+    world.run_for(300 * MS)
+    ancestors = BEST[: BEST.index(teller)]
+    world.subscribe(teller, "show", *ancestors, state="lost", viewers=0, subscribers=0)
+    world.run_for(2 * DELAY_US)
+    (advised,) = world.got("tyo", RehomeAdvised)
+    assert vias(advised)[0] == ("nyc", "lon")
+
+
+def test_who_is_reached_another_way_in_time_is_left_alone() -> None:
+    """lax has switched to its second path, and tyo gets it from lax as before."""
+    world = subscribed()
+    world.link_down("nyc", "lax")
+    world.run_for(800 * MS)
+    world.subscribe("tyo", "show", "lon", "lax")
+    world.run_for(30 * S)
+    assert world.got("tyo", RehomeAdvised) == []
 
 
 def test_an_alarm_moves_at_once_what_gains_by_it() -> None:
@@ -498,7 +521,7 @@ def test_an_alarm_moves_at_once_what_gains_by_it() -> None:
 def test_a_lost_relay_moves_its_consumers() -> None:
     world = subscribed()
     world.kill("lax")
-    world.run_for(31 * S)
+    world.run_for(33 * S)
     (advised,) = world.got("tyo", RehomeAdvised)
     assert vias(advised)[0] == ("nyc", "lon")
 
@@ -517,7 +540,7 @@ def test_a_node_that_only_feeds_others_is_left_alone() -> None:
     world = subscribed()
     world.subscribe("lax", "show", "lon", "nyc", viewers=0, subscribers=1)
     world.link_down("lon", "nyc")
-    world.run_for(S)
+    world.run_for(2 * S)
     assert world.got("lax", RehomeAdvised) == []
     assert len(world.got("tyo", RehomeAdvised)) == 1
 

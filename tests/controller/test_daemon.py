@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from control_client.messages import MAX_PUSHED
 from control_client.tokens import token_hash
 from controller.api import routes
 from controller.daemon import Daemon
@@ -39,9 +40,18 @@ class Api:
         self._base = f"http://{daemon.api_address}"
         self._http = http
 
-    async def call(self, path: str, method: str = "GET", body: object = None) -> tuple[int, Any]:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        async with self._http.request(method, self._base + path, data=data) as response:
+    async def call(
+        self,
+        path: str,
+        method: str = "GET",
+        body: object = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        data, url = (
+            body if isinstance(body, bytes) else json.dumps(body).encode(),
+            self._base + path,
+        )
+        async with self._http.request(method, url, data=data, headers=headers) as response:
             text = await response.text()
             is_json = response.content_type == "application/json"
             return response.status, json.loads(text) if is_json else text
@@ -156,6 +166,26 @@ def test_a_campaign_comes_and_goes(tmp_path: Path) -> None:
         await until(lambda: daemon.brain.status().popular == ())
 
     play(Site(tmp_path).make(), scene)
+
+
+def test_campaigns_are_not_for_web_pages_and_not_without_end(tmp_path: Path) -> None:
+    async def scene(daemon: Daemon, api: Api, _: list[Client]) -> None:
+        def body(name: str) -> dict[str, object]:
+            return {"stream": name, "start_s": 1.0, "end_s": 9e10}
+
+        page = {"Origin": "http://pages.example"}
+        before = daemon.brain.status().campaigns
+        for method, path in (("POST", "/campaigns"), ("DELETE", "/campaigns/live")):
+            status, answer = await api.call(path, method, body("live"), page)
+            assert (status, answer["code"]) == (403, "forbidden")
+        assert daemon.brain.status().campaigns == before
+        for number in range(MAX_PUSHED):
+            daemon.brain.announce_campaign(f"s{number}", 1, 9 * 10**16, daemon.now_us())
+        status, answer = await api.call("/campaigns", "POST", body("more"))
+        assert (status, answer["code"]) == (409, "full")
+        assert (await api.call("/campaigns", "POST", body("s1")))[0] == 201  # it is one of them
+
+    play(Site(tmp_path).make(), scene, ())
 
 
 def test_openapi_lists_exactly_the_routes_that_are_served(tmp_path: Path) -> None:

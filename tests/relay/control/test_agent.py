@@ -365,6 +365,8 @@ def test_a_broadcaster_moves_away_and_comes_back() -> None:
     assert a.running.node.path_of("demo") == ("a",)
     assert a.agent.announced == ["demo"]
     assert a.running.engine.memory().streams[0] == streams - 2
+    told = brain_of(world).states("a")
+    assert (told[-1].broadcast, told[-1].state) == ("demo", "ended")  # it is no consumer any more
     world.received.clear()
     at_a.run_for(1_000_000)
     assert len(world.received) == 50

@@ -10,7 +10,7 @@ from relay.errors import RefusalCode
 from relay.events import NeighbourAdded, ViewerStarted, ViewerTurnedAway
 from tests.relay.control.world import RealBrain, World, id_of
 from tests.relay.encoder import Encoder
-from tests.relay.overlay import demo_ingest
+from tests.relay.overlay import SMALL, demo_ingest
 
 RESTART_S = 40  # above the longest back-off
 SEEDS = (1, 2, 3, 4)  # of the back-off: either node may be the first to find the brain
@@ -46,6 +46,20 @@ def test_a_viewer_anywhere_finds_the_stream() -> None:
     explained = brain.brain.explain("demo", "b")
     assert explained is not None
     assert (explained.state, explained.current) == ("standby", None)
+
+
+def test_configured_neighbours_take_room_that_the_brain_does_not_give_away() -> None:
+    world = World()
+    world.brain = brain = RealBrain(world.now_us)
+    world.link_all("a", "b", "c")
+    world.start_node("a", configured={"d": id_of("d")}, limits={**SMALL, "node_links": 2})
+    world.start_node("b")
+    world.start_node("c")
+    world.run_for(8_000_000)
+    neighbours = set(world.agents["a"].running.node.neighbours)
+    assert len(neighbours) == 2
+    assert "d" in neighbours
+    assert all(node.table.is_current for node in brain.brain.nodes() if node.is_connected)
 
 
 def test_an_unknown_stream_is_the_brains_answer() -> None:

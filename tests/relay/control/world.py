@@ -48,10 +48,11 @@ def id_of(name: str) -> int:
 
 
 def controlled(name: str, **parts: Any) -> NodeConfig:
-    """A node that knows nothing but its brain."""
+    """A node that knows its brain, and these neighbours by their ids."""
     controller = {"url": "wss://198.51.100.1:7443/control", "token": token_of(name)}
     node_id = parts.pop("node_id", id_of(name))
-    return config_of(name, node_id, {}, controller=controller, **parts)
+    neighbours = parts.pop("configured", {})
+    return config_of(name, node_id, neighbours, controller=controller, **parts)
 
 
 def entry(own: str, other: str, **changes: Any) -> Neighbour:
