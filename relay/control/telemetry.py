@@ -18,6 +18,7 @@ from relay.slowpath.subscription_events import BroadcastState
 CpuReader = Callable[[], int]
 """Microseconds of CPU time that the process has used."""
 
+SHORTEST_LOAD_US = 500_000  # chosen: half a sample; a start takes all of a core for some 10 ms
 _MOST_PERMILLE = 10_000
 _MOST_BPS = 10_000_000_000_000  # as the message allows
 _U32 = 0xFFFFFFFF
@@ -157,7 +158,8 @@ class StreamMeter:
 
 
 class LoadMeter:
-    """The node as a whole, since the last `read`."""
+    """The node as a whole, since the `read` before. Rates over less than SHORTEST_LOAD_US say
+    nothing: the last ones stand, at first 0, and the window goes on."""
 
     def __init__(self, node: Node, read_cpu_us: CpuReader, now_us: int) -> None:
         self._node = node
@@ -165,22 +167,32 @@ class LoadMeter:
         self._since_us = now_us
         self._cpu_us = read_cpu_us()
         self._sent: dict[int, int] = {}
+        self._egress_bytes()  # what was sent before is of no window
+        self._cpu_permille = self._egress_bps = 0
 
     def read(self, now_us: int) -> NodeLoad:
-        """Begins the next window. CPU is of one core, as one thread forwards."""
+        """CPU is of one core, as one thread forwards."""
         node = self._node
-        window_us = max(1, now_us - self._since_us)
-        cpu_us = self._read_cpu_us()
-        used_us, self._cpu_us, self._since_us = grown(self._cpu_us, cpu_us), cpu_us, now_us
+        window_us = now_us - self._since_us
+        if window_us >= SHORTEST_LOAD_US:
+            self._measure(window_us)
+            self._since_us = now_us
         memory = node.engine.memory()
         blocks = memory.small_blocks, memory.large_blocks
         return NodeLoad(
-            cpu_permille=min(used_us * 1000 // window_us, _MOST_PERMILLE),
+            cpu_permille=self._cpu_permille,
             memory_permille=max(used * 1000 // limit for used, limit in blocks),
             streams=memory.streams[0],
             viewers=len(node.edge.viewers),
-            egress_bps=min(self._egress_bytes() * 8_000_000 // window_us, _MOST_BPS),
+            egress_bps=self._egress_bps,
         )
+
+    def _measure(self, window_us: int) -> None:
+        """Begins the next window."""
+        cpu_us = self._read_cpu_us()
+        used_us, self._cpu_us = grown(self._cpu_us, cpu_us), cpu_us
+        self._cpu_permille = min(used_us * 1000 // window_us, _MOST_PERMILLE)
+        self._egress_bps = min(self._egress_bytes() * 8_000_000 // window_us, _MOST_BPS)
 
     def _egress_bytes(self) -> int:
         """To neighbours and viewers, as far as they are still there."""

@@ -89,7 +89,6 @@ def test_of_real_nodes() -> None:
     cpu_us = [0]
     links = LinkMeter(b.node, overlay.now_us)
     streams, load = StreamMeter(b.node), LoadMeter(b.node, lambda: cpu_us[0], overlay.now_us)
-    load.read(overlay.now_us)
     c.node.add_viewer("demo", {"video": VIEWER}, overlay.now_us)
     encoder = Encoder(overlay, "a")
     encoder.run_for(2_000_000)
@@ -114,3 +113,21 @@ def test_of_real_nodes() -> None:
     assert (
         found["c"].rate_bps > 2 * {x.neighbour: x for x in links.read(overlay.now_us)}["c"].rate_bps
     )
+
+
+def test_a_short_window_says_nothing_of_rates() -> None:
+    """A node reports as soon as it is registered: microseconds of work would be all of a core."""
+    overlay = Overlay()
+    _, b, _ = line(overlay)
+    cpu_us = [0]
+    load = LoadMeter(b.node, lambda: cpu_us[0], overlay.now_us)
+    cpu_us[0] += 3
+    assert load.read(overlay.now_us + 1).cpu_permille == 0
+    cpu_us[0] += 250_000
+    overlay.run_for(1_000_000)
+    assert load.read(overlay.now_us).cpu_permille == 250  # what came before is in it
+    cpu_us[0] += 90_000
+    again = load.read(overlay.now_us + 100_000)
+    assert again.cpu_permille == 250  # the last that was measured
+    overlay.run_for(1_000_000)
+    assert load.read(overlay.now_us).cpu_permille == 90
