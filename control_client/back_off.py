@@ -4,7 +4,9 @@ hundred nodes do not come back to a restarted brain at once."""
 from random import Random
 
 FIRST_LIMIT_US = 1_000_000  # chosen: after one broken connection, half a second on average
-LONGEST_LIMIT_US = 30_000_000  # chosen: a brain that is back is found within half a minute
+# chosen: a brain that is back is found within this; 600 nodes that look for it are 120 a second
+AWAY_LIMIT_US = 10_000_000
+LONGEST_LIMIT_US = 30_000_000  # chosen: after a refusal, which somebody has to mend
 SHORTEST_US = 100_000  # chosen: a draw near zero must not become a busy loop
 
 
@@ -18,7 +20,7 @@ class BackOff:
     def next_delay_us(self) -> int:
         """How long to wait now; the next one is drawn from twice the range."""
         limit_us = self._limit_us
-        self._limit_us = min(2 * limit_us, LONGEST_LIMIT_US)
+        self._limit_us = min(2 * limit_us, AWAY_LIMIT_US)
         return self._rng.randrange(SHORTEST_US, limit_us)
 
     def reset(self) -> None:
@@ -26,5 +28,5 @@ class BackOff:
         self._limit_us = FIRST_LIMIT_US
 
     def slow_down(self) -> None:
-        """Somebody has to mend something first: hurrying does not help."""
+        """Refused: somebody has to mend something first, and hurrying does not help."""
         self._limit_us = LONGEST_LIMIT_US
