@@ -54,7 +54,7 @@ class BrainSettings:
     popularity: PopularityConfig = field(default_factory=PopularityConfig)
     member_us: int = 3_600_000_000  # chosen: a host's repair; its place in tables costs little
     settle_us: int = 3_000_000
-    lost_state_settle_us: int = 31_000_000  # chosen: three of a node's longest back-offs
+    lost_state_settle_us: int = 31_000_000  # chosen: just above a refused node's back-off
     patience_us: int = 3_000_000  # chosen: below the 4 s after which a node stops asking
     save_delay_us: int = 1_000_000
     measurements_save_us: int = 60_000_000  # chosen: as often as links are reported

@@ -76,7 +76,7 @@ class Sources(Ways):
                 self._poll_upstream(broadcast, now_us)
             else:
                 broadcast.upstream = None
-                broadcast.wish.want(now_us, is_urgent=True)
+                self._wait_to_move(broadcast, now_us)
         elif way is None:
             self.on_paths(name, paths, now_us)
         elif broadcast.is_paused or not broadcast.tracks:
@@ -308,7 +308,7 @@ class Sources(Ways):
         if broadcast.is_local:
             broadcast.tried.clear()
             if way is None and not self._try_path(broadcast, now_us):
-                wish.want(now_us, is_urgent=True)
+                self._wait_to_move(broadcast, now_us)
             self._poll_upstream(broadcast, now_us)
         elif broadcast.is_stuck:
             broadcast.tried.clear()

@@ -291,13 +291,20 @@ class Ways(Downstream):
             if self._try_path(broadcast, now_us):
                 self._poll_upstream(broadcast, now_us)
             else:
-                broadcast.wish.want(now_us, is_urgent=True)
+                self._wait_to_move(broadcast, now_us)
         elif broadcast.tracks:
             self._lose_upstream(broadcast, "refused", now_us, is_refused=True)
         elif not way.is_paused and self._try_path(broadcast, now_us):
             self._poll_upstream(broadcast, now_us)
         else:
             self._drop(broadcast, code, text)
+
+    def _wait_to_move(self, broadcast: Broadcast, now_us: int) -> None:
+        """The broadcaster is elsewhere, and no way there is to be had. If that is because the next
+        nodes get it from here, they have to look elsewhere first."""
+        if any(path[0] in broadcast.nodes for path in broadcast.paths):
+            self._tell_nodes(broadcast, UpstreamLost)
+        broadcast.wish.want(now_us, is_urgent=True)
 
     def _end(self, broadcast: Broadcast, way: UpstreamSubscription, now_us: int) -> None:
         """It is over that way; if nobody else has it, those it was promised to are told, and those

@@ -151,6 +151,25 @@ def test_what_has_moved_away_and_nobody_wants_is_let_go() -> None:
     assert len(overlay.video(viewer)) >= 20
 
 
+def test_a_broadcast_moves_to_behind_those_who_get_it_from_here() -> None:
+    """Each of them waits for the node that waits for them, until it says that it has nothing."""
+    overlay = diamond()
+    overlay.start(overlay.config("c", DIAMOND, ingests=demo_ingest(3)))
+    overlay.paths = {"b": (("a",),), "d": (("a",),)}
+    _, at_b = watched(overlay, "b")
+    at_d, at_a = overlay.watch("d"), overlay.watch("a")
+    overlay.run_for(20_000_000)
+    overlay.paths = {"b": (("c",), ("a", "d", "c")), "d": (("a", "b", "c"), ("c",))}
+    c = overlay.nodes["c"].node
+    c.reclaim("demo", c.new_tracks("demo"), overlay.now_us)
+    began_us = overlay.now_us
+    overlay.nodes["a"].node.rehome("demo", (("b", "c"), ("d", "c")), began_us)
+    Encoder(overlay, "c", ssrc=0x777).run_for(3_000_000)
+    for viewer in (at_a, at_b, at_d):
+        assert first_after(overlay, viewer, began_us) <= 2_500_000
+    assert overlay.nodes["a"].node.path_of("demo")[0] == "c"
+
+
 def test_a_better_way_that_delivers_takes_over_before_its_answer_is_here() -> None:
     overlay = diamond()
     encoder, viewer = watched(overlay)
