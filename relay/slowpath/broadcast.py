@@ -152,6 +152,11 @@ class Broadcast:
         """The way over this neighbour."""
         return next((way for way in self.subscriptions if way.peer == peer), None)
 
+    def feeds(self, peer: str) -> bool:
+        """Whether it gets the stream from here: asking it would only be refused as a loop."""
+        node = self.nodes.get(peer)
+        return node is not None and not node.is_paused
+
     def loop_with(self, peer: str, before: Iterable[str]) -> str | None:
         """Why `peer`, asking on behalf of `before`, would feed itself; None if it would not."""
         if self.is_local or self.upstream is None:

@@ -292,7 +292,9 @@ class Sources(Ways):
                 wish.want(now_us)
         if not wish.is_due(now_us):
             return
-        asks = self.asks_for_paths and not broadcast.is_local
+        # Relays only try again what they know: their subscribers ask, and bring paths.
+        is_asker = bool(broadcast.viewers) or broadcast.upstream is None
+        asks = self.asks_for_paths and is_asker and not broadcast.is_local
         wish.on_asked(now_us, is_question=asks)
         if asks:
             self._emit(PathsWanted(broadcast.name))

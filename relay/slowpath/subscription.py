@@ -255,7 +255,8 @@ class SubscriptionTable(Sources):
             if self._try_path(broadcast, now_us):
                 self._poll_upstream(broadcast, now_us)
         elif way and message.path not in ((), way.route.via) and broadcast.needs(message.path):
-            broadcast.paths = (*broadcast.paths[:3], message.path)
+            if message.path not in broadcast.paths:
+                broadcast.paths = (*broadcast.paths[:3], message.path)
             self._switch(broadcast, "lost", now_us)
 
     def _on_repeated(

@@ -197,7 +197,7 @@ class Ways(Downstream):
             standby.activate(now_us, goes_on=True, starts={}, give_up_us=NEXT_PATH_US)
             return standby
         for path in by_difference(self._usable(broadcast), old.route.via):
-            if path not in broadcast.tried:
+            if path not in broadcast.tried and not broadcast.feeds(path[0]):
                 broadcast.tried.add(path)
                 if standby is not None and standby.peer == path[0]:
                     broadcast.standby = None  # the new transaction there replaces it
@@ -271,7 +271,7 @@ class Ways(Downstream):
             way.on_lost(now_us)
         self._say_state(broadcast)
         self._tell_nodes(broadcast, UpstreamLost)
-        if broadcast.viewers and (self.asks_for_paths or len(broadcast.paths) > 1):
+        if (broadcast.viewers and self.asks_for_paths) or len(broadcast.paths) > 1:
             broadcast.wish.want(now_us, is_urgent=True)
         self._poll(broadcast, way, now_us)
 

@@ -257,3 +257,69 @@ def test_an_overtaken_subscribe_does_not_replace_the_one_that_replaced_it(newest
     assert broadcast is not None
     assert not broadcast.nodes["e"].is_paused
     assert table.rejected == 1
+
+
+def relaying() -> tuple[SubscriptionTable, Subscribe]:
+    """e gets it from here, and it comes from b."""
+    table = new_table()
+    table.on_message("e", Subscribe(9, "demo", ("b", "a"), ("e",)), 0)
+    (primary,) = told(drain(table), "b")
+    assert isinstance(primary, Subscribe)
+    table.on_message("b", ok_for(primary, "b"), 40_000)
+    table.on_cursor_started("e", 11, 150)
+    drain(table)
+    return table, primary
+
+
+def test_who_is_fed_from_here_is_not_asked() -> None:
+    table, _ = relaying()
+    table.join_viewer(1, "demo", (), 100_000)
+    table.on_paths("demo", (("b", "a"), ("e", "a")), 130_000)
+    drain(table)
+    table.on_link_down("b", 1_000_000)
+    messages = told(drain(table), "e")
+    assert messages
+    assert set(map(type, messages)) == {UpstreamLost}
+
+
+def test_a_relay_goes_back_to_the_way_it_left() -> None:
+    """The other way was a loop, and its subscriber may know no path but this relay's."""
+    table, primary = relaying()
+    table.on_message("e", Subscribe(10, "demo", ("d", "a"), ("e",)), 100_000)
+    table.on_message("b", UpstreamLost((11,)), 1_000_000)
+    table.on_message("e", Subscribe(11, "demo", ("d", "a"), ("e",)), 1_100_000)
+    (other,) = {m.transaction: m for m in told(drain(table), "d")}.values()  # type: ignore[union-attr]
+    assert isinstance(other, Subscribe)
+    table.on_message("d", Error(other.transaction, "demo", RefusalCode.LOOP), 1_200_000)
+    drain(table)
+    table.handle_timer(2_300_000)
+    events = drain(table)
+    again = [m for m in told(events, "b") if isinstance(m, Subscribe)]
+    assert [m.path for m in again] == [primary.path]
+    assert PathsWanted("demo") not in events
+    table.on_message("b", ok_for(again[0], "b"), 2_400_000)
+    broadcast = table.find("demo")
+    assert broadcast is not None
+    assert broadcast.state is BroadcastState.LIVE
+
+
+def test_a_path_told_twice_is_known_once() -> None:
+    table, _ = relaying()
+    table.on_link_down("d", 900_000)
+    table.on_message("b", UpstreamLost((11,)), 1_000_000)
+    for transaction in range(10, 14):
+        message = Subscribe(transaction, "demo", ("d", "a"), ("e",))
+        table.on_message("e", message, 1_000_000 + transaction * 100_000)
+    broadcast = table.find("demo")
+    assert broadcast is not None
+    assert broadcast.paths == (("b", "a"), ("d", "a"))
+
+
+def test_who_comes_to_a_relay_that_has_lost_it_asks_for_paths() -> None:
+    table = new_table()
+    table.join_viewer(1, "demo", (), 0)
+    table.on_paths("demo", BOTH[:1], 30_000)
+    (primary,) = told(drain(table), "b")
+    table.on_message("b", ok_for(primary, "b", state="lost"), 70_000)
+    table.handle_timer(1_100_000)
+    assert PathsWanted("demo") in drain(table)
