@@ -123,8 +123,9 @@ class Sources(Ways):
         if broadcast is None:
             return
         if broadcast.successor is not None:
-            broadcast.successor_gap_us = gap_us or 0
-            self._finish_rehome(broadcast, now_us)
+            if gap_us is not None:  # and not the first packet of the old way's streams
+                broadcast.successor_gap_us = gap_us
+                self._finish_rehome(broadcast, now_us)
         elif broadcast.switching is not None and not broadcast.is_local:
             since_us = broadcast.switching.since_us
             self._say_switched(broadcast, now_us - since_us if gap_us is None else gap_us)
@@ -224,6 +225,8 @@ class Sources(Ways):
         if way.is_paused:
             self._index(broadcast)
         elif _ids(way.tracks) != _ids(broadcast.tracks):
+            if (successor := broadcast.successor) is not None:
+                self._give_up_spare(broadcast, successor, now_us)  # it may lead to what is over
             self._change_tracks(broadcast, way.peer, way.tracks)
         self._say_state(broadcast)
         if before != (way.state, way.ancestors, _ids(way.tracks)):

@@ -323,3 +323,36 @@ def test_who_comes_to_a_relay_that_has_lost_it_asks_for_paths() -> None:
     table.on_message("b", ok_for(primary, "b", state="lost"), 70_000)
     table.handle_timer(1_100_000)
     assert PathsWanted("demo") in drain(table)
+
+
+def moving() -> tuple[SubscriptionTable, Subscribe]:
+    """From b to d, which has said OK and delivered nothing yet."""
+    table, primary, _ = standing()
+    table.rehome("demo", BOTH[::-1], 1_000_000)
+    (better,) = told(drain(table), "d")
+    table.on_message("d", ok_for(better, "d"), 1_050_000)
+    assert drain(table) == []
+    return table, primary
+
+
+def test_the_first_packet_of_all_is_not_the_new_way_s() -> None:
+    table, primary = moving()
+    table.on_upstream_flows("demo", None, 1_100_000)
+    assert drain(table) == []
+    table.on_upstream_flows("demo", 0, 1_200_000)
+    assert Unsubscribe(primary.transaction, "demo") in told(drain(table), "b")
+
+
+def test_other_streams_end_a_move_to_a_way_of_the_old_ones() -> None:
+    table, primary = moving()
+    later = Track(12, "video", "H264", 96, 90_000, 0xFFFFFFF0)
+    ok = Ok(primary.transaction, "demo", (later,), ("e", "a", "b"), "live")
+    table.on_message("b", ok, 2_000_000)
+    events = drain(table)
+    assert TracksChanged("demo", "b", (later,)) in events
+    assert any(isinstance(message, Unsubscribe) for message in told(events, "d"))
+    table.on_upstream_flows("demo", None, 2_000_000)
+    broadcast = table.find("demo")
+    assert broadcast is not None
+    assert broadcast.upstream is not None
+    assert (broadcast.upstream.peer, broadcast.tracks) == ("b", (later,))
