@@ -4,8 +4,11 @@ the cursors of neighbours on them. What the subscription table decides about str
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from random import Random
+
+import msgspec
 
 from fastpath import Engine
 from relay.config import Ingest
@@ -14,9 +17,12 @@ from relay.messages import Track
 from relay.slowpath.path_monitor import PathSample
 from relay.stream import CODECS, StreamRegistry
 from relay.subscriber import NodeCursors
+from rtp.sequence import is_newer
 from service.address import parse_address
 
 FIRST_STREAM_SEQ_LIMIT = 1 << 16  # chosen: far from 2^32, so that short tests stay readable
+STREAM_SEQ_BITS = 32
+MOST_LEFT = 8  # chosen: streams of one broadcast that its upstreams may go back to
 
 
 class NodeStreams:
@@ -30,6 +36,8 @@ class NodeStreams:
         self._rng = rng
         self._link_of = link_of
         self._ingests: dict[str, Ingest] = {}
+        # By broadcast and stream id: the first packet that viewers here were not sent.
+        self._left: defaultdict[str, dict[int, int]] = defaultdict(dict)
 
     def open(
         self,
@@ -72,7 +80,8 @@ class NodeStreams:
             raise KeyError(f"no ingest called {name} is configured")
 
     def change(self, broadcast: str, peer: str | None, tracks: tuple[Track, ...]) -> None:
-        """The new ones first: viewers go on from the old to the new as one stream."""
+        """The new ones first: viewers go on from the old to the new as one stream. A stream they
+        were on before goes on where it was left: what is older they have seen."""
         if peer is None:
             self._add_local(broadcast, tracks)
         else:
@@ -82,18 +91,42 @@ class NodeStreams:
                 if stream is not None:
                     self._engine.set_upstream(stream.handle, link)
                 elif link is not None:
-                    self.registry.add(broadcast, track, link)
+                    self.registry.add(broadcast, self._unseen(broadcast, track), link)
         kept = [track.stream_id for track in tracks]
         staying = [s for s in self.registry.of(broadcast) if s.track.stream_id in kept]
         self._edge.move(broadcast, staying)
-        self.remove(broadcast, kept)
+        self._note_left(broadcast, kept)
+        self._remove_but(broadcast, kept)
 
-    def remove(self, broadcast: str, keep: Iterable[int] = ()) -> None:
-        """The broadcast's streams but these, and their cursors."""
+    def remove(self, broadcast: str) -> None:
+        """All of the broadcast's streams, and their cursors."""
+        self._left.pop(broadcast, None)
+        self._remove_but(broadcast, ())
+
+    def _remove_but(self, broadcast: str, kept: Collection[int]) -> None:
         for stream in self.registry.of(broadcast):
-            if stream.track.stream_id not in keep:
+            if stream.track.stream_id not in kept:
                 self.cursors.forget_stream(stream.track.stream_id)
                 self.registry.remove(stream)
+
+    def _note_left(self, broadcast: str, kept: Collection[int]) -> None:
+        """Where the streams end here that are no longer among those of the broadcast."""
+        if not self._edge.is_watched(broadcast):
+            self._left.pop(broadcast, None)
+            return
+        left = self._left[broadcast]
+        for stream in self.registry.of(broadcast):
+            if stream.track.stream_id not in kept:
+                stats = self._engine.stream_stats(stream.handle)
+                left[stream.track.stream_id] = stats.next_stream_seq
+        for stream_id in [*left][:-MOST_LEFT]:
+            del left[stream_id]
+
+    def _unseen(self, broadcast: str, track: Track) -> Track:
+        left = self._left[broadcast].pop(track.stream_id, track.first_stream_seq)
+        if is_newer(left, track.first_stream_seq, STREAM_SEQ_BITS):
+            return msgspec.structs.replace(track, first_stream_seq=left)
+        return track
 
     def set_upstream(self, broadcast: str, peer: str, second: str | None) -> None:
         """Where its packets may come from."""

@@ -82,6 +82,10 @@ class PlainRtpEdge:
         """None if it left or expired."""
         return self._viewers.get(number)
 
+    def is_watched(self, broadcast: str) -> bool:
+        """Whether anybody is being sent it."""
+        return any(viewer.broadcast == broadcast and viewer.legs for viewer in self.viewers)
+
     def find_leg(self, cursor: int) -> tuple[Viewer, str] | None:
         """Whose cursor it is, and for which medium; None if it is gone."""
         for viewer in self._viewers.values():

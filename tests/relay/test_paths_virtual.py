@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from msgspec.structs import replace
+
 from relay.errors import RefusalCode
 from relay.events import BroadcastChanged, PathsWanted, UpstreamSwitched, ViewerTurnedAway
 from relay.slowpath.broadcast import LINGER_US, Broadcast
 from relay.slowpath.path_wish import ANSWER_BY_US
 from relay.slowpath.subscription_events import BroadcastState
 from tests.relay.encoder import FRAME_US, Encoder
-from tests.relay.overlay import VIEWER, demo_ingest
+from tests.relay.overlay import AUDIO_VIEWER, VIEWER, demo_ingest
 from tests.relay.routed_overlay import LIMITS, Routed, watched
 
 DIAMOND = {"ab": 10_000, "bc": 10_000, "ad": 15_000, "cd": 15_000}
@@ -333,6 +335,30 @@ def test_the_broadcaster_moves_and_comes_back() -> None:
     for watching in (viewer, local):
         assert overlay.longest_gap(watching, back_us)[0] < 600_000
         assert overlay.missing(watching) == set()
+
+
+def test_streams_come_back_to_repeat_nothing() -> None:
+    """Two nodes that each call themselves the producer, as after a move that no brain has seen."""
+    overlay = Routed()
+    overlay.join({"ac": 10_000, "cd": 10_000})
+    overlay.start(overlay.config("d", {"cd": 0}, ingests=demo_ingest(4)))
+    overlay.paths["c"] = (("a",),)
+    a, c = overlay.nodes["a"].node, overlay.nodes["c"].node
+    near_wrap = [replace(track, first_stream_seq=2**32 - 20) for track in a.new_tracks("demo")]
+    a.reclaim("demo", tuple(near_wrap), overlay.now_us)
+    encoder, viewer = watched(overlay)
+    elsewhere = Encoder(overlay, "d", ssrc=0x777)
+    elsewhere.frame = 10_000
+    elsewhere.run_for(500_000)
+    for sender, path in ((elsewhere, ("d",)), (encoder, ("a",)), (elsewhere, ("d",))):
+        c.rehome("demo", (path,), overlay.now_us)
+        sender.run_for(1_200_000)
+        assert route(overlay, "c")[0] == path[0]
+    for to, least in ((VIEWER, 150), (AUDIO_VIEWER, 150)):
+        contents = [data[12:] for _, address, data in overlay.received if address == to]
+        assert len(contents) > least
+        assert len(set(contents)) == len(contents), "a packet came twice"
+    assert overlay.missing(viewer) == set()
 
 
 def test_a_path_that_loses_too_much_is_left() -> None:
