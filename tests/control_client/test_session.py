@@ -176,7 +176,7 @@ def test_back_off_has_full_jitter_and_a_limit() -> None:
             assert (lost.reason, lost.was_registered) == ("no route", False)
             attempt.append(lost.retry_us)
     for n, attempt in enumerate(waits):
-        limit_us = min(FIRST_LIMIT_US << n, AWAY_LIMIT_US)
+        limit_us = min(FIRST_LIMIT_US << n, LONGEST_LIMIT_US)
         assert SHORTEST_US <= min(attempt) < limit_us // 5 + SHORTEST_US
         assert 0.9 * limit_us < max(attempt) < limit_us
 
