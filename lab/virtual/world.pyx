@@ -484,7 +484,7 @@ cdef class World:
             breaks=v.breaks, audio_packets=v.audio_packets, audio_missing=v.audio_missing,
             video_missing=v.video_missing, least_delay_us=v.least_delay_us, longest_gap_us=v.longest_gap_us,
             newest_us=v.newest_us, gaps=tuple([(v.gaps[i].start_us, v.gaps[i].end_us) for i in range(v.gap_count)]),
-            delays=tuple([(i, v.delays[i]) for i in range(DELAY_BUCKETS) if v.delays[i]]),
+            delays=tuple([(i, v.delays[i]) for i in range(<uint32_t>DELAY_BUCKETS) if v.delays[i]]),
         )
 
     # -- running
