@@ -16,9 +16,10 @@ LOOP_BOUND_US = 1_000_000
 """After it formed. Each node's OK names the nodes before it, so the news goes round within the sum
 of the one-way delays, three times 250 ms at most, and whoever finds itself named leaves. 300 ms is
 the longest that random scenarios have shown."""
-RECOVERY_BOUND_US = 38_000_000
-"""After the last event. A node that lost the brain tries again after 30 s at most, and its streams
-then take a few seconds; where the data plane can mend by itself it is far quicker."""
+RECOVERY_BOUND_US = 18_000_000
+"""After the last event: 10 s until a node looks for the brain again, 3 s in which a started brain
+waits for its nodes, and 5 s until a node without its encoder asks where the broadcast is. Where the
+data plane can mend by itself it is far quicker."""
 MAX_HOPS = 3  # of the brain's paths
 
 
