@@ -12,10 +12,10 @@ from lab.virtual.run import START_US, VirtualOverlay
 from relay.slowpath.subscription_events import BroadcastState
 
 STEP_US = 100_000
-LOOP_BOUND_US = 1_000_000
-"""After it formed. Each node's OK names the nodes before it, so the news goes round within the sum
-of the one-way delays, three times 250 ms at most, and whoever finds itself named leaves. 300 ms is
-the longest that random scenarios have shown."""
+LOOP_BOUND_US = 2_000_000
+"""After it formed. Nodes that all lost a broadcast may ask each other in a ring; who asks answers
+nobody, until the first gives up after `NEXT_PATH_US` (1.5 s). Then each OK names the nodes before
+it, which goes round within the one-way delays, and whoever finds itself named leaves."""
 RECOVERY_BOUND_US = 18_000_000
 """After the last event: 10 s until a node looks for the brain again, 3 s in which a started brain
 waits for its nodes, and 5 s until a node without its encoder asks where the broadcast is. Where the
