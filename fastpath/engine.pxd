@@ -15,7 +15,7 @@ cdef class Engine:
     cdef bint started
     cdef int64_t turned_us       # the newest turn in virtual time
     cdef object ports, node_links, viewer_links, streams, cursors
-    cdef dict cursor_places      # cursor -> (stream, link)
+    cdef object by_stream, by_link  # cursors in chains
     cdef dict stream_clocks      # stream -> (medium, clock rate)
     cdef object __weakref__
 
@@ -24,7 +24,9 @@ cdef class Engine:
     cdef message_t* addition(self, uint32_t kind, table) except NULL
     cdef int post(self) except -1
     cdef int send_payload(self, uint32_t kind, int64_t link, bytes payload) except -1
-    cdef int forget_cursors(self, int which, int64_t place) except -1
+    cdef int note_cursor(self, int64_t cursor, int64_t stream, int64_t link) except -1
+    cdef int forget_cursor(self, int64_t cursor) except -1
+    cdef int forget_cursors(self, chains, int64_t place) except -1
     cdef object event_of(self, const message_t* message)
     cdef int go_virtual(self) except -1
     cdef list take_outgoing(self)

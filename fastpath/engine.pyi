@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TypeAlias, final
 
 from fastpath.events import Event
+from fastpath.handles import Chains as Chains
 from fastpath.handles import EngineFullError as EngineFullError
 from fastpath.handles import HandleTable as HandleTable
 from fastpath.stats import CursorStats, LinkStats, MemoryStats, StreamStats

@@ -42,7 +42,7 @@ from fastpath.events import (
     ControlReceived, CursorStarted, Fallback, HelloReceived, IngestSource, KeyFrameWanted, LinkDown,
     LinkKeyed, LinkMoved, LinkUp, StreamStarted, UpstreamFlows, ViewerPaused,
 )
-from fastpath.handles import EngineFullError, HandleTable
+from fastpath.handles import Chains, EngineFullError, HandleTable
 from fastpath.stats import CursorStats, LinkStats, MemoryStats, StreamStats
 
 cdef extern from *:
@@ -50,6 +50,9 @@ cdef extern from *:
     #define overlane_store_flag(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
     """
     void overlane_store_flag(int32_t*, int32_t) nogil
+
+cdef enum:
+    INDEX_MASK = 0xFFFFF         # of a handle (fastpath/handles)
 
 _COUNTERS = [(v.name.lower(), v.value) for v in Verdict if v.name != "VERDICT_COUNT"]
 _FALLBACK_NAMES = {FALLBACK_GRO: "gro", FALLBACK_GSO: "gso", FALLBACK_TIMESTAMPS: "timestamps"}
@@ -135,7 +138,8 @@ cdef class Engine:  # its attributes are in engine.pxd
         self.viewer_links = HandleTable("viewer_links", viewer_links, node_links)
         self.streams = HandleTable("streams", streams)
         self.cursors = HandleTable("cursors", cursors)
-        self.cursor_places = {}
+        self.by_stream = Chains()
+        self.by_link = Chains()
         self.stream_clocks = {}
 
     cdef int allocate(self, size_t slab_bytes, int node_links) except -1:
@@ -335,7 +339,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         return self.post()
 
     def set_link_rate(self, int64_t link, int64_t rate_bps):
-        (self.node_links if link in self.node_links.used else self.viewer_links).check(link)
+        (self.node_links if link in self.node_links else self.viewer_links).check(link)
         if rate_bps <= 0:
             raise ValueError("rate_bps must be positive")
         cdef message_t* message = self.command(SET_LINK_RATE, link)
@@ -343,17 +347,28 @@ cdef class Engine:  # its attributes are in engine.pxd
         self.post()
 
     def remove_link(self, int64_t link):
-        table = self.node_links if link in self.node_links.used else self.viewer_links
+        table = self.node_links if link in self.node_links else self.viewer_links
         table.check(link)
         self.command(REMOVE_LINK, link)
         self.post()
         table.give(link)
-        self.forget_cursors(1, link)
+        self.forget_cursors(self.by_link, link & INDEX_MASK)
 
-    cdef int forget_cursors(self, int which, int64_t place) except -1:
-        for cursor in [c for c, places in self.cursor_places.items() if places[which] == place]:
-            del self.cursor_places[cursor]
-            self.cursors.give(cursor)
+    cdef int note_cursor(self, int64_t cursor, int64_t stream, int64_t link) except -1:
+        self.by_stream.add(stream & INDEX_MASK, cursor & INDEX_MASK)
+        self.by_link.add(link & INDEX_MASK, cursor & INDEX_MASK)
+        return 0
+
+    cdef int forget_cursor(self, int64_t cursor) except -1:
+        self.cursors.give(cursor)
+        self.by_stream.remove(cursor & INDEX_MASK)
+        self.by_link.remove(cursor & INDEX_MASK)
+        return 0
+
+    cdef int forget_cursors(self, chains, int64_t place) except -1:
+        """Those of a stream or link that goes; the lowest index is taken again first."""
+        for index in sorted(chains.members(place), reverse=True):
+            self.forget_cursor(self.cursors.handle_of(index))
         return 0
 
     def add_stream(
@@ -418,7 +433,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         self.post()
         self.streams.give(stream)
         del self.stream_clocks[stream]
-        self.forget_cursors(0, stream)
+        self.forget_cursors(self.by_stream, stream & INDEX_MASK)
 
     def add_cursor(self, *, int64_t stream, int64_t link, start_seq=None):
         self.streams.check(stream)
@@ -431,7 +446,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         message.stream = stream
         message.link = link
         self.post()
-        self.cursor_places[handle] = (stream, link)
+        self.note_cursor(handle, stream, link)
         return handle
 
     def add_viewer_link(self, *, int64_t rate_bps, bytes cname=b"overlane-viewer0"):
@@ -471,30 +486,31 @@ cdef class Engine:  # its attributes are in engine.pxd
         message.sequence_number = first_sequence_number
         message.flag = True
         self.post()
-        self.cursor_places[handle] = (stream, link)
+        self.note_cursor(handle, stream, link)
         return handle
 
     def move_viewer_cursor(self, int64_t cursor, *, int64_t stream, int payload_type):
-        self.cursors.check(cursor)
+        cdef int32_t index = self.cursors.check(cursor)
         self.streams.check(stream)
         if not 0 <= payload_type < 128:
             raise ValueError(f"payload_type {payload_type} is outside 0..127")
-        left, link = self.cursor_places[cursor]
-        self.viewer_links.check(link)
+        if self.by_link.chain_of(index) < self.worker.node_link_count:
+            raise KeyError(f"cursor {cursor} is a node's")
+        left = self.streams.handle_of(self.by_stream.chain_of(index))
         if self.stream_clocks[left] != self.stream_clocks[stream]:
             raise ValueError("a viewer moves between streams of one medium and clock rate")
         cdef message_t* message = self.command(MOVE_CURSOR, cursor)
         message.stream = stream
         message.payload_type = payload_type
         self.post()
-        self.cursor_places[cursor] = (stream, link)
+        self.by_stream.remove(index)
+        self.by_stream.add(stream & INDEX_MASK, index)
 
     def remove_cursor(self, int64_t cursor):
         self.cursors.check(cursor)
         self.command(REMOVE_CURSOR, cursor)
         self.post()
-        self.cursors.give(cursor)
-        del self.cursor_places[cursor]
+        self.forget_cursor(cursor)
 
     # -- events
 
@@ -625,7 +641,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         return {name: self.worker.counters[value] for name, value in _COUNTERS}
 
     def link_stats(self, int64_t link):
-        table = self.node_links if link in self.node_links.used else self.viewer_links
+        table = self.node_links if link in self.node_links else self.viewer_links
         cdef link_t* l = &self.worker.links[table.check(link)]
         cdef int backlogged = 0
         cdef int i
@@ -666,11 +682,11 @@ cdef class Engine:  # its attributes are in engine.pxd
     def memory(self):
         cdef worker_t* w = self.worker
         return MemoryStats(
-            streams=(len(self.streams.used), self.streams.limit),
-            cursors=(len(self.cursors.used), self.cursors.limit),
-            node_links=(len(self.node_links.used), self.node_links.limit),
-            viewer_links=(len(self.viewer_links.used), self.viewer_links.limit),
-            ports=(len(self.ports.used), self.ports.limit),
+            streams=(len(self.streams), self.streams.limit),
+            cursors=(len(self.cursors), self.cursors.limit),
+            node_links=(len(self.node_links), self.node_links.limit),
+            viewer_links=(len(self.viewer_links), self.viewer_links.limit),
+            ports=(len(self.ports), self.ports.limit),
             small_blocks=(w.slab.small.count - w.slab.small.free_count, w.slab.small.count),
             large_blocks=(w.slab.large.count - w.slab.large.free_count, w.slab.large.count),
             held_early_packets=(w.early_held, EARLY_PACKETS),

@@ -288,10 +288,11 @@ class ReferenceEngine:
             queue.remove(cursor)
 
     def _forget_cursors(self, removed: Stream | Link) -> None:
-        for handle, place in list(self._places.items()):
-            if removed in place:
-                del self._cursors_by_handle[handle], self._places[handle]
-                self._cursors.give(handle)
+        """The lowest index is taken again first."""
+        gone = [handle for handle, place in self._places.items() if removed in place]
+        for handle in sorted(gone, key=lambda h: h & INDEX_MASK, reverse=True):
+            del self._cursors_by_handle[handle], self._places[handle]
+            self._cursors.give(handle)
 
     # -- running
 
