@@ -8,6 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from fastpath.address cimport address_to_sockaddr
 from fastpath.cursor cimport CURSOR_FREE, CURSOR_PAUSED, NOBODY, cursor_begin, cursor_begin_at, cursor_t
+from fastpath.histogram cimport histogram_t
 from fastpath.insert cimport claim_early, forget_early
 from fastpath.link cimport CNAME_BYTES, link_close, link_number_anew, link_open, link_t
 from fastpath.mailbox cimport (
@@ -111,6 +112,7 @@ cdef void add_link(worker_t* worker, const message_t* command) noexcept nogil:
     link.peer = command.address
     link.address_bytes = address_to_sockaddr(&link.peer, &link.address)
     memcpy(&link.hello_key, command.key_a, 16)
+    memset(&worker.delays[index], 0, sizeof(histogram_t))
     rebuild_peers(worker)
 
 
@@ -432,8 +434,10 @@ cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) 
         set_upstream(worker, command, now_us)
     elif command.kind == ADD_CURSOR:
         add_cursor(worker, command)
+        worker.cursors[index_of(command.handle)].began_us = now_us
     elif command.kind == MOVE_CURSOR:
         move_cursor(worker, command)
+        worker.cursors[index_of(command.handle)].began_us = now_us
     elif command.kind == REMOVE_CURSOR:
         cursor = &worker.cursors[index_of(command.handle)]
         if cursor.state != CURSOR_FREE and cursor.generation == generation_of(command.handle):

@@ -14,7 +14,7 @@ from fastpath.events import Event
 from fastpath.handles import Chains as Chains
 from fastpath.handles import EngineFullError as EngineFullError
 from fastpath.handles import HandleTable as HandleTable
-from fastpath.stats import CursorStats, LinkStats, MemoryStats, StreamStats
+from fastpath.stats import CursorStats, DelayHistogram, LinkStats, MemoryStats, OverloadStats, StreamStats
 
 Address: TypeAlias = tuple[str, int]
 Datagram: TypeAlias = tuple[int, Address, bytes | memoryview]  # port handle, source, payload
@@ -55,7 +55,13 @@ class Engine:
         probe_interval_us: int = 50000,
         use_gro: bool = True,
         use_gso: bool = True,
-    ) -> Engine: ...
+        shed_age_us: int = 5000,
+        spin_us: int = 0,
+        use_timerfd: bool = True,
+    ) -> Engine:
+        """shed_age_us: media is shed while packets wait longer than this (fastpath/overload); 0:
+        never. spin_us: how long the worker stays awake for packets that come that soon, at most;
+        0: it sleeps. use_timerfd: deadlines are kept in a timer, not given to each sleep."""
 
     # -- ports: a UDP socket each (an `fd` that the worker owns from then on), or -1 in virtual time
     def open_port(self, kind: PortKind, fd: int = -1, *, rtp_port: int | None = None) -> int:
@@ -166,7 +172,16 @@ class Engine:
     def is_running(self) -> bool:
         """run() takes commands now."""
     def stop(self) -> None: ...
-    def turn(self, now_us: int, datagrams: Sequence[Datagram] = ()) -> list[Transmit]: ...
+    def turn(
+        self,
+        now_us: int,
+        datagrams: Sequence[Datagram] = (),
+        *,
+        arrived_us: int | None = None,
+        spent_us: int = 0,
+    ) -> list[Transmit]:
+        """arrived_us: when these datagrams came, if they had to wait. spent_us: what the turn before
+        took a worker of limited speed."""
     def next_timer_us(self) -> int | None: ...
 
     # -- counters
@@ -176,5 +191,10 @@ class Engine:
     def stream_stats(self, stream: int) -> StreamStats: ...
     def cursor_stats(self, cursor: int) -> CursorStats: ...
     def memory(self) -> MemoryStats: ...
+    def delays(self, link: int | None = None) -> DelayHistogram:
+        """How long media stayed in this worker on its way to a neighbour, or (None) to all viewers:
+        from the kernel's receive time to the making of its batch. What a subscriber gets from the
+        past when it comes, and what is sent again, is left out."""
+    def overload(self) -> OverloadStats: ...
     def fallbacks(self) -> list[str]:
         """Features switched off or refused by the kernel: gro, gso, timestamps."""

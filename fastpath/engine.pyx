@@ -14,15 +14,17 @@ from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 from fastpath.address cimport address_from_python, address_t, address_to_python
 from fastpath.cursor cimport CURSOR_PAUSED, cursor_t
+from fastpath.histogram cimport HISTOGRAM_BUCKETS, histogram_t
 from fastpath.link cimport link_close, link_send_key, link_t
 from fastpath.mailbox cimport (
     ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CONTROL, EVENT_CURSOR_STARTED, EVENT_FALLBACK,
     EVENT_HELLO, EVENT_INGEST_SOURCE, EVENT_KEY_FRAME_WANTED, EVENT_LINK_DOWN, EVENT_LINK_KEYED, EVENT_LINK_MOVED,
-    EVENT_LINK_UP, EVENT_STREAM_STARTED, EVENT_UPSTREAM_FLOWS, EVENT_VIEWER_PAUSED, MAILBOX_MESSAGES, MESSAGE_BYTES, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR, REMOVE_LINK,
+    EVENT_LINK_UP, EVENT_STREAM_STARTED, EVENT_OVERLOAD, EVENT_UPSTREAM_FLOWS, EVENT_VIEWER_PAUSED, MAILBOX_MESSAGES, MESSAGE_BYTES, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR, REMOVE_LINK,
     REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
     mailbox_clear_bell, mailbox_close, mailbox_done, mailbox_first, mailbox_open, mailbox_post,
     mailbox_reserve, mailbox_ring, message_t,
 )
+from fastpath.overload cimport SHED_KINDS, overload_note, overload_open
 from fastpath.receive cimport receive_datagram
 from fastpath.ring cimport LARGEST_RING, ring_pool_close, ring_pool_open
 from fastpath.slab cimport slab_close, slab_open
@@ -30,20 +32,20 @@ from fastpath.media_clock cimport ntp_of_us
 from fastpath.socket_io cimport (
     FALLBACK_GRO, FALLBACK_GSO, FALLBACK_TIMESTAMPS, monotonic_us, realtime_us, socket_io_close, socket_io_open, socket_io_remove_port,
 )
-from fastpath.turn cimport begin_turn, end_turn, run_on_sockets
+from fastpath.turn cimport begin_turn, end_turn, next_turn_us, run_on_sockets
 from fastpath.virtual_io cimport outbox_close, outbox_open, outbox_t, outgoing_t, virtual_transmit
-from fastpath.wheel cimport wheel_close, wheel_next_us, wheel_open
+from fastpath.wheel cimport wheel_close, wheel_open
 from fastpath.worker cimport (
     EARLY_PACKETS, PARAMETER_SET_BYTES, datagram_t, early_t, port_t, stream_t, worker_t,
 )
-from fastpath.verdict cimport TRUNCATED
+from fastpath.verdict cimport SHED_DISCARDABLE, TRUNCATED
 from fastpath.verdict import Verdict
 from fastpath.events import (
     ControlReceived, CursorStarted, Fallback, HelloReceived, IngestSource, KeyFrameWanted, LinkDown,
-    LinkKeyed, LinkMoved, LinkUp, StreamStarted, UpstreamFlows, ViewerPaused,
+    LinkKeyed, LinkMoved, LinkUp, OverloadBegan, OverloadEnded, StreamStarted, UpstreamFlows, ViewerPaused,
 )
 from fastpath.handles import Chains, EngineFullError, HandleTable
-from fastpath.stats import CursorStats, LinkStats, MemoryStats, StreamStats
+from fastpath.stats import CursorStats, DelayHistogram, LinkStats, MemoryStats, OverloadStats, StreamStats
 
 cdef extern from *:
     """
@@ -55,6 +57,7 @@ cdef enum:
     INDEX_MASK = 0xFFFFF         # of a handle (fastpath/handles)
 
 _COUNTERS = [(v.name.lower(), v.value) for v in Verdict if v.name != "VERDICT_COUNT"]
+_SHED = [name for name, value in _COUNTERS if SHED_DISCARDABLE <= value < SHED_DISCARDABLE + SHED_KINDS]
 _FALLBACK_NAMES = {FALLBACK_GRO: "gro", FALLBACK_GSO: "gso", FALLBACK_TIMESTAMPS: "timestamps"}
 
 
@@ -81,6 +84,15 @@ Datagram = tuple[int, tuple[str, int], bytes | memoryview]
 Transmit = tuple[int, tuple[str, int], bytes]
 
 
+cdef object overload_event(const message_t* message):
+    cdef uint64_t shed[SHED_KINDS]
+    if message.flag:
+        return OverloadBegan(message.number)
+    memcpy(shed, message.payload, sizeof(shed))
+    named = {name: shed[i] for i, name in enumerate(_SHED) if shed[i]}
+    return OverloadEnded(message.number, message.tag, named)
+
+
 @cython.final
 cdef class Engine:  # its attributes are in engine.pxd
     def __cinit__(
@@ -101,6 +113,9 @@ cdef class Engine:  # its attributes are in engine.pxd
         int64_t probe_interval_us=50000,
         bint use_gro=True,
         bint use_gso=True,
+        int64_t shed_age_us=5000,
+        int64_t spin_us=0,
+        bint use_timerfd=True,
     ):
         for name, value, most in (
             ("streams", streams, 1 << 20), ("cursors", cursors, 1 << 20), ("node_links", node_links, 1 << 16),
@@ -110,6 +125,8 @@ cdef class Engine:  # its attributes are in engine.pxd
                 raise ValueError(f"{name} is {value}; it must be 1 to {most}")
         if slab_bytes < 1 << 16 or repair_scan_us < 1000 or probe_interval_us < 1000 or reorder_us < 0:
             raise ValueError("slab_bytes is below 65536, or an interval below 1000 us")
+        if not (shed_age_us == 0 or 1000 <= shed_age_us <= 1_000_000) or not 0 <= spin_us <= 1000:
+            raise ValueError("shed_age_us is 0 or 1000 to 1000000, spin_us 0 to 1000")
         self.worker = <worker_t*>calloc(1, sizeof(worker_t))
         if self.worker == NULL:
             raise MemoryError
@@ -131,6 +148,9 @@ cdef class Engine:  # its attributes are in engine.pxd
         w.probe_interval_us = probe_interval_us
         w.use_gro = use_gro
         w.use_gso = use_gso
+        w.spin_us = spin_us
+        w.use_timerfd = use_timerfd
+        overload_open(&w.overload, shed_age_us)
         w.batch.serial = 1
         self.allocate(slab_bytes, node_links)
         self.ports = HandleTable("ports", ports)
@@ -160,6 +180,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         w.streams = <stream_t*>calloc(w.stream_count, sizeof(stream_t))
         w.cursors = <cursor_t*>calloc(w.cursor_count, sizeof(cursor_t))
         w.early = <early_t*>calloc(EARLY_PACKETS, sizeof(early_t))
+        w.delays = <histogram_t*>calloc(node_links + 1, sizeof(histogram_t))
         w.stream_buckets = <int32_t*>calloc(buckets, sizeof(int32_t))
         w.peer_table = <int32_t*>calloc(peers, sizeof(int32_t))
         w.viewer_ssrcs = <int32_t*>calloc(viewers, sizeof(int32_t))
@@ -169,7 +190,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         if (
             w.ports == NULL or w.links == NULL or w.streams == NULL or w.cursors == NULL or w.early == NULL
             or w.stream_buckets == NULL or w.peer_table == NULL or w.ready_links == NULL or w.dirty_streams == NULL
-            or w.viewer_ssrcs == NULL or w.viewer_addresses == NULL
+            or w.viewer_ssrcs == NULL or w.viewer_addresses == NULL or w.delays == NULL
         ):
             raise MemoryError
         w.stream_bucket_mask = buckets - 1
@@ -224,6 +245,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         free(w.streams)
         free(w.cursors)
         free(w.early)
+        free(w.delays)
         free(w.stream_buckets)
         free(w.peer_table)
         free(w.viewer_ssrcs)
@@ -551,6 +573,8 @@ cdef class Engine:  # its attributes are in engine.pxd
             return LinkMoved(message.handle, address_to_python(&message.address))
         if kind == EVENT_UPSTREAM_FLOWS:
             return UpstreamFlows(message.handle, message.number)
+        if kind == EVENT_OVERLOAD:
+            return overload_event(message)
         assert kind == EVENT_FALLBACK
         return Fallback(_FALLBACK_NAMES[message.kind_of], message.number)
 
@@ -595,14 +619,16 @@ cdef class Engine:  # its attributes are in engine.pxd
             self.worker.transmit = virtual_transmit
         return 0
 
-    def turn(self, int64_t now_us, datagrams=()):
+    def turn(self, int64_t now_us, datagrams=(), *, arrived_us=None, int64_t spent_us=0):
         cdef datagram_t datagram
         cdef const uint8_t[::1] payload
         cdef int64_t port
         self.go_virtual()
         self.turned_us = now_us
         begin_turn(self.worker, now_us)
-        datagram.arrival_us = now_us
+        datagram.arrival_us = now_us if arrived_us is None else arrived_us
+        overload_note(&self.worker.overload, now_us - datagram.arrival_us)
+        self.worker.overload.busy_us += spent_us
         for port, source, data in datagrams:
             datagram.port = self.ports.check(port)
             address_from_python(source, &datagram.source)
@@ -632,7 +658,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         return found
 
     def next_timer_us(self):
-        cdef int64_t due_us = wheel_next_us(&self.worker.wheel)
+        cdef int64_t due_us = next_turn_us(self.worker)
         return None if due_us < 0 else due_us
 
     # -- counters: aligned words that the worker writes; each is read whole, the set is not one moment
@@ -691,6 +717,15 @@ cdef class Engine:  # its attributes are in engine.pxd
             large_blocks=(w.slab.large.count - w.slab.large.free_count, w.slab.large.count),
             held_early_packets=(w.early_held, EARLY_PACKETS),
         )
+
+    def delays(self, link=None):
+        cdef worker_t* w = self.worker
+        cdef histogram_t h = w.delays[w.node_link_count if link is None else self.node_links.check(link)]
+        return DelayHistogram(tuple([h.buckets[i] for i in range(HISTOGRAM_BUCKETS)]), h.sum_us)
+
+    def overload(self):
+        cdef worker_t* w = self.worker
+        return OverloadStats(step=w.overload.step, episodes=w.overload.episodes)
 
     def fallbacks(self):
         cdef worker_t* w = self.worker

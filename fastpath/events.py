@@ -108,6 +108,22 @@ class UpstreamFlows:
     gap_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class OverloadBegan:
+    """The worker has begun to shed media. age_us: of the oldest packet that waited, at its arrival."""
+
+    age_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadEnded:
+    """Nothing was shed for a second. highest_step: of 20; shed: packets by verdict, those not 0."""
+
+    lasted_us: int
+    highest_step: int
+    shed: dict[str, int]
+
+
 Event: TypeAlias = (
     HelloReceived
     | ControlReceived
@@ -122,4 +138,6 @@ Event: TypeAlias = (
     | ViewerPaused
     | LinkMoved
     | UpstreamFlows
+    | OverloadBegan
+    | OverloadEnded
 )

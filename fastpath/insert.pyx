@@ -15,6 +15,7 @@ from fastpath.ring cimport (
     ring_classify, ring_fill, ring_note_lacking, ring_place, ring_t, slot_t,
 )
 from fastpath.send cimport queue_cursor
+from fastpath.shed cimport KEPT, may_be_shed, shed_media
 from fastpath.slab cimport NO_BLOCK, slab_give, slab_payload
 from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, EARLY_EVICTED, HELD_EARLY, JUMP_UNCONFIRMED,
@@ -85,10 +86,15 @@ cdef int refuse(worker_t* worker, stream_t* stream, int result) noexcept nogil:
 cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* media, int64_t now_us) noexcept nogil:
     """The packet's verdict. Copies the packet; changes nothing if it is refused."""
     cdef stream_t* stream = &worker.streams[stream_index]
-    cdef int result = ring_classify(&stream.ring, media.stream_seq)
+    cdef int result
     cdef uint32_t block
     cdef slot_t* slot
     cdef ring_t before
+    if may_be_shed(worker, stream):
+        result = shed_media(worker, stream_index, media.stream_seq, media.marks, media.arrival_us)
+        if result != KEPT:
+            return result
+    result = ring_classify(&stream.ring, media.stream_seq)
     if result == INSERT_JUMP and media.link != NOBODY:
         # Its number was accepted on the link, so nobody sends it again: keep it until it is believed.
         hold_early(worker, stream.stream_id, media, now_us)

@@ -129,6 +129,7 @@ ctypedef struct link_t:
     uint64_t resent
     uint64_t resend_suppressed
     uint64_t history_evicted
+    uint32_t unchecked_seen      # what of overload_t.unchecked is accounted for
 
 cdef int link_open(link_t* link, bint is_viewer) noexcept nogil
 cdef void link_close(link_t* link) noexcept nogil

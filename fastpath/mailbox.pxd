@@ -37,6 +37,7 @@ cdef enum MessageKind:
     EVENT_VIEWER_PAUSED
     EVENT_LINK_MOVED
     EVENT_UPSTREAM_FLOWS
+    EVENT_OVERLOAD
 
 ctypedef struct message_t:
     uint32_t kind

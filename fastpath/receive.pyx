@@ -19,7 +19,9 @@ from fastpath.link cimport (
 from fastpath.mailbox cimport (
     EVENT_CONTROL, EVENT_HELLO, EVENT_LINK_KEYED, EVENT_LINK_MOVED, EVENT_LINK_UP, EVENT_UPSTREAM_FLOWS, MESSAGE_BYTES, mailbox_post, message_t,
 )
+from fastpath.overload cimport STEP_UNCHECKED_VIDEO
 from fastpath.repair cimport first_request_us, on_repair_received, receive_probe
+from fastpath.shed cimport KEPT, forgive_unchecked, shed_unchecked
 from fastpath.siphash cimport siphash_key_t
 from fastpath.verdict cimport (
     ACCEPTED, BAD_TAG, BEFORE_WINDOW, CONTROL_TAKEN, HELLO_RATE_LIMITED, HELLO_TAKEN, HOP_LIMIT_REACHED,
@@ -237,6 +239,10 @@ cdef int receive_overlay(worker_t* worker, const datagram_t* datagram, int64_t n
     verdict = parse_header(data, size, &header)
     if verdict != ACCEPTED:
         return verdict
+    if worker.overload.step >= STEP_UNCHECKED_VIDEO and header.type == TYPE_MEDIA:
+        verdict = shed_unchecked(worker, header.traffic_class)
+        if verdict != KEPT:
+            return verdict
     link_index = find_sender(worker, datagram, now_us)
     if link_index < 0 and header.type == TYPE_HELLO:
         return receive_strange_hello(worker, datagram, &header, now_us)
@@ -248,6 +254,8 @@ cdef int receive_overlay(worker_t* worker, const datagram_t* datagram, int64_t n
     if verdict != ACCEPTED:
         return verdict
     link = &worker.links[link_index]
+    if link.unchecked_seen != worker.overload.unchecked:
+        forgive_unchecked(worker, link, hop_seq)
     link_accept(link, hop_seq, now_us, first_request_us(worker, now_us))
     link.received_packets += 1
     link.received_bytes += size

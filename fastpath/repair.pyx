@@ -22,6 +22,7 @@ from fastpath.link cimport (
 from fastpath.mailbox cimport EVENT_LINK_DOWN
 from fastpath.ring cimport ring_held, ring_mark_gone
 from fastpath.send cimport message_payload, send_message
+from fastpath.shed cimport shed_answer
 from fastpath.verdict cimport LATE_QUEUE_FULL, MALFORMED, PROBE_TAKEN
 from fastpath.wire cimport TYPE_FEEDBACK, TYPE_PROBE
 from fastpath.worker cimport count, find_stream, link_handle, mark_ready, post_event, stream_t, worker_t
@@ -148,6 +149,7 @@ cdef void send_again(
         not stream.is_used
         or stream.generation != entry.stream_generation
         or ring_held(&stream.ring, entry.stream_seq) == NULL
+        or shed_answer(worker, stream)
     ):
         entry.resent_us = now_us
         add_to_run(

@@ -10,6 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastpath.address cimport address_to_sockaddr, sockaddr_storage, socklen_t
 from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_WAITS_FOR_KEY, NOBODY, TOLD_REPORTS, cursor_owes, cursor_peek, cursor_t
+from fastpath.histogram cimport histogram_note
 from fastpath.link cimport (
     LATE_AUDIO, LATE_CLASSES, LATE_VIDEO, SENT_MEDIA, SENT_OTHER, SENT_REPAIR,
     history_t, late_t, link_charge, link_dead_at_us, link_may_send, link_next_hop_seq, link_remember, link_send_key, link_t,
@@ -247,6 +248,10 @@ cdef void send_for_cursor(worker_t* worker, cursor_t* cursor, slot_t* slot, int6
         send_to_viewer(worker, cursor, slot, now_us)
     else:
         send_to_node(worker, cursor.link, cursor.stream, slot, 0, now_us)
+    if slot.arrival_us >= cursor.began_us:
+        histogram_note(
+            &worker.delays[worker.node_link_count if cursor.is_viewer else cursor.link], now_us - slot.arrival_us
+        )
     cursor.packets += 1
     cursor.bytes += slot.size
 

@@ -14,6 +14,6 @@ cdef int socket_io_open(worker_t* worker) noexcept nogil
 cdef void socket_io_close(worker_t* worker) noexcept nogil
 cdef void socket_io_add_port(worker_t* worker, int32_t port) noexcept nogil
 cdef void socket_io_remove_port(worker_t* worker, int32_t port) noexcept nogil
-cdef int socket_io_wait(worker_t* worker, int64_t timeout_us) noexcept nogil
-cdef void socket_io_receive(worker_t* worker, int ready) noexcept nogil
+cdef bint socket_io_wait(worker_t* worker, int64_t due_us, int64_t now_us) noexcept nogil
+cdef void socket_io_receive(worker_t* worker, int64_t began_us) noexcept nogil
 cdef void socket_io_transmit(worker_t* worker, const batch_t* batch) noexcept nogil

@@ -11,9 +11,12 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from fastpath.address cimport address_from_sockaddr, address_t, sockaddr_storage, socklen_t
 from fastpath.mailbox cimport EVENT_FALLBACK, mailbox_clear_bell, mailbox_post, message_t
+from fastpath.overload cimport overload_note
 from fastpath.pause cimport on_refused
 from fastpath.receive cimport receive_datagram
-from fastpath.verdict cimport RECEIVE_BATCHES, RECEIVE_TRUNCATED, SEND_REFUSED, SEND_WOULD_BLOCK, TRUNCATED
+from fastpath.verdict cimport (
+    EMPTY_SPINS, RECEIVE_BATCHES, RECEIVE_TRUNCATED, SEND_REFUSED, SEND_WOULD_BLOCK, SOCKET_DROPPED, SPINS, TRUNCATED, WAKE_UPS,
+)
 from fastpath.worker cimport (
     PORT_VIEWER, count_many, batch_t, count, datagram_t, iovec, new_event, port_t, worker_t,
 )
@@ -26,6 +29,7 @@ cdef extern from *:
     #include <netinet/udp.h>
     #include <time.h>
     #include <string.h>
+    #include <linux/sock_diag.h>
     #ifndef UDP_SEGMENT
     #define UDP_SEGMENT 103
     #endif
@@ -68,9 +72,13 @@ cdef extern from "<sys/socket.h>" nogil:
     int recvmmsg(int, mmsghdr*, unsigned int, int, timespec*)
     ssize_t sendmsg(int, const msghdr*, int)
     int setsockopt(int, int, int, const void*, socklen_t)
+    int getsockopt(int, int, int, void*, socklen_t*)
     ssize_t recvmsg(int, msghdr*, int)
     int MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, SOL_SOCKET, SO_TIMESTAMPNS, SCM_TIMESTAMPNS
-    int SOL_UDP, UDP_SEGMENT, UDP_GRO
+    int SOL_UDP, UDP_SEGMENT, UDP_GRO, SO_MEMINFO
+
+cdef extern from "<linux/sock_diag.h>" nogil:
+    int SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_RCVBUF, SK_MEMINFO_DROPS
 
 cdef extern from "<linux/errqueue.h>" nogil:
     cdef struct sock_extended_err:
@@ -90,7 +98,15 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_create1(int)
     int epoll_ctl(int, int, int, epoll_event*)
     int epoll_pwait2(int, epoll_event*, int, const timespec*, const void*)
-    int EPOLLERR, EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
+    int EPOLLERR, EPOLLET, EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
+
+cdef extern from "<sys/timerfd.h>" nogil:
+    cdef struct itimerspec:
+        timespec it_interval
+        timespec it_value
+    int timerfd_create(int, int)
+    int timerfd_settime(int, int, const itimerspec*, itimerspec*)
+    int TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME
 
 cdef extern from "<unistd.h>" nogil:
     int close(int)
@@ -99,9 +115,15 @@ cdef enum:
     RECEIVE_DATAGRAMS = 32       # buffers a call; with GRO each may hold 64 packets
     RECEIVE_BYTES = 65536
     CONTROL_BYTES = 128
+    MEMORY_WORDS = 9             # SK_MEMINFO_VARS
     READY_EVENTS = 64
     ERRORS_A_TURN = 64           # ICMP messages read at once; the rest wait for the next turn
     COMMAND_BELL = 0xFFFFFFFF
+    TIMER_BELL = 0xFFFFFFFE
+    TAKE_US = 2000               # chosen: as long as a turn sends (fastpath/turn)
+    LOOK_US = 1000               # a port whose packets are as old as this has its queue looked at
+    NO_GAP_US = 1000000          # a gap that is this long, or not known
+    LONGEST_NAP = 64             # sleeps without staying awake first, after that proved useless
 
 cdef struct socket_io_t:
     mmsghdr messages[RECEIVE_DATAGRAMS]
@@ -110,6 +132,16 @@ cdef struct socket_io_t:
     uint8_t controls[RECEIVE_DATAGRAMS][CONTROL_BYTES]
     uint8_t* buffers
     epoll_event ready[READY_EVENTS]
+    int ready_count
+    int ready_at                 # of these, the next to be seen to
+    # the deadline, kept by the kernel
+    int timer
+    int64_t armed_us             # -1: it has fired, or was never set
+    # staying awake
+    int64_t gap_us               # between arrivals, smoothed
+    int64_t taken_us             # the newest
+    int naps                     # sleeps before the next try
+    int nap                      # how many a try in vain costs
 
 
 cdef int64_t monotonic_us() noexcept nogil:
@@ -147,6 +179,13 @@ cdef int socket_io_open(worker_t* worker) noexcept nogil:
     worker.epoll = epoll_create1(EPOLL_CLOEXEC)
     if io.buffers == NULL or worker.epoll < 0:
         return -1
+    event.events = EPOLLIN | EPOLLET  # setting it again clears it
+    event.data.u32 = <uint32_t>TIMER_BELL
+    io.armed_us = -1
+    io.gap_us = NO_GAP_US
+    io.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK) if worker.use_timerfd else -1
+    if io.timer >= 0 and epoll_ctl(worker.epoll, EPOLL_CTL_ADD, io.timer, &event) < 0:
+        return -1
     event.events = EPOLLIN
     event.data.u32 = <uint32_t>COMMAND_BELL
     worker.transmit = socket_io_transmit
@@ -156,6 +195,8 @@ cdef int socket_io_open(worker_t* worker) noexcept nogil:
 cdef void socket_io_close(worker_t* worker) noexcept nogil:
     cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
     if io != NULL:
+        if io.timer >= 0:
+            close(io.timer)
         free(io.buffers)
         free(io)
         worker.transmit_context = NULL
@@ -190,13 +231,103 @@ cdef void socket_io_remove_port(worker_t* worker, int32_t index) noexcept nogil:
         port.fd = -1
 
 
-cdef int socket_io_wait(worker_t* worker, int64_t timeout_us) noexcept nogil:
-    """Sleep until something is ready or the time is over (negative: for ever). How many are ready."""
+cdef int poll(worker_t* worker, int64_t timeout_us) noexcept nogil:
+    """How many ports are ready within this time (negative: for ever). A bell is silenced before what it
+    rang for is looked at."""
     cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
     cdef timespec limit
+    cdef int i, found
     limit.tv_sec = timeout_us // 1000000
     limit.tv_nsec = (timeout_us % 1000000) * 1000
-    return epoll_pwait2(worker.epoll, io.ready, READY_EVENTS, NULL if timeout_us < 0 else &limit, NULL)
+    found = epoll_pwait2(worker.epoll, io.ready, READY_EVENTS, NULL if timeout_us < 0 else &limit, NULL)
+    io.ready_at = 0
+    io.ready_count = found if found > 0 else 0
+    for i in range(io.ready_count):
+        if io.ready[i].data.u32 == <uint32_t>COMMAND_BELL:
+            mailbox_clear_bell(&worker.commands)
+        elif io.ready[i].data.u32 == <uint32_t>TIMER_BELL:
+            io.armed_us = -1
+    return io.ready_count
+
+
+cdef void sleep(worker_t* worker, int64_t due_us, int64_t now_us) noexcept nogil:
+    """A timer that is set stays set: a sleep then costs no setting of the clock's hardware. One that
+    fires before it is needed costs a turn."""
+    cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
+    cdef itimerspec at
+    count(worker, WAKE_UPS)
+    if io.timer < 0 or due_us < 0:
+        poll(worker, due_us - now_us if due_us >= 0 else -1)
+        return
+    if io.armed_us < 0 or io.armed_us > due_us:
+        memset(&at, 0, sizeof(at))
+        at.it_value.tv_sec = due_us // 1000000
+        at.it_value.tv_nsec = (due_us % 1000000) * 1000
+        timerfd_settime(io.timer, TFD_TIMER_ABSTIME, &at, NULL)
+        io.armed_us = due_us
+    poll(worker, -1)
+
+
+cdef bint stay_awake(worker_t* worker, int64_t due_us, int64_t now_us) noexcept nogil:
+    """If the next packet is expected sooner than a sleep and its end cost: wait for it here. True if
+    something has come, or is due. What proves useless is tried less often."""
+    cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
+    cdef int64_t until_us = now_us + worker.spin_us
+    if io.gap_us > worker.spin_us:
+        return False
+    if io.naps > 0:
+        io.naps -= 1
+        return False
+    if 0 <= due_us < until_us:
+        until_us = due_us
+    while now_us < until_us:
+        if poll(worker, 0) > 0:
+            count(worker, SPINS)
+            io.nap = 0
+            return True
+        now_us = monotonic_us()
+    if now_us >= due_us >= 0:
+        return True
+    count(worker, EMPTY_SPINS)
+    io.nap = 2 * io.nap if 0 < io.nap < LONGEST_NAP else (io.nap if io.nap > 0 else 1)
+    io.naps = io.nap
+    return False
+
+
+cdef bint socket_io_wait(worker_t* worker, int64_t due_us, int64_t now_us) noexcept nogil:
+    """Until a port is ready or the time has come (negative: never). True if a port is."""
+    cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
+    if io.ready_at < io.ready_count:
+        return True  # left over from the last turn, with whatever has become ready since to follow
+    if 0 <= due_us <= now_us:
+        poll(worker, 0)
+    elif worker.spin_us == 0 or not stay_awake(worker, due_us, now_us):
+        sleep(worker, due_us, now_us)
+    return io.ready_count > 0
+
+
+cdef void note_arrival(worker_t* worker, int64_t now_us) noexcept nogil:
+    cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
+    cdef int64_t gap_us = now_us - io.taken_us
+    io.taken_us = now_us
+    io.gap_us += ((gap_us if gap_us < NO_GAP_US else NO_GAP_US) - io.gap_us) // 4
+
+
+cdef void look_at_queue(worker_t* worker, int32_t index) noexcept nogil:
+    """How full a socket's queue is, and what the kernel has dropped for want of room (sock_diag(7))."""
+    cdef port_t* port = &worker.ports[index]
+    cdef uint32_t memory[MEMORY_WORDS]
+    cdef socklen_t size = sizeof(memory)
+    cdef uint32_t dropped
+    port.batches = 0
+    if getsockopt(port.fd, SOL_SOCKET, SO_MEMINFO, memory, &size) < 0 or size < sizeof(memory):
+        return
+    dropped = memory[SK_MEMINFO_DROPS] - port.dropped
+    if dropped > 0:
+        count_many(worker, SOCKET_DROPPED, dropped)
+        port.dropped = memory[SK_MEMINFO_DROPS]
+    if dropped > 0 or memory[SK_MEMINFO_RMEM_ALLOC] > memory[SK_MEMINFO_RCVBUF] // 2:
+        worker.overload.is_filling = True
 
 
 cdef void read_controls(msghdr* message, uint32_t* segment_bytes, int64_t* stamp_us) noexcept nogil:
@@ -268,6 +399,7 @@ cdef int receive_batch(worker_t* worker, int32_t port) noexcept nogil:
         if age_us < 0 or age_us > 1000000:
             age_us = 0
         datagram.arrival_us = now_us - age_us
+        overload_note(&worker.overload, age_us)
         address_from_sockaddr(&io.sources[i], &datagram.source)
         take_segments(
             worker, io.buffers + <size_t>i * RECEIVE_BYTES, io.messages[i].msg_len, segment_bytes, &datagram, now_us
@@ -305,17 +437,34 @@ cdef void receive_errors(worker_t* worker, int32_t port, int64_t now_us) noexcep
             header = CMSG_NXTHDR(&message, header)
 
 
-cdef void socket_io_receive(worker_t* worker, int ready) noexcept nogil:
-    """One batch from each ready port: no port waits for another's backlog."""
+cdef void receive_port(worker_t* worker, const epoll_event* event, int64_t now_us) noexcept nogil:
+    cdef int32_t index = <int32_t>event.data.u32
+    cdef port_t* port = &worker.ports[index]
+    cdef int taken
+    if port.fd < 0:
+        return
+    if event.events & EPOLLERR:
+        receive_errors(worker, index, now_us)
+    taken = receive_batch(worker, index)
+    port.batches += 1
+    if taken == RECEIVE_DATAGRAMS or port.batches == 0 or worker.overload.step > 0 or worker.overload.oldest_us > LOOK_US:
+        look_at_queue(worker, index)
+
+
+cdef void socket_io_receive(worker_t* worker, int64_t began_us) noexcept nogil:
+    """One batch from each ready port: no port waits for another's backlog. After a while the rest is
+    left to the next turn, which begins there."""
     cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
-    cdef int i
-    for i in range(ready):
-        if io.ready[i].data.u32 == <uint32_t>COMMAND_BELL:
-            mailbox_clear_bell(&worker.commands)
-        elif worker.ports[io.ready[i].data.u32].fd >= 0:
-            if io.ready[i].events & EPOLLERR:
-                receive_errors(worker, <int32_t>io.ready[i].data.u32, monotonic_us())
-            receive_batch(worker, <int32_t>io.ready[i].data.u32)
+    cdef int64_t now_us = began_us
+    cdef uint64_t batches = worker.counters[<int>RECEIVE_BATCHES]
+    while io.ready_at < io.ready_count and now_us - began_us < TAKE_US:
+        if io.ready[io.ready_at].data.u32 < <uint32_t>TIMER_BELL:
+            receive_port(worker, &io.ready[io.ready_at], now_us)
+        io.ready_at += 1
+        if io.ready_at < io.ready_count:
+            now_us = monotonic_us()
+    if worker.counters[<int>RECEIVE_BATCHES] != batches:
+        note_arrival(worker, began_us)
 
 
 cdef ssize_t send_now(int fd, const msghdr* message) noexcept nogil:

@@ -97,3 +97,37 @@ class MemoryStats:
     small_blocks: tuple[int, int]
     large_blocks: tuple[int, int]
     held_early_packets: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadStats:
+    """How much is shed now (fastpath/overload): steps of 20, 0 for nothing. episodes: how often it
+    has begun."""
+
+    step: int
+    episodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DelayHistogram:
+    """Packets by delay. buckets[0]: below 1 us; [i]: from 2^(i-1) to below 2^i us; the last one: all
+    from 2^20 us (1.05 s) on."""
+
+    buckets: tuple[int, ...]
+    sum_us: int
+
+    @property
+    def count(self) -> int:
+        return sum(self.buckets)
+
+    def quantile_us(self, quantile: float) -> int | None:
+        """Within the bucket that holds it, by proportion; None while there are no packets. What is in
+        the last bucket is told as its lower end."""
+        left = quantile * self.count
+        for index, packets in enumerate(self.buckets):
+            if packets and left <= packets:
+                low = 1 << index >> 1
+                is_last = index == len(self.buckets) - 1
+                return low if is_last else round(low + left / packets * ((1 << index) - low))
+            left -= packets
+        return None

@@ -69,4 +69,18 @@ cpdef enum Verdict:
     EARLY_EVICTED
     START_NOT_HELD           # a node's cursor was to begin at a packet that the ring no longer holds
     COMMAND_STALE
+    # overload: media that was shed, first to last (SHED_KINDS of them in overload.pxd)
+    SHED_DISCARDABLE         # of frames that no other frame refers to
+    SHED_VIDEO               # of streams that are shed whole
+    SHED_UNTIL_KEY           # of streams that are not any more, until their next key frame
+    SHED_UNCHECKED_VIDEO     # before the tag was checked
+    SHED_AUDIO
+    SHED_UNCHECKED_AUDIO
+    SHED_REPAIR              # asked for again, and answered GONE
+    SOCKET_DROPPED           # by the kernel: a socket's queue was full
+    # how the worker waits
+    TURNS
+    WAKE_UPS                 # sleeps that ended
+    SPINS                    # waits that something ended before they became sleeps
+    EMPTY_SPINS              # waits awake that nothing ended
     VERDICT_COUNT

@@ -2,10 +2,12 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport address_equal, address_hash, address_t, sockaddr_storage, socklen_t
 from fastpath.cursor cimport cursor_t
+from fastpath.histogram cimport histogram_t
 from fastpath.link cimport link_t
 from fastpath.mailbox cimport mailbox_t, message_t
 from fastpath.media_clock cimport media_clock_t
 from fastpath.numbering cimport numbering_t
+from fastpath.overload cimport overload_t
 from fastpath.ring cimport ring_pool_t, ring_t, slot_t
 from fastpath.siphash cimport siphash_key_t
 from fastpath.slab cimport NO_BLOCK, slab_t, slab_take
@@ -99,6 +101,14 @@ ctypedef struct port_t:
     ingest_t tracks[TRACKS_OF_PORT]
     early_report_t early_reports[TRACKS_OF_PORT]
     uint32_t early_report_count
+    uint32_t dropped             # by the kernel, as last read
+    uint8_t batches              # taken since
+
+ctypedef struct shed_t:          # of a video stream under overload (fastpath/shed)
+    uint8_t state                # 0: nothing of it is, or was lately, shed
+    uint32_t first               # first packet that was shed
+    uint32_t newest
+    uint32_t resumed             # the key frame it went on at
 
 ctypedef struct stream_t:
     uint32_t generation
@@ -132,6 +142,7 @@ ctypedef struct stream_t:
     uint64_t too_old
     uint64_t gone
     uint64_t restarts
+    shed_t shed
 
 ctypedef struct early_t:
     uint32_t block
@@ -208,6 +219,8 @@ cdef struct worker_t:
     int64_t probe_interval_us
     bint use_gro
     bint use_gso
+    int64_t spin_us              # longest wait awake for the next packet; 0: none
+    bint use_timerfd
     # sending
     transmit_t transmit
     void* transmit_context
@@ -216,6 +229,10 @@ cdef struct worker_t:
     bint is_running
     uint8_t fallbacks            # bits: 1 gro, 2 gso, 4 timestamps
     uint64_t counters[VERDICT_COUNT]
+    overload_t overload
+    int32_t round_left           # links of this round over the ready ones that still wait
+    int64_t round_us             # when it began
+    histogram_t* delays          # of each node link, then one for all viewers
 
 ctypedef struct datagram_t:      # borrowed for one call
     const uint8_t* data
