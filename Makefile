@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STUBS := fastpath.engine fastpath.memory_feed fastpath.siphash fastpath.wire lab.virtual.draws lab.virtual.path lab.virtual.world rtp.payload.fragment rtp.payload.h264 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.rtcp.walk
-NATIVE := $(shell find rtp fastpath lab -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+NATIVE := $(shell find rtp fastpath lab bench/native -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path 'bench/*.c')
 BENCHES := $(filter-out bench/__init__.py bench/soak.py,$(wildcard bench/*.py))
 
 .PHONY: demo test test-clients lint bench soak differential fuzz sanitize coverage build clean check-host
@@ -76,7 +76,7 @@ check-host:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | check-host
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt 'setuptools>=77' wheel cython
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt 'setuptools>=77' wheel cython cffi
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed setup.py $(NATIVE)
@@ -87,3 +87,4 @@ $(VENV)/.built: $(VENV)/.installed setup.py $(NATIVE)
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find rtp fastpath lab -name '*.so' -delete -o -name '*.c' -delete
+	find bench -name '*.so' -delete

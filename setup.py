@@ -9,6 +9,8 @@ import os
 import re
 from pathlib import Path
 
+import cffi
+from cffi.recompiler import make_c_source
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -68,6 +70,23 @@ def set_glue_apart(built: list[Extension]) -> list[Extension]:
     return built
 
 
+def bench_extension() -> Extension:
+    """The C parts of the bench, for `overlane bench` on hosts without a compiler."""
+    sources, glue = ROOT / "bench" / "native", f"build/cffi{VARIANT}/_native.c"
+    builder = cffi.FFI()
+    builder.cdef((sources / "native.h").read_text())
+    Path(glue).parent.mkdir(parents=True, exist_ok=True)
+    make_c_source(builder, "_native", '#include <stdint.h>\n#include "native.h"', glue)
+    return Extension(
+        "bench.support._native",
+        [glue, *(str(path.relative_to(ROOT)) for path in sorted(sources.glob("*.c")))],
+        include_dirs=[str(sources.relative_to(ROOT))],
+        depends=[str(path.relative_to(ROOT)) for path in sorted(sources.glob("*.h"))],
+        extra_compile_args=[*FLAGS, *OPTIMISE],
+        extra_link_args=FLAGS,
+    )
+
+
 modules = cythonize(
     extensions(),
     compiler_directives=DIRECTIVES,
@@ -75,4 +94,6 @@ modules = cythonize(
     emit_linenums=COVERAGE == "lines",
     build_dir=f"build/cython{VARIANT}",
 )
-setup(ext_modules=set_glue_apart(modules) if COVERAGE == "lines" else modules)
+if COVERAGE == "lines":
+    modules = set_glue_apart(modules)
+setup(ext_modules=[*modules, bench_extension()])

@@ -7,9 +7,10 @@ import platform
 import subprocess
 import sys
 import sysconfig
+from importlib.metadata import version
 from pathlib import Path
 
-from bench.support.native import COMPILE_FLAGS, ROOT
+from bench.support.native import ROOT
 
 
 def cpu_name() -> str:
@@ -20,6 +21,9 @@ def cpu_name() -> str:
 
 
 def _git(*arguments: str) -> str:
+    """Of the tree we run from; an installed Overlane may lie in somebody else's repository."""
+    if not (ROOT / ".git").exists():
+        return ""
     done = subprocess.run(
         ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -32,9 +36,10 @@ def environment() -> dict[str, object]:
         "cores": len(os.sched_getaffinity(0)),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "overlane": version("overlane"),
         "commit": _git("rev-parse", "HEAD") or "unknown",
         "is_modified": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "flags": sys.argv[1:],
-        "compiler_flags": f"{sysconfig.get_config_var('CFLAGS')} {' '.join(COMPILE_FLAGS)}",
+        "compiler_flags": f"{sysconfig.get_config_var('CFLAGS')} -O3",
         "load_average": os.getloadavg()[0],
     }

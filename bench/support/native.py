@@ -1,66 +1,37 @@
-"""The C parts (bench/native), compiled by cffi on first use and kept under build/bench.
-
-The module's name carries a digest of the sources and flags, so a change is compiled and an
-unchanged one is not.
-"""
+"""The C parts (bench/native): a module that setup.py builds, in the tree and for a wheel."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib.util
+import importlib
 import os
-import platform
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import cffi
-
 ROOT = Path(__file__).parents[2]
-SOURCES = ROOT / "bench" / "native"
-CACHE = ROOT / "build" / "bench"
-COMPILE_FLAGS = ["-O3", "-Wall"]  # -O3 as the engine's own (setup.py)
+SOURCES = ROOT / "bench" / "native"  # not there in an installed Overlane
 
 
 class BenchError(Exception):
     """The measurement cannot be made; the text says why."""
 
 
-def _digest() -> str:
-    found = hashlib.sha256(f"{COMPILE_FLAGS} {platform.python_version()}".encode())
-    for path in sorted(SOURCES.iterdir()):
-        found.update(path.read_bytes())
-    return found.hexdigest()[:16]
-
-
-def _compile(name: str) -> Path:
-    """Built beside its place and moved there, so that two runs at once cannot meet half of it."""
-    builder = cffi.FFI()
-    builder.cdef((SOURCES / "native.h").read_text())
-    builder.set_source(
-        name,
-        '#include <stdint.h>\n#include "native.h"',
-        sources=[str(path) for path in sorted(SOURCES.glob("*.c"))],
-        include_dirs=[str(SOURCES)],
-        extra_compile_args=COMPILE_FLAGS,
-    )
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        built = Path(builder.compile(tmpdir=folder))
-        return built.replace(CACHE / built.name)
-
-
 @functools.cache
 def native() -> Any:
-    """The compiled module: `.lib` has the functions of native.h, `.ffi` makes their structs."""
-    name = f"_bench_{_digest()}"
-    built = next(CACHE.glob(f"{name}.*.so"), None) or _compile(name)
-    spec = importlib.util.spec_from_file_location(name, built)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """The compiled module: `.lib` has the functions of native.h, `.ffi` makes their structs.
+
+    Raises BenchError if it was not built, or before its sources changed: figures of yesterday's
+    generator would pass for today's.
+    """
+    try:
+        module = importlib.import_module("bench.support._native")
+    except ImportError as error:
+        raise BenchError(f"the native parts are not built ({error}): run make build") from None
+    assert module.__file__ is not None
+    built = Path(module.__file__).stat().st_mtime
+    for source in SOURCES.glob("*.[ch]"):
+        if source.stat().st_mtime > built:
+            raise BenchError(f"{source.name} changed after it was built: run make build")
     return module
 
 
