@@ -30,6 +30,7 @@ static void write_rtp(const struct generator *generator, const struct frame *fra
     store_be32(rtp + 8, generator->first_stream_id + frame->stream);
     rtp[RTP_BYTES] = frame->is_key ? 0x65 : 0x41;  /* a slice of an IDR picture, or of another */
     rtp[RTP_BYTES + 1] = place == 0 ? 0x88 : 0x48; /* first_mb_in_slice: 0 only at the start */
+    memset(rtp + RTP_BYTES + 2, 0, TAGGED_PAYLOAD_BYTES - RTP_BYTES - 2);
 }
 
 static void write_overlay(const struct generator *generator, const struct frame *frame, uint16_t place, uint8_t *packet)
