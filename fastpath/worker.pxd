@@ -24,6 +24,7 @@ cdef enum:
     EARLY_AGE_US = 1000000
     BATCH_SEGMENTS = 64          # kernel's limit of UDP_SEGMENT
     BATCH_PARTS = 128            # a viewer packet has two
+    BATCH_SIZES = 7              # classes of packets a batch: 1, 2, 3-4, 5-8, ... 33-64
     BATCH_BYTES = 65000          # and of one datagram, with room for headers
     QUANTUM_BYTES = 16384        # deficit round robin: long enough for a batch of 13 large packets
 
@@ -233,6 +234,7 @@ cdef struct worker_t:
     int32_t round_left           # links of this round over the ready ones that still wait
     int64_t round_us             # when it began
     histogram_t* delays          # of each node link, then one for all viewers
+    uint64_t batch_sizes[BATCH_SIZES]
 
 ctypedef struct datagram_t:      # borrowed for one call
     const uint8_t* data
