@@ -126,3 +126,11 @@ cdef inline size_t write_header(uint8_t* payload, const header_t* header) noexce
     if header.flags & FLAG_REPAIR:
         store_be32(p + 24, header.repairs_hop_seq)
     return length + TAG_BYTES
+
+
+cdef inline bint is_plain(uint8_t packet_type, uint8_t flags, size_t header_bytes, size_t size) noexcept nogil:
+    """Does the tag cover just what siphash.media_tag takes? `size`: of the whole packet."""
+    return (
+        packet_type == TYPE_MEDIA and header_bytes == HEADER_BYTES and not flags & FLAG_SEALED
+        and size >= FIB_LEG_BYTES + TAGGED_PAYLOAD_BYTES
+    )
