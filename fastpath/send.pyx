@@ -17,12 +17,12 @@ from fastpath.link cimport (
 from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED
 from fastpath.report cimport next_report_us, write_clock, write_viewer_report
 from fastpath.ring cimport ring_held, slot_t
-from fastpath.siphash cimport covered_t, media_tag, siphash_key_t
+from fastpath.siphash cimport covered_t, media_tags, siphash_key_t
 from fastpath.slab cimport HEADROOM_BYTES, slab_payload
 from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
 from fastpath.wheel cimport wheel_cancel, wheel_set
 from fastpath.wire cimport (
-    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FIB_LEG_BYTES, FLAG_REPAIR, FLAG_SEALED, TAG_BYTES, TYPE_FEEDBACK,
+    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FLAG_REPAIR, FLAG_SEALED, HEADER_BYTES, TAG_BYTES, TYPE_FEEDBACK,
     TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, is_plain, packet_tag, write_header,
 )
 from fastpath.worker cimport (
@@ -38,10 +38,22 @@ cdef enum:
     SR_NTP_MIDDLE = 10           # where the middle 32 bits stand in a sender report
 
 
+cdef void write_tags(batch_t* batch) noexcept nogil:
+    """The tags of the batch's plain packets, all at once."""
+    cdef uint64_t tags[BATCH_SEGMENTS]
+    cdef int32_t i
+    media_tags(batch.covered, batch.untagged, batch.key, tags)
+    for i in range(batch.untagged):
+        store_be64(<uint8_t*>batch.covered[i].start + HEADER_BYTES, tags[i])
+    batch.untagged = 0
+
+
 cdef void flush_batch(worker_t* worker) noexcept nogil:
     cdef batch_t* batch = &worker.batch
     if batch.packets == 0:
         return
+    if batch.untagged > 0:
+        write_tags(batch)
     worker.transmit(worker, batch)
     count_many(worker, SENT_PACKETS, <uint64_t>batch.packets)
     count_many(worker, SENT_BATCHES, 1)
@@ -89,19 +101,25 @@ cdef void write_tag(
 ) noexcept nogil:
     """Put the tag before the payload; the header ends where the tag begins."""
     cdef uint8_t* start = payload - TAG_BYTES - header_bytes
-    cdef covered_t plain
-    cdef uint64_t tag
-    if is_plain(header.type, header.flags, header_bytes, payload_bytes + FIB_LEG_BYTES):
-        plain.start = start
-        plain.high = <uint32_t>(hop_seq >> 32)
-        plain.payload_bytes = payload_bytes
-        tag = media_tag(&plain, key)
-    else:
-        tag = packet_tag(
+    store_be64(
+        payload - TAG_BYTES,
+        packet_tag(
             start, header_bytes, header.type, header.flags & FLAG_SEALED,
             <uint32_t>(hop_seq >> 32), payload, payload_bytes, key,
-        )
-    store_be64(payload - TAG_BYTES, tag)
+        ),
+    )
+
+
+cdef inline void tag_with_batch(
+    batch_t* batch, const uint8_t* start, uint64_t hop_seq, uint32_t payload_bytes, const siphash_key_t* key
+) noexcept nogil:
+    """Have a plain packet's tag made together with the others' of the batch."""
+    cdef covered_t* covered = &batch.covered[batch.untagged]
+    covered.start = start
+    covered.high = <uint32_t>(hop_seq >> 32)
+    covered.payload_bytes = payload_bytes
+    batch.key = key
+    batch.untagged += 1
 
 
 cdef uint16_t delay_at_egress(const slot_t* slot, const link_t* link, int64_t now_us) noexcept nogil:
@@ -147,7 +165,10 @@ cdef void send_to_node(
     header.hop_seq = <uint32_t>hop_seq
     header.send_ts = <uint32_t>now_us
     write_header(payload, &header)
-    write_tag(payload, overhead - TAG_BYTES, &header, hop_seq, slot.size, link_send_key(link))
+    if is_plain(TYPE_MEDIA, header.flags, overhead - TAG_BYTES, slot.size + overhead):
+        tag_with_batch(batch, payload - overhead, hop_seq, slot.size, link_send_key(link))
+    else:
+        write_tag(payload, overhead - TAG_BYTES, &header, hop_seq, slot.size, link_send_key(link))
     add_part(batch, payload - overhead, slot.size + overhead)
     batch.packets += 1
     slot.batch = batch.serial

@@ -7,7 +7,7 @@ from fastpath.mailbox cimport mailbox_t, message_t
 from fastpath.media_clock cimport media_clock_t
 from fastpath.numbering cimport numbering_t
 from fastpath.ring cimport ring_pool_t, ring_t, slot_t
-from fastpath.siphash cimport siphash_key_t
+from fastpath.siphash cimport covered_t, siphash_key_t
 from fastpath.slab cimport NO_BLOCK, slab_t, slab_take
 from fastpath.verdict cimport VERDICT_COUNT
 from fastpath.wheel cimport wheel_t
@@ -156,6 +156,9 @@ ctypedef struct batch_t:         # packets to one destination that leave in one 
     uint32_t serial
     bint is_closed               # a shorter segment ends it
     iovec parts[BATCH_PARTS]
+    const siphash_key_t* key     # the link's, for the tags that are made when the batch leaves
+    int32_t untagged
+    covered_t covered[BATCH_SEGMENTS]
     uint8_t rtp_headers[BATCH_SEGMENTS][12]
 
 cdef struct worker_t
