@@ -22,8 +22,8 @@ from fastpath.slab cimport HEADROOM_BYTES, slab_payload
 from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
 from fastpath.wheel cimport wheel_cancel, wheel_set
 from fastpath.wire cimport (
-    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FLAG_REPAIR, FLAG_SEALED, HEADER_BYTES, TAG_BYTES, TYPE_FEEDBACK,
-    TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, is_plain, packet_tag, write_header,
+    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FIB_LEG_BYTES, FLAG_REPAIR, FLAG_SEALED, HEADER_BYTES, REPAIR_BLOCK_BYTES, TAG_BYTES, TYPE_FEEDBACK,
+    TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, is_plain, packet_tag, write_header, write_media_header,
 )
 from fastpath.worker cimport (
     BATCH_BYTES, BATCH_SEGMENTS, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES,
@@ -64,7 +64,7 @@ cdef void flush_batch(worker_t* worker) noexcept nogil:
     batch.serial += 1
 
 
-cdef void open_place(
+cdef inline void open_place(
     worker_t* worker, int32_t port, const sockaddr_storage* address, socklen_t address_bytes, uint32_t packet_bytes
 ) noexcept nogil:
     """Make the batch ready to take one more packet of this size to this destination."""
@@ -88,7 +88,7 @@ cdef void open_place(
         batch.is_closed = True
 
 
-cdef void add_part(batch_t* batch, void* base, size_t size) noexcept nogil:
+cdef inline void add_part(batch_t* batch, void* base, size_t size) noexcept nogil:
     batch.parts[batch.pieces].iov_base = base
     batch.parts[batch.pieces].iov_len = size
     batch.pieces += 1
@@ -96,7 +96,7 @@ cdef void add_part(batch_t* batch, void* base, size_t size) noexcept nogil:
 
 
 cdef void write_tag(
-    uint8_t* payload, size_t header_bytes, const header_t* header, uint64_t hop_seq,
+    uint8_t* payload, size_t header_bytes, uint8_t packet_type, uint8_t flags, uint64_t hop_seq,
     uint32_t payload_bytes, const siphash_key_t* key,
 ) noexcept nogil:
     """Put the tag before the payload; the header ends where the tag begins."""
@@ -104,7 +104,7 @@ cdef void write_tag(
     store_be64(
         payload - TAG_BYTES,
         packet_tag(
-            start, header_bytes, header.type, header.flags & FLAG_SEALED,
+            start, header_bytes, packet_type, flags & FLAG_SEALED,
             <uint32_t>(hop_seq >> 32), payload, payload_bytes, key,
         ),
     )
@@ -122,7 +122,7 @@ cdef inline void tag_with_batch(
     batch.untagged += 1
 
 
-cdef uint16_t delay_at_egress(const slot_t* slot, const link_t* link, int64_t now_us) noexcept nogil:
+cdef inline uint16_t delay_at_egress(const slot_t* slot, const link_t* link, int64_t now_us) noexcept nogil:
     """LiveNet 6.1: what it had, plus our processing, plus half the next hop's round trip."""
     cdef int64_t delay = slot.delay + (now_us - slot.arrival_us + link.rtt_us // 2) // 250
     if delay > 0xFFFF:
@@ -130,46 +130,42 @@ cdef uint16_t delay_at_egress(const slot_t* slot, const link_t* link, int64_t no
     return <uint16_t>delay
 
 
-cdef void send_to_node(
+cdef inline void send_to_node(
     worker_t* worker, int32_t link_index, int32_t stream_index, slot_t* slot, uint64_t answers, int64_t now_us
 ) noexcept nogil:
+    """A packet of a ring under a fresh number. answers: the number it repairs, or 0."""
     cdef link_t* link = &worker.links[link_index]
-    cdef stream_t* stream = &worker.streams[stream_index]
+    cdef const stream_t* stream = &worker.streams[stream_index]
     cdef batch_t* batch = &worker.batch
-    cdef uint8_t* payload = slab_payload(&worker.slab, slot.block)
-    cdef header_t header
+    cdef uint32_t overhead = FIB_LEG_BYTES if answers == 0 else FIB_LEG_BYTES + REPAIR_BLOCK_BYTES
+    cdef uint32_t size = slot.size
+    cdef uint8_t flags = slot.flags & FLAG_SEALED
+    cdef bint is_audio = stream.media == MEDIA_AUDIO
+    cdef uint8_t* payload
+    cdef uint8_t* start
     cdef uint64_t hop_seq
-    cdef size_t overhead
     cdef history_t* entry
     if slot.hop_limit <= 1:
         count(worker, HOP_LIMIT_REACHED)  # the receiver would refuse it
         return
     if batch.packets > 0 and slot.batch == batch.serial:
         flush_batch(worker)  # its headroom is in use
-    header.type = TYPE_MEDIA
-    header.flags = slot.flags & FLAG_SEALED
-    overhead = 32
-    if answers != 0:
-        header.flags |= FLAG_REPAIR
-        header.repairs_hop_seq = <uint32_t>answers
-        overhead = 36
-    open_place(worker, link.port, &link.address, link.address_bytes, slot.size + <uint32_t>overhead)
+    open_place(worker, link.port, &link.address, link.address_bytes, size + overhead)
+    payload = slab_payload(&worker.slab, slot.block)
+    start = payload - overhead
     hop_seq = link_next_hop_seq(link)
-    header.hop_limit = slot.hop_limit - 1
-    header.traffic_class = CLASS_AUDIO if stream.media == MEDIA_AUDIO else CLASS_VIDEO
-    header.marks = slot.marks
-    header.epoch = 0
-    header.delay = delay_at_egress(slot, link, now_us)
-    header.stream_id = stream.stream_id
-    header.stream_seq = slot.stream_seq
-    header.hop_seq = <uint32_t>hop_seq
-    header.send_ts = <uint32_t>now_us
-    write_header(payload, &header)
-    if is_plain(TYPE_MEDIA, header.flags, overhead - TAG_BYTES, slot.size + overhead):
-        tag_with_batch(batch, payload - overhead, hop_seq, slot.size, link_send_key(link))
+    if answers != 0:
+        flags |= FLAG_REPAIR
+        store_be32(payload - TAG_BYTES - REPAIR_BLOCK_BYTES, <uint32_t>answers)
+    write_media_header(
+        start, flags, slot.hop_limit - 1, ((CLASS_AUDIO if is_audio else CLASS_VIDEO) << 5) | slot.marks,
+        delay_at_egress(slot, link, now_us), stream.stream_id, slot.stream_seq, <uint32_t>hop_seq, <uint32_t>now_us,
+    )
+    if is_plain(TYPE_MEDIA, flags, overhead - TAG_BYTES, size + overhead):
+        tag_with_batch(batch, start, hop_seq, size, link_send_key(link))
     else:
-        write_tag(payload, overhead - TAG_BYTES, &header, hop_seq, slot.size, link_send_key(link))
-    add_part(batch, payload - overhead, slot.size + overhead)
+        write_tag(payload, overhead - TAG_BYTES, TYPE_MEDIA, flags, hop_seq, size, link_send_key(link))
+    add_part(batch, start, size + overhead)
     batch.packets += 1
     slot.batch = batch.serial
     entry = link_remember(link, hop_seq, SENT_REPAIR if answers != 0 else SENT_MEDIA, now_us)
@@ -177,8 +173,8 @@ cdef void send_to_node(
     entry.stream = stream_index
     entry.stream_generation = stream.generation
     entry.stream_seq = slot.stream_seq
-    entry.is_audio = stream.media == MEDIA_AUDIO
-    link_charge(link, slot.size + <uint32_t>overhead)
+    entry.is_audio = is_audio
+    link_charge(link, size + overhead)
     link.last_sent_us = now_us
     if link.next_probe_us > now_us + TAIL_PROBE_US:
         link.next_probe_us = now_us + TAIL_PROBE_US
@@ -264,7 +260,7 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64
     link_charge(&worker.links[cursor.link], slot.size)
 
 
-cdef void send_for_cursor(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
+cdef inline void send_for_cursor(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
     cdef stream_t* stream = &worker.streams[cursor.stream]
     if cursor.has_moved:  # before a report tells of it
         join_timestamps(cursor, load_be32(slab_payload(&worker.slab, slot.block) + 4), stream.clock_rate, now_us)
@@ -358,6 +354,9 @@ cdef bint drain_cursor(worker_t* worker, int32_t index, int64_t now_us) noexcept
             return True
         if cursor.deficit_bytes < slot.size:
             cursor.deficit_bytes += QUANTUM_BYTES
+            if cursor.next_queued < 0:  # alone: it is its turn again
+                was_active = True
+                continue
             unqueue_cursor(worker, index)
             queue_cursor(worker, index)
             return True
@@ -466,7 +465,7 @@ cdef bint send_message(
     header.send_ts = <uint32_t>now_us
     header.repairs_hop_seq = 0
     write_header(payload, &header)
-    write_tag(payload, 24, &header, hop_seq, payload_bytes, key)
+    write_tag(payload, HEADER_BYTES, packet_type, 0, hop_seq, payload_bytes, key)
     send_alone(worker, link.port, &link.address, link.address_bytes, payload - 32, payload_bytes + 32)
     if packet_type == TYPE_HELLO and link.candidate_until_us > now_us:
         address_bytes = address_to_sockaddr(&link.candidate, &address)
