@@ -16,7 +16,7 @@ from fastpath.link cimport (
 )
 from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED
 from fastpath.report cimport next_report_us, write_clock, write_viewer_report
-from fastpath.ring cimport ring_held, slot_t
+from fastpath.ring cimport SLOT_HELD, ring_held, ring_t, slot_t
 from fastpath.siphash cimport covered_t, media_tags, siphash_key_t
 from fastpath.slab cimport HEADROOM_BYTES, slab_payload
 from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
@@ -122,27 +122,47 @@ cdef inline void tag_with_batch(
     batch.untagged += 1
 
 
-cdef inline uint16_t delay_at_egress(const slot_t* slot, const link_t* link, int64_t now_us) noexcept nogil:
+ctypedef struct run_t:           # packets of one stream that leave on one link, one after the other
+    link_t* link
+    const siphash_key_t* key
+    int32_t stream
+    uint32_t stream_generation
+    uint32_t stream_id
+    uint8_t class_bits
+    bint is_audio
+    int64_t leaves_us            # now, and half the next hop's round trip
+
+
+cdef inline void begin_run(
+    worker_t* worker, run_t* run, int32_t link_index, int32_t stream_index, int64_t now_us
+) noexcept nogil:
+    cdef const stream_t* stream = &worker.streams[stream_index]
+    run.link = &worker.links[link_index]
+    run.key = link_send_key(run.link)
+    run.stream = stream_index
+    run.stream_generation = stream.generation
+    run.stream_id = stream.stream_id
+    run.is_audio = stream.media == MEDIA_AUDIO
+    run.class_bits = (CLASS_AUDIO if run.is_audio else CLASS_VIDEO) << 5
+    run.leaves_us = now_us + run.link.rtt_us // 2
+
+
+cdef inline uint16_t delay_at_egress(const slot_t* slot, int64_t leaves_us) noexcept nogil:
     """LiveNet 6.1: what it had, plus our processing, plus half the next hop's round trip."""
-    cdef int64_t delay = slot.delay + (now_us - slot.arrival_us + link.rtt_us // 2) // 250
-    if delay > 0xFFFF:
-        return 0xFFFF
-    return <uint16_t>delay
+    cdef int64_t delay = slot.delay + (leaves_us - slot.arrival_us) // 250
+    return 0xFFFF if delay > 0xFFFF else <uint16_t>delay
 
 
 cdef inline void send_to_node(
-    worker_t* worker, int32_t link_index, int32_t stream_index, slot_t* slot, uint64_t answers, int64_t now_us
+    worker_t* worker, const run_t* run, slot_t* slot, uint64_t answers, int64_t now_us
 ) noexcept nogil:
     """A packet of a ring under a fresh number. answers: the number it repairs, or 0."""
-    cdef link_t* link = &worker.links[link_index]
-    cdef const stream_t* stream = &worker.streams[stream_index]
+    cdef link_t* link = run.link
     cdef batch_t* batch = &worker.batch
     cdef uint32_t overhead = FIB_LEG_BYTES if answers == 0 else FIB_LEG_BYTES + REPAIR_BLOCK_BYTES
     cdef uint32_t size = slot.size
     cdef uint8_t flags = slot.flags & FLAG_SEALED
-    cdef bint is_audio = stream.media == MEDIA_AUDIO
     cdef uint8_t* payload
-    cdef uint8_t* start
     cdef uint64_t hop_seq
     cdef history_t* entry
     if slot.hop_limit <= 1:
@@ -152,28 +172,27 @@ cdef inline void send_to_node(
         flush_batch(worker)  # its headroom is in use
     open_place(worker, link.port, &link.address, link.address_bytes, size + overhead)
     payload = slab_payload(&worker.slab, slot.block)
-    start = payload - overhead
     hop_seq = link_next_hop_seq(link)
     if answers != 0:
         flags |= FLAG_REPAIR
         store_be32(payload - TAG_BYTES - REPAIR_BLOCK_BYTES, <uint32_t>answers)
     write_media_header(
-        start, flags, slot.hop_limit - 1, ((CLASS_AUDIO if is_audio else CLASS_VIDEO) << 5) | slot.marks,
-        delay_at_egress(slot, link, now_us), stream.stream_id, slot.stream_seq, <uint32_t>hop_seq, <uint32_t>now_us,
+        payload - overhead, flags, slot.hop_limit - 1, run.class_bits | slot.marks,
+        delay_at_egress(slot, run.leaves_us), run.stream_id, slot.stream_seq, <uint32_t>hop_seq, <uint32_t>now_us,
     )
     if is_plain(TYPE_MEDIA, flags, overhead - TAG_BYTES, size + overhead):
-        tag_with_batch(batch, start, hop_seq, size, link_send_key(link))
+        tag_with_batch(batch, payload - overhead, hop_seq, size, run.key)
     else:
-        write_tag(payload, overhead - TAG_BYTES, TYPE_MEDIA, flags, hop_seq, size, link_send_key(link))
-    add_part(batch, start, size + overhead)
+        write_tag(payload, overhead - TAG_BYTES, TYPE_MEDIA, flags, hop_seq, size, run.key)
+    add_part(batch, payload - overhead, size + overhead)
     batch.packets += 1
     slot.batch = batch.serial
     entry = link_remember(link, hop_seq, SENT_REPAIR if answers != 0 else SENT_MEDIA, now_us)
     entry.repairs = answers
-    entry.stream = stream_index
-    entry.stream_generation = stream.generation
+    entry.stream = run.stream
+    entry.stream_generation = run.stream_generation
     entry.stream_seq = slot.stream_seq
-    entry.is_audio = is_audio
+    entry.is_audio = run.is_audio
     link_charge(link, size + overhead)
     link.last_sent_us = now_us
     if link.next_probe_us > now_us + TAIL_PROBE_US:
@@ -260,18 +279,51 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64
     link_charge(&worker.links[cursor.link], slot.size)
 
 
-cdef inline void send_for_cursor(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
-    cdef stream_t* stream = &worker.streams[cursor.stream]
-    if cursor.has_moved:  # before a report tells of it
-        join_timestamps(cursor, load_be32(slab_payload(&worker.slab, slot.block) + 4), stream.clock_rate, now_us)
-    if now_us >= cursor.next_report_us and stream.clock.is_set and hears_reports(cursor):
+cdef inline void send_due_report(worker_t* worker, cursor_t* cursor, int64_t now_us) noexcept nogil:
+    if now_us >= cursor.next_report_us and worker.streams[cursor.stream].clock.is_set and hears_reports(cursor):
         send_report(worker, cursor, now_us)
+
+
+cdef inline void count_sent(cursor_t* cursor, const slot_t* slot) noexcept nogil:
+    cursor.packets += 1
+    cursor.bytes += slot.size
+
+
+cdef void send_for_cursor(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
+    """One packet, wherever it stands in the ring."""
+    cdef run_t run
+    if cursor.has_moved:  # before a report tells of it
+        join_timestamps(
+            cursor, load_be32(slab_payload(&worker.slab, slot.block) + 4), worker.streams[cursor.stream].clock_rate,
+            now_us,
+        )
+    send_due_report(worker, cursor, now_us)
     if cursor.is_viewer:
         send_to_viewer(worker, cursor, slot, now_us)
     else:
-        send_to_node(worker, cursor.link, cursor.stream, slot, 0, now_us)
-    cursor.packets += 1
-    cursor.bytes += slot.size
+        begin_run(worker, &run, cursor.link, cursor.stream, now_us)
+        send_to_node(worker, &run, slot, 0, now_us)
+    count_sent(cursor, slot)
+
+
+cdef void send_run(
+    worker_t* worker, cursor_t* cursor, const ring_t* ring, slot_t* slot, int64_t now_us
+) noexcept nogil:
+    """A node's next packet, and those after it as long as there is nothing else to decide."""
+    cdef run_t run
+    send_due_report(worker, cursor, now_us)
+    begin_run(worker, &run, cursor.link, cursor.stream, now_us)
+    while True:
+        cursor.deficit_bytes -= slot.size
+        cursor.next += 1
+        send_to_node(worker, &run, slot, 0, now_us)
+        count_sent(cursor, slot)
+        slot = &ring.slots[cursor.next & ring.mask]
+        if (
+            cursor.next == ring.head or slot.state != SLOT_HELD or slot.stream_seq != cursor.next
+            or cursor.deficit_bytes < slot.size or run.link.free_at_ns > now_us * 1000
+        ):
+            return
 
 
 cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, int64_t now_us) noexcept nogil:
@@ -279,6 +331,7 @@ cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, in
     cdef stream_t* stream = &worker.streams[late.stream]
     cdef cursor_t* cursor
     cdef slot_t* slot
+    cdef run_t run
     if not stream.is_used or stream.generation != late.stream_generation:
         return
     slot = ring_held(&stream.ring, late.stream_seq)
@@ -286,7 +339,8 @@ cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, in
         return
     if late.cursor == NOBODY:
         worker.links[link_index].resent += 1
-        send_to_node(worker, link_index, late.stream, slot, late.answers, now_us)
+        begin_run(worker, &run, link_index, late.stream, now_us)
+        send_to_node(worker, &run, slot, late.answers, now_us)
         return
     cursor = &worker.cursors[late.cursor]
     # It may have moved or jumped since: then this number is no longer its own to send.
@@ -362,9 +416,12 @@ cdef bint drain_cursor(worker_t* worker, int32_t index, int64_t now_us) noexcept
             return True
         if not link_may_send(link, now_us):
             return False
-        cursor.deficit_bytes -= slot.size
-        cursor.next += 1
-        send_for_cursor(worker, cursor, slot, now_us)
+        if cursor.is_viewer:
+            cursor.deficit_bytes -= slot.size
+            cursor.next += 1
+            send_for_cursor(worker, cursor, slot, now_us)
+        else:
+            send_run(worker, cursor, &stream.ring, slot, now_us)
 
 
 cdef bint drain_class(worker_t* worker, int32_t link_index, int which, int64_t now_us) noexcept nogil:
