@@ -183,6 +183,7 @@ cdef struct worker_t:
     uint32_t stream_bucket_mask
     int32_t* peer_table          # address -> node link, open addressing
     uint32_t peer_mask
+    uint32_t peers_version       # of that table: what was found before it changed is looked up again
     int64_t stranger_tokens_us   # HELLOs from unknown addresses that are looked at
     slab_t slab
     ring_pool_t rings
