@@ -55,6 +55,7 @@ class Engine:
         probe_interval_us: int = 50000,
         use_gro: bool = True,
         use_gso: bool = True,
+        huge_pages: bool = True,
     ) -> Engine: ...
 
     # -- ports: a UDP socket each (an `fd` that the worker owns from then on), or -1 in virtual time
@@ -177,4 +178,4 @@ class Engine:
     def cursor_stats(self, cursor: int) -> CursorStats: ...
     def memory(self) -> MemoryStats: ...
     def fallbacks(self) -> list[str]:
-        """Features switched off or refused by the kernel: gro, gso, timestamps."""
+        """Features switched off or refused by the kernel: gro, gso, timestamps, huge_pages."""

@@ -69,4 +69,5 @@ cpdef enum Verdict:
     EARLY_EVICTED
     START_NOT_HELD           # a node's cursor was to begin at a packet that the ring no longer holds
     COMMAND_STALE
+    LATE_POOL_EMPTY          # what is to leave late shares a bounded pool (fastpath/late)
     VERDICT_COUNT
