@@ -24,9 +24,10 @@ cdef void address_from_sockaddr(const sockaddr_storage* source, address_t* addre
 
 
 cdef socklen_t address_to_sockaddr(const address_t* address, sockaddr_storage* target) noexcept nogil:
+    """Writes no more than the larger form's 28 bytes: a sockaddr_in6 is room enough."""
     cdef sockaddr_in* v4 = <sockaddr_in*>target
     cdef sockaddr_in6* v6 = <sockaddr_in6*>target
-    memset(target, 0, sizeof(sockaddr_storage))
+    memset(target, 0, sizeof(sockaddr_in6))
     if address.is_v6:
         v6.sin6_family = <unsigned short>AF_INET6
         v6.sin6_port = htons(address.port)

@@ -6,7 +6,7 @@ needed; a command about something already removed carries an older generation an
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
-from fastpath.address cimport address_to_sockaddr
+from fastpath.address cimport address_to_sockaddr, sockaddr_storage
 from fastpath.cursor cimport CURSOR_FREE, CURSOR_PAUSED, NOBODY, cursor_begin, cursor_begin_at, cursor_t
 from fastpath.histogram cimport histogram_t
 from fastpath.insert cimport claim_early, forget_early
@@ -24,7 +24,7 @@ from fastpath.wheel cimport wheel_cancel
 from fastpath.wire cimport TYPE_CONTROL, TYPE_HELLO
 from fastpath.worker cimport (
     MEDIA_AUDIO, MEDIA_VIDEO, PORT_CLOSED, PORT_OPEN, TRACKS_OF_PORT, comes_from, count, count_many, index_stream, index_viewer,
-    ingest_t, mark_ready, new_event, port_t, rebuild_peers, stream_t, unindex_stream, unindex_viewer,
+    ingest_t, mark_ready, new_event, note_age, port_t, rebuild_peers, stream_t, unindex_stream, unindex_viewer,
     want_key_frame, worker_t,
 )
 
@@ -100,7 +100,7 @@ cdef void add_link(worker_t* worker, const message_t* command) noexcept nogil:
     cdef link_t* link = &worker.links[index]
     link.generation = generation_of(command.handle)
     if link_open(link, command.flag) < 0:
-        link_close(link)
+        link_close(link, &worker.late)
         count(worker, COMMAND_STALE)
         return
     link.rate_bps = command.number
@@ -110,7 +110,7 @@ cdef void add_link(worker_t* worker, const message_t* command) noexcept nogil:
     link.port = index_of(command.port)
     link.peer_node = <int32_t>command.tag
     link.peer = command.address
-    link.address_bytes = address_to_sockaddr(&link.peer, &link.address)
+    link.address_bytes = address_to_sockaddr(&link.peer, <sockaddr_storage*>&link.address)
     memcpy(&link.hello_key, command.key_a, 16)
     memset(&worker.delays[index], 0, sizeof(histogram_t))
     rebuild_peers(worker)
@@ -204,13 +204,14 @@ cdef void remove_link(worker_t* worker, int64_t handle) noexcept nogil:
     while link.first_cursor >= 0:
         remove_cursor(worker, link.first_cursor)
     was_viewer = link.is_viewer
+    wheel_cancel(&worker.wheel, index_of(handle))
+    link_close(link, &worker.late)
+    if was_viewer:  # nothing comes in on it
+        return
     for at in range(worker.stream_count):
         forget_upstream(&worker.streams[at], index_of(handle))
     forget_early(worker, index_of(handle))
-    wheel_cancel(&worker.wheel, index_of(handle))
-    link_close(link)
-    if not was_viewer:
-        rebuild_peers(worker)
+    rebuild_peers(worker)
 
 
 cdef void offer_keys(worker_t* worker, const message_t* command) noexcept nogil:
@@ -255,9 +256,14 @@ cdef void send_command(worker_t* worker, const message_t* command, int64_t now_u
 cdef void add_stream(worker_t* worker, const message_t* command, int64_t now_us) noexcept nogil:
     cdef int32_t index = index_of(command.handle)
     cdef stream_t* stream = &worker.streams[index]
-    cdef bint is_dirty = stream.is_dirty
+    cdef uint8_t is_dirty = stream.is_dirty
+    cdef uint8_t is_aged[2]
+    is_aged[0] = stream.is_aged[0]
+    is_aged[1] = stream.is_aged[1]
     memset(stream, 0, sizeof(stream_t))
-    stream.is_dirty = is_dirty  # may stand in the worker's list since before it was removed
+    stream.is_dirty = is_dirty  # may stand in the worker's lists since before it was removed
+    stream.is_aged[0] = is_aged[0]
+    stream.is_aged[1] = is_aged[1]
     stream.generation = generation_of(command.handle)
     stream.media = command.kind_of
     stream.stream_id = <uint32_t>command.number
@@ -277,6 +283,7 @@ cdef void add_stream(worker_t* worker, const message_t* command, int64_t now_us)
         return
     stream.is_used = True
     index_stream(worker, index)
+    note_age(worker, index)
     claim_early(worker, index, now_us)
 
 
@@ -365,9 +372,11 @@ cdef void add_cursor(worker_t* worker, const message_t* command) noexcept nogil:
     if cursor.is_viewer:
         cursor.port = index_of(command.port)
         cursor.peer = command.address
-        cursor.address_bytes = address_to_sockaddr(&command.address, &cursor.address)
+        cursor.address_bytes = address_to_sockaddr(&command.address, <sockaddr_storage*>&cursor.address)
         if command.rtcp_address.port != 0:
-            cursor.rtcp_address_bytes = address_to_sockaddr(&command.rtcp_address, &cursor.rtcp_address)
+            cursor.rtcp_address_bytes = address_to_sockaddr(
+                &command.rtcp_address, <sockaddr_storage*>&cursor.rtcp_address
+            )
         cursor.ssrc = command.ssrc
         cursor.payload_type = command.payload_type
         cursor.sequence_offset = command.sequence_number
@@ -446,6 +455,7 @@ cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) 
 
 cdef void apply_commands(worker_t* worker, int64_t now_us) noexcept nogil:
     cdef message_t* command = mailbox_first(&worker.commands)
+    worker.turn_us = now_us
     while command != NULL:
         apply_one(worker, command, now_us)
         mailbox_done(&worker.commands)

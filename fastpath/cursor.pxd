@@ -1,6 +1,6 @@
 # One subscriber's place in a ring.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from fastpath.address cimport address_t, sockaddr_storage, socklen_t
+from fastpath.address cimport address_t, sockaddr_in6, socklen_t
 from fastpath.ring cimport SLOT_HELD, ring_t, slot_t
 
 cdef enum CursorState:
@@ -19,44 +19,48 @@ ctypedef struct told_t:          # a sender report that left
     uint32_t middle              # of its NTP time: what a receiver gives back (RFC 3550 6.4.1)
     int64_t at_us                # 0: none
 
+# Two cache lines are all that a packet needs; what is told of it stands behind.
 ctypedef struct cursor_t:
     uint32_t generation
     uint8_t state
-    bint is_viewer
-    bint is_queued               # stands in its link's list of cursors with something to send
+    uint8_t is_viewer
+    uint8_t is_queued            # stands in its link's list of cursors with something to send
+    uint8_t has_moved            # to another stream: its timestamps are to be joined to those sent
     int32_t stream
     int32_t link
     uint32_t next                # next stream_seq to send
     uint32_t start               # first stream_seq it may send
     int32_t deficit_bytes        # deficit round robin
     int32_t next_of_stream
-    int32_t previous_of_stream
-    int32_t next_of_link         # all cursors of a link
-    int32_t previous_of_link
     int32_t next_queued
     int32_t previous_queued
     int64_t next_report_us       # sender report to a viewer, clock to a node
-    uint32_t reports
-    told_t told[TOLD_REPORTS]    # newest, of a viewer
+    uint64_t packets
+    uint64_t bytes
     # plain RTP viewer
     int32_t port
-    socklen_t address_bytes
-    sockaddr_storage address
     uint32_t ssrc
-    uint8_t payload_type
-    uint16_t sequence_offset     # RTP sequence number = low half of stream_seq + this
+    sockaddr_in6 address         # of either family
+    socklen_t address_bytes
     uint32_t timestamp_offset    # RTP timestamp = the stream's + this
-    bint has_moved               # to another stream: its timestamps are to be joined to those sent
     uint32_t last_timestamp      # newest sent, and when
     int64_t last_sent_us
-    address_t peer
-    socklen_t rtcp_address_bytes # 0: no RTCP
-    sockaddr_storage rtcp_address
+    uint16_t sequence_offset     # RTP sequence number = low half of stream_seq + this
+    uint8_t payload_type
+    # what a packet does not need
+    uint8_t fraction_lost        # as its reports say (RFC 3550 6.4)
+    uint32_t reports
+    int32_t previous_of_stream
+    int32_t next_of_link         # all cursors of a link
+    int32_t previous_of_link
     int32_t next_in_ssrc_bucket
     int32_t next_in_address_bucket
-    # what it reported (RFC 3550 6.4)
+    address_t peer
+    sockaddr_in6 rtcp_address
+    socklen_t rtcp_address_bytes # 0: no RTCP
+    told_t told[TOLD_REPORTS]    # newest, of a viewer
+    # what it reported
     int64_t rtt_us
-    uint8_t fraction_lost
     int32_t cumulative_lost
     uint32_t jitter
     uint64_t reports_received
@@ -68,8 +72,6 @@ ctypedef struct cursor_t:
     int64_t paused_us
     uint32_t pauses
     uint64_t paused_times
-    uint64_t packets
-    uint64_t bytes
     uint64_t late_packets
     uint64_t lapped
     int64_t began_us             # what came before it left when it could, which is no delay

@@ -19,7 +19,7 @@ cdef class Engine:
     cdef dict stream_clocks      # stream -> (medium, clock rate)
     cdef object __weakref__
 
-    cdef int allocate(self, size_t slab_bytes, int node_links) except -1
+    cdef int allocate(self, size_t slab_bytes, int node_links, bint huge_pages) except -1
     cdef message_t* command(self, uint32_t kind, int64_t handle) except NULL
     cdef message_t* addition(self, uint32_t kind, table) except NULL
     cdef int post(self) except -1
@@ -28,5 +28,6 @@ cdef class Engine:
     cdef int forget_cursor(self, int64_t cursor) except -1
     cdef int forget_cursors(self, chains, int64_t place) except -1
     cdef object event_of(self, const message_t* message)
+    cdef int tell_of_pages(self) except -1
     cdef int go_virtual(self) except -1
     cdef list take_outgoing(self)

@@ -55,6 +55,7 @@ class Engine:
         probe_interval_us: int = 50000,
         use_gro: bool = True,
         use_gso: bool = True,
+        huge_pages: bool = True,
         shed_age_us: int = 5000,
         spin_us: int = 0,
         use_timerfd: bool = True,
@@ -199,4 +200,4 @@ class Engine:
         past when it comes, and what is sent again, is left out."""
     def overload(self) -> OverloadStats: ...
     def fallbacks(self) -> list[str]:
-        """Features switched off or refused by the kernel: gro, gso, timestamps."""
+        """Features switched off or refused by the kernel: gro, gso, timestamps, huge_pages."""

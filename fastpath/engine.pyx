@@ -13,8 +13,10 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 from fastpath.address cimport address_from_python, address_t, address_to_python
+from fastpath.age_heap cimport age_heap_close, age_heap_open
 from fastpath.cursor cimport CURSOR_PAUSED, cursor_t
 from fastpath.histogram cimport HISTOGRAM_BUCKETS, histogram_t
+from fastpath.late cimport late_pool_close, late_pool_open
 from fastpath.link cimport link_close, link_send_key, link_t
 from fastpath.mailbox cimport (
     ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CONTROL, EVENT_CURSOR_STARTED, EVENT_FALLBACK,
@@ -26,6 +28,7 @@ from fastpath.mailbox cimport (
 )
 from fastpath.overload cimport SHED_KINDS, overload_note, overload_open
 from fastpath.receive cimport receive_datagram
+from fastpath.pages cimport pages_give, pages_take
 from fastpath.ring cimport LARGEST_RING, ring_pool_close, ring_pool_open
 from fastpath.slab cimport slab_close, slab_open
 from fastpath.media_clock cimport ntp_of_us
@@ -36,7 +39,8 @@ from fastpath.turn cimport begin_turn, end_turn, next_turn_us, run_on_sockets
 from fastpath.virtual_io cimport outbox_close, outbox_open, outbox_t, outgoing_t, virtual_transmit
 from fastpath.wheel cimport wheel_close, wheel_open
 from fastpath.worker cimport (
-    BATCH_SIZES, EARLY_PACKETS, PARAMETER_SET_BYTES, datagram_t, early_t, port_t, stream_t, worker_t,
+    BATCH_SIZES, EARLY_PACKETS, FALLBACK_HUGE_PAGES, PARAMETER_SET_BYTES, datagram_t, early_t, new_event, port_t,
+    resent_t, stream_t, worker_t,
 )
 from fastpath.verdict cimport SHED_DISCARDABLE, TRUNCATED
 from fastpath.verdict import Verdict
@@ -58,7 +62,10 @@ cdef enum:
 
 _COUNTERS = [(v.name.lower(), v.value) for v in Verdict if v.name != "VERDICT_COUNT"]
 _SHED = [name for name, value in _COUNTERS if SHED_DISCARDABLE <= value < SHED_DISCARDABLE + SHED_KINDS]
-_FALLBACK_NAMES = {FALLBACK_GRO: "gro", FALLBACK_GSO: "gso", FALLBACK_TIMESTAMPS: "timestamps"}
+_FALLBACK_NAMES = {
+    FALLBACK_GRO: "gro", FALLBACK_GSO: "gso", FALLBACK_TIMESTAMPS: "timestamps",
+    FALLBACK_HUGE_PAGES: "huge_pages",
+}
 
 
 class PortKind(IntEnum):
@@ -113,6 +120,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         int64_t probe_interval_us=50000,
         bint use_gro=True,
         bint use_gso=True,
+        bint huge_pages=True,
         int64_t shed_age_us=5000,
         int64_t spin_us=0,
         bint use_timerfd=True,
@@ -152,7 +160,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         w.use_timerfd = use_timerfd
         overload_open(&w.overload, shed_age_us)
         w.batch.serial = 1
-        self.allocate(slab_bytes, node_links)
+        self.allocate(slab_bytes, node_links, huge_pages)
         self.ports = HandleTable("ports", ports)
         self.node_links = HandleTable("node_links", node_links)
         self.viewer_links = HandleTable("viewer_links", viewer_links, node_links)
@@ -162,12 +170,13 @@ cdef class Engine:  # its attributes are in engine.pxd
         self.by_link = Chains()
         self.stream_clocks = {}
 
-    cdef int allocate(self, size_t slab_bytes, int node_links) except -1:
+    cdef int allocate(self, size_t slab_bytes, int node_links, bint huge_pages) except -1:
         """Everything the worker will ever use; untouched pages cost no memory."""
         cdef worker_t* w = self.worker
         cdef uint32_t buckets = 16
         cdef uint32_t peers = 16
         cdef uint32_t viewers = 16
+        cdef int* refused = &w.huge_refused if huge_pages else NULL
         cdef uint32_t i
         while buckets < <uint32_t>w.stream_count * 2:
             buckets *= 2
@@ -176,21 +185,22 @@ cdef class Engine:  # its attributes are in engine.pxd
         while viewers < <uint32_t>w.cursor_count:
             viewers *= 2
         w.ports = <port_t*>calloc(w.port_count, sizeof(port_t))
-        w.links = <link_t*>calloc(w.link_count, sizeof(link_t))
-        w.streams = <stream_t*>calloc(w.stream_count, sizeof(stream_t))
-        w.cursors = <cursor_t*>calloc(w.cursor_count, sizeof(cursor_t))
+        w.links = <link_t*>pages_take(w.link_count, sizeof(link_t), refused)
+        w.streams = <stream_t*>pages_take(w.stream_count, sizeof(stream_t), refused)
+        w.cursors = <cursor_t*>pages_take(w.cursor_count, sizeof(cursor_t), refused)
         w.early = <early_t*>calloc(EARLY_PACKETS, sizeof(early_t))
         w.delays = <histogram_t*>calloc(node_links + 1, sizeof(histogram_t))
         w.stream_buckets = <int32_t*>calloc(buckets, sizeof(int32_t))
         w.peer_table = <int32_t*>calloc(peers, sizeof(int32_t))
         w.viewer_ssrcs = <int32_t*>calloc(viewers, sizeof(int32_t))
         w.viewer_addresses = <int32_t*>calloc(viewers, sizeof(int32_t))
+        w.recently = <resent_t*>pages_take(viewers, sizeof(resent_t), refused)
         w.ready_links = <int32_t*>calloc(2 * w.link_count, sizeof(int32_t))
         w.dirty_streams = <int32_t*>calloc(w.stream_count, sizeof(int32_t))
         if (
             w.ports == NULL or w.links == NULL or w.streams == NULL or w.cursors == NULL or w.early == NULL
             or w.stream_buckets == NULL or w.peer_table == NULL or w.ready_links == NULL or w.dirty_streams == NULL
-            or w.viewer_ssrcs == NULL or w.viewer_addresses == NULL or w.delays == NULL
+            or w.viewer_ssrcs == NULL or w.viewer_addresses == NULL or w.delays == NULL or w.recently == NULL
         ):
             raise MemoryError
         w.stream_bucket_mask = buckets - 1
@@ -200,16 +210,21 @@ cdef class Engine:  # its attributes are in engine.pxd
         for i in range(peers):
             w.peer_table[i] = -1
         w.viewer_mask = viewers - 1
+        w.recently_mask = viewers - 1
         for i in range(viewers):
             w.viewer_ssrcs[i] = -1
             w.viewer_addresses[i] = -1
         for i in range(<uint32_t>w.port_count):
             w.ports[i].fd = -1
         if (
-            slab_open(&w.slab, slab_bytes) < 0 or ring_pool_open(&w.rings, <uint32_t>w.stream_count) < 0
-            or wheel_open(&w.wheel, w.link_count) < 0
+            slab_open(&w.slab, slab_bytes, refused) < 0
+            or ring_pool_open(&w.rings, <uint32_t>w.stream_count, refused) < 0
+            or wheel_open(&w.wheel, w.link_count) < 0 or late_pool_open(&w.late, w.cursor_count, refused) < 0
+            or age_heap_open(&w.oldest[0], w.stream_count) < 0 or age_heap_open(&w.oldest[1], w.stream_count) < 0
         ):
             raise MemoryError
+        if w.huge_refused != 0:
+            w.fallbacks |= FALLBACK_HUGE_PAGES
         if mailbox_open(&w.commands) < 0 or mailbox_open(&w.events) < 0:
             raise OSError("no memory or no eventfd for the engine's mailboxes")
         return 0
@@ -233,17 +248,22 @@ cdef class Engine:  # its attributes are in engine.pxd
             socket_io_close(w)
         outbox_close(self.outbox)
         if w.links != NULL:
-            for i in range(w.link_count):
-                link_close(&w.links[i])
+            for i in range(w.node_link_count):
+                if w.links[i].is_used:
+                    link_close(&w.links[i], &w.late)
         mailbox_close(&w.commands)
         mailbox_close(&w.events)
         slab_close(&w.slab)
         ring_pool_close(&w.rings)
         wheel_close(&w.wheel)
+        late_pool_close(&w.late)
+        age_heap_close(&w.oldest[0])
+        age_heap_close(&w.oldest[1])
+        pages_give(w.recently)
         free(w.ports)
-        free(w.links)
-        free(w.streams)
-        free(w.cursors)
+        pages_give(w.links)
+        pages_give(w.streams)
+        pages_give(w.cursors)
         free(w.early)
         free(w.delays)
         free(w.stream_buckets)
@@ -590,12 +610,24 @@ cdef class Engine:  # its attributes are in engine.pxd
         if socket_io_open(self.worker) < 0:
             raise OSError("no memory or no epoll for the engine's sockets")
         self.started = True
+        self.tell_of_pages()
         # NTP time counts from 1900 (RFC 3550 4). Read once: a step of the wall clock changes no report.
         self.worker.ntp_offset = (<uint64_t>2208988800 << 32) + ntp_of_us(realtime_us() - monotonic_us())
         self.worker.is_running = True
         with nogil:
             run_on_sockets(self.worker)
         self.worker.is_running = False
+
+    cdef int tell_of_pages(self) except -1:
+        """The tables are there before anybody listens: what they lack is said when the worker starts."""
+        cdef message_t* event
+        if self.worker.fallbacks & FALLBACK_HUGE_PAGES:
+            event = new_event(self.worker, EVENT_FALLBACK)
+            if event != NULL:
+                event.kind_of = FALLBACK_HUGE_PAGES
+                event.number = self.worker.huge_refused
+                mailbox_post(&self.worker.events)
+        return 0
 
     @property
     def is_running(self):
@@ -675,7 +707,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         cdef int backlogged = 0
         cdef int i
         for i in range(2):
-            backlogged += l.queues[i].first >= 0 or l.late[i].read != l.late[i].written
+            backlogged += l.queues[i].first >= 0 or l.late[i].first >= 0
         return LinkStats(
             is_up=l.is_up, has_keys=link_send_key(l) != NULL, rtt_us=l.rtt_us,
             sent_packets=l.sent_packets, sent_bytes=l.sent_bytes,

@@ -78,7 +78,8 @@ class IngestSource:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """The kernel refused a feature; the engine goes on without it. `name`: gro, gso, timestamps."""
+    """The kernel refused a feature; the engine goes on without it. `name`: gro, gso, timestamps,
+    huge_pages."""
 
     name: str
     errno: int

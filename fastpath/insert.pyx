@@ -8,7 +8,8 @@ overtook OK) is held for up to 1 s in a bounded store, oldest out first.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastpath.cursor cimport CURSOR_WAITS_FOR_KEY, NOBODY, cursor_owes, cursor_t
-from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, late_push, late_t
+from fastpath.late cimport late_t
+from fastpath.link cimport LATE_AUDIO, LATE_VIDEO
 from fastpath.mailbox cimport EVENT_STREAM_STARTED
 from fastpath.ring cimport (
     INSERT_DUPLICATE, INSERT_JUMP, INSERT_LATE, INSERT_RESTARTED, INSERT_TOO_OLD,
@@ -19,11 +20,11 @@ from fastpath.shed cimport KEPT, may_be_shed, shed_media
 from fastpath.slab cimport NO_BLOCK, slab_give, slab_payload
 from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, EARLY_EVICTED, HELD_EARLY, JUMP_UNCONFIRMED,
-    LATE_QUEUE_FULL, NO_BLOCK_LEFT, RING_GROWN, RING_GROWTH_REFUSED, TOO_OLD_FOR_RING, UNKNOWN_STREAM,
+    NO_BLOCK_LEFT, RING_GROWN, RING_GROWTH_REFUSED, TOO_OLD_FOR_RING, UNKNOWN_STREAM,
 )
 from fastpath.worker cimport (
     EARLY_AGE_US, EARLY_PACKETS, MEDIA_AUDIO, comes_from, count_many, count, early_t, mark_dirty, mark_ready,
-    post_event, stream_handle, stream_t, get_block, want_key_frame, want_lost_gop,
+    post_event, push_late, stream_handle, stream_t, get_block, want_key_frame, want_lost_gop,
     worker_t,
 )
 
@@ -44,10 +45,7 @@ cdef void wake_late(worker_t* worker, int32_t stream_index, uint32_t seq) noexce
             late.stream_generation = stream.generation
             late.stream_seq = seq
             late.answers = 0
-            if late_push(&worker.links[cursor.link].late[which], &late):
-                mark_ready(worker, cursor.link)
-            else:
-                count(worker, LATE_QUEUE_FULL)
+            push_late(worker, cursor.link, which, &late)
         at = cursor.next_of_stream
 
 

@@ -1,6 +1,7 @@
 # One pair of ports between two nodes, or one viewer's leg.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from fastpath.address cimport address_t, sockaddr_storage, socklen_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from fastpath.address cimport address_t, sockaddr_in6, socklen_t
+from fastpath.late cimport late_pool_t, late_queue_t
 from fastpath.siphash cimport siphash_key_t
 
 cdef enum:
@@ -13,7 +14,6 @@ cdef enum:
     LATE_VIDEO = 1
     NODE_LATE_ENTRIES = 1024
     VIEWER_LATE_ENTRIES = 256
-    RESENT_ENTRIES = 128         # packets a viewer asked for, remembered for a round trip
     CNAME_BYTES = 16
     DEAD_PROBES = 3              # RFC 5880's detection multiplier
     BURST_US = 5000              # what an idle link may send at once beyond its rate
@@ -41,25 +41,6 @@ ctypedef struct hole_t:
     int64_t next_request_us
     int32_t requests
 
-ctypedef struct late_t:
-    int32_t cursor               # whose packet; NOBODY for an answer to a request
-    uint32_t cursor_generation
-    int32_t stream
-    uint32_t stream_generation
-    uint32_t stream_seq
-    uint64_t answers             # hop_seq this repairs, or 0
-
-ctypedef struct resent_t:        # answered once per round trip
-    int32_t cursor
-    uint32_t stream_seq
-    int64_t at_us
-
-ctypedef struct late_queue_t:
-    late_t* entries
-    uint32_t mask
-    uint32_t written
-    uint32_t read
-
 ctypedef struct queue_t:         # cursors with something to send, in turn
     int32_t first
     int32_t last
@@ -69,59 +50,63 @@ ctypedef struct key_pair_t:
     siphash_key_t receive
     siphash_key_t send
 
+# By what touches it, in cache lines (tests/fastpath/test_footprint.py): a packet to a viewer needs
+# two, one to a node these and the third, one from a node the second and the fourth.
 ctypedef struct link_t:
+    # what waits, and when it may leave
     uint32_t generation
-    bint is_used
-    bint is_viewer
-    bint is_up
-    bint is_ready                # stands in the worker's list of links to drain
-    int32_t port
-    int32_t peer_node
-    address_t peer
-    sockaddr_storage address
-    socklen_t address_bytes
-    # Where an authentic HELLO came from that is not `peer`: believed once a packet verifies there.
-    address_t candidate
-    int64_t candidate_until_us   # 0: none
-    siphash_key_t hello_key
-    key_pair_t keys
-    key_pair_t offered
-    bint sends_offered           # no keys yet: the offered ones are used for sending
-    uint64_t first_hop_seq       # of what is sent under the offered keys, and of what is received
-    uint64_t peer_first_hop_seq
-    # receiving
-    uint64_t highest             # newest hop_seq accepted
-    uint64_t window[WINDOW_WORDS]
-    hole_t* holes
-    int32_t hole_count
-    int64_t next_repair_us       # -1: no hole
-    int64_t last_received_us
-    int64_t hello_tokens_us
-    # sending
-    uint64_t hop_seq             # last used
-    history_t* history
-    late_queue_t late[LATE_CLASSES]
+    uint8_t is_used
+    uint8_t is_viewer
+    uint8_t is_up
+    uint8_t is_ready             # stands in the worker's list of links to drain
     queue_t queues[LATE_CLASSES] # cursors: audio, video
-    int32_t first_cursor
-    resent_t* recently           # viewers: what was sent again
-    int64_t resume_us            # of the first of its paused cursors; -1: none is
-    uint8_t cname[CNAME_BYTES]   # of a viewer's sender reports
-    int64_t rate_bps
+    late_queue_t late[LATE_CLASSES]
+    uint16_t late_count[LATE_CLASSES]
+    uint8_t sends_offered        # no keys yet: the offered ones are used for sending
     int64_t free_at_ns           # when what was sent has left at the link's rate
+    int64_t rate_bps
     int64_t charged_rate_bps     # the last packet's price: most have its size
-    uint32_t charged_bytes
     int64_t charged_ns
-    int64_t last_sent_us
-    int64_t next_probe_us
-    # round trip
-    int64_t rtt_us               # 0: not measured
-    uint64_t peer_probe_us       # newest probe's send time, to echo
-    int64_t peer_probe_at_us
-    # counters
+    uint32_t charged_bytes
+    # keys, what has left
     uint64_t sent_packets
     uint64_t sent_bytes
+    int64_t resume_us            # of the first of its paused cursors; -1: none is
+    key_pair_t keys
+    # sending to a node
+    uint64_t hop_seq             # last used
+    history_t* history
+    int64_t last_sent_us
+    int64_t next_probe_us
+    int64_t rtt_us               # 0: not measured
+    int64_t next_repair_us       # -1: no hole
+    int64_t last_received_us
+    int32_t port
+    socklen_t address_bytes
+    # receiving
+    uint64_t highest             # newest hop_seq accepted
+    uint64_t* window             # WINDOW_WORDS
     uint64_t received_packets
     uint64_t received_bytes
+    int64_t candidate_until_us   # 0: no candidate
+    address_t peer
+    int32_t hole_count
+    # what a packet rarely needs
+    sockaddr_in6 address         # of either family; its own line with what follows: the kernel reads it per batch
+    int32_t first_cursor
+    hole_t* holes
+    key_pair_t offered
+    uint64_t first_hop_seq       # of what is sent under the offered keys, and of what is received
+    uint64_t peer_first_hop_seq
+    # Where an authentic HELLO came from that is not `peer`: believed once a packet verifies there.
+    address_t candidate
+    int32_t peer_node
+    siphash_key_t hello_key
+    int64_t hello_tokens_us
+    uint64_t peer_probe_us       # newest probe's send time, to echo
+    int64_t peer_probe_at_us
+    uint8_t cname[CNAME_BYTES]   # of a viewer's sender reports
+    # counters
     uint64_t lost
     uint64_t reordered
     uint64_t repaired
@@ -135,17 +120,16 @@ ctypedef struct link_t:
     uint32_t unchecked_seen      # what of overload_t.unchecked is accounted for
 
 cdef int link_open(link_t* link, bint is_viewer) noexcept nogil
-cdef void link_close(link_t* link) noexcept nogil
+cdef void link_close(link_t* link, late_pool_t* pool) noexcept nogil
 cdef void link_accept_out_of_order(
     link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us
 ) noexcept nogil
 cdef void link_number_anew(link_t* link) noexcept nogil
-cdef void link_take_offered(link_t* link) noexcept nogil
+cdef void link_take_offered(link_t* link, late_pool_t* pool) noexcept nogil
 cdef history_t* link_recall(link_t* link, uint64_t hop_seq) noexcept nogil
 cdef hole_t* link_hole(link_t* link, uint64_t hop_seq) noexcept nogil
 cdef void link_close_hole(link_t* link, hole_t* hole) noexcept nogil
 cdef void link_on_rtt(link_t* link, int64_t sample_us) noexcept nogil
-cdef bint late_push(late_queue_t* queue, const late_t* entry) noexcept nogil
 
 
 cdef inline uint64_t link_unwrap(const link_t* link, uint32_t hop_seq) noexcept nogil:

@@ -4,17 +4,17 @@ The replay window follows RFC 6479: a bitmap that `highest` slides over. A numbe
 `highest` moves is a hole: a loss on this link until it is filled (fastpath/repair).
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memmove, memset
+from fastpath.late cimport late_drop_answers, late_pop, late_pool_t, late_t
 
 
 cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
-    """Zeroed state with its queues; node links also get holes and history."""
+    """Zeroed state; node links also get a window, holes and history. A viewer's allocates nothing."""
     cdef uint32_t generation = link.generation
-    cdef bint is_ready = link.is_ready
+    cdef uint8_t is_ready = link.is_ready
     cdef int i
-    cdef uint32_t entries = VIEWER_LATE_ENTRIES if is_viewer else NODE_LATE_ENTRIES
     memset(link, 0, sizeof(link_t))
     link.generation = generation
     link.is_ready = is_ready  # may stand in the worker's list since before it was closed
@@ -28,31 +28,26 @@ cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
     for i in range(LATE_CLASSES):
         link.queues[i].first = -1
         link.queues[i].last = -1
-        link.late[i].mask = entries - 1
-        link.late[i].entries = <late_t*>calloc(entries, sizeof(late_t))
-        if link.late[i].entries == NULL:
-            return -1
+        link.late[i].first = -1
+        link.late[i].last = -1
     if is_viewer:
-        link.recently = <resent_t*>calloc(RESENT_ENTRIES, sizeof(resent_t))
-        if link.recently == NULL:
-            return -1
-    else:
-        link.holes = <hole_t*>calloc(MAX_HOLES, sizeof(hole_t))
-        link.history = <history_t*>calloc(HISTORY_ENTRIES, sizeof(history_t))
-        if link.holes == NULL or link.history == NULL:
-            return -1
-    return 0
+        return 0
+    link.window = <uint64_t*>calloc(WINDOW_WORDS, sizeof(uint64_t))
+    link.holes = <hole_t*>calloc(MAX_HOLES, sizeof(hole_t))
+    link.history = <history_t*>calloc(HISTORY_ENTRIES, sizeof(history_t))
+    return -1 if link.window == NULL or link.holes == NULL or link.history == NULL else 0
 
 
-cdef void link_close(link_t* link) noexcept nogil:
+cdef void link_close(link_t* link, late_pool_t* pool) noexcept nogil:
+    cdef late_t dropped
     cdef int i
     for i in range(LATE_CLASSES):
-        free(link.late[i].entries)
-        link.late[i].entries = NULL
-    free(link.recently)
+        while link.late[i].first >= 0:
+            late_pop(pool, &link.late[i], &dropped)
+    free(link.window)
     free(link.holes)
     free(link.history)
-    link.recently = NULL
+    link.window = NULL
     link.holes = NULL
     link.history = NULL
     link.is_used = False
@@ -87,7 +82,7 @@ cdef void link_accept_out_of_order(
     if hop_seq > link.highest:
         skipped = hop_seq - link.highest - 1
         if skipped >= REPLAY_WINDOW:
-            memset(link.window, 0, sizeof(link.window))
+            memset(link.window, 0, WINDOW_WORDS * sizeof(uint64_t))
             link.given_up += skipped - MAX_HOLES
             link.lost += skipped - MAX_HOLES
         at = link.highest + 1
@@ -118,19 +113,7 @@ cdef void link_number_anew(link_t* link) noexcept nogil:
     memset(link.history, 0, HISTORY_ENTRIES * sizeof(history_t))
 
 
-cdef void drop_answers(late_queue_t* queue) noexcept nogil:
-    """Answers name numbers of the old keys; what a cursor owes is still owed."""
-    cdef uint32_t at = queue.read
-    cdef uint32_t kept = queue.read
-    while at != queue.written:
-        if queue.entries[at & queue.mask].answers == 0:
-            queue.entries[kept & queue.mask] = queue.entries[at & queue.mask]
-            kept += 1
-        at += 1
-    queue.written = kept
-
-
-cdef void link_take_offered(link_t* link) noexcept nogil:
+cdef void link_take_offered(link_t* link, late_pool_t* pool) noexcept nogil:
     """A packet verified under the offered keys: they are the link's now, and numbers start anew.
 
     Sending under them may have begun already; only a change of the sending key restarts hop_seq."""
@@ -142,12 +125,12 @@ cdef void link_take_offered(link_t* link) noexcept nogil:
     link.offered.is_set = False
     link.sends_offered = False
     link.highest = link.peer_first_hop_seq - 1
-    memset(link.window, 0xFF, sizeof(link.window))  # what came before is no news
+    memset(link.window, 0xFF, WINDOW_WORDS * sizeof(uint64_t))  # what came before is no news
     link.hole_count = 0
     link.next_repair_us = -1
     link.peer_probe_us = 0
     for i in range(LATE_CLASSES):
-        drop_answers(&link.late[i])
+        link.late_count[i] = <uint16_t>late_drop_answers(pool, &link.late[i])
 
 
 cdef history_t* link_recall(link_t* link, uint64_t hop_seq) noexcept nogil:
@@ -186,11 +169,3 @@ cdef void link_on_rtt(link_t* link, int64_t sample_us) noexcept nogil:
     if sample_us < 1:
         sample_us = 1
     link.rtt_us = sample_us if link.rtt_us == 0 else (7 * link.rtt_us + sample_us) // 8
-
-
-cdef bint late_push(late_queue_t* queue, const late_t* entry) noexcept nogil:
-    if queue.written - queue.read > queue.mask:
-        return False
-    queue.entries[queue.written & queue.mask] = entry[0]
-    queue.written += 1
-    return True

@@ -33,7 +33,7 @@ cdef void* pages_take(size_t count, size_t size, int* refused) noexcept nogil:
         return NULL
     # At least 16 bytes lie in front, as calloc aligns to these: the last eight say where it began.
     start = whole + (alignment - <uintptr_t>whole % alignment)
-    (<void**>start)[-1] = whole
+    (<void**>start - 1)[0] = whole
     if alignment == HUGE_PAGE_BYTES and madvise(start, wanted - wanted % HUGE_PAGE_BYTES, MADV_HUGEPAGE) < 0:
         refused[0] = errno
     return start
@@ -41,4 +41,4 @@ cdef void* pages_take(size_t count, size_t size, int* refused) noexcept nogil:
 
 cdef void pages_give(void* memory) noexcept nogil:
     if memory != NULL:
-        free((<void**>memory)[-1])
+        free((<void**>memory - 1)[0])

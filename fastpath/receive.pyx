@@ -7,7 +7,7 @@ packet that fails.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
-from fastpath.address cimport address_equal, address_t, address_to_sockaddr
+from fastpath.address cimport address_equal, address_t, address_to_sockaddr, sockaddr_storage
 from fastpath.cursor cimport NOBODY
 from fastpath.encoder_rtcp cimport receive_encoder_rtcp
 from fastpath.feedback cimport receive_feedback
@@ -156,7 +156,7 @@ cdef void settle_candidate(worker_t* worker, int32_t link_index, const address_t
     if not address_equal(source, &link.candidate):
         return
     link.peer = link.candidate
-    link.address_bytes = address_to_sockaddr(&link.peer, &link.address)
+    link.address_bytes = address_to_sockaddr(&link.peer, <sockaddr_storage*>&link.address)
     count(worker, PEER_MOVED)
     event = new_event(worker, EVENT_LINK_MOVED)
     if event != NULL:
@@ -202,7 +202,7 @@ cdef int authenticate(
         # The first packets to arrive under new keys are near the number these begin at.
         number = link.peer_first_hop_seq + <uint32_t>(header.hop_seq - <uint32_t>link.peer_first_hop_seq)
         if tag_fits(data, header, <uint32_t>(number >> 32), size, &link.offered.receive, company):
-            link_take_offered(link)
+            link_take_offered(link, &worker.late)
             post_event(worker, EVENT_LINK_KEYED, link_handle(worker, link_index))
             hop_seq[0] = number
             return ACCEPTED

@@ -15,17 +15,18 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastpath.cursor cimport NOBODY
 from fastpath.feedback cimport MESSAGE_GONE, MESSAGE_REQUEST, MESSAGE_VOID
+from fastpath.late cimport late_t
 from fastpath.link cimport (
-    LATE_AUDIO, LATE_VIDEO, MAX_HOLES, SENT_MEDIA, SENT_REPAIR, history_t, hole_t, late_push, late_t,
+    LATE_AUDIO, LATE_VIDEO, MAX_HOLES, SENT_MEDIA, SENT_REPAIR, history_t, hole_t,
     link_close_hole, link_dead_at_us, link_hole, link_on_rtt, link_recall, link_send_key, link_t, link_unwrap,
 )
 from fastpath.mailbox cimport EVENT_LINK_DOWN
 from fastpath.ring cimport ring_held, ring_mark_gone
 from fastpath.send cimport message_payload, send_message
 from fastpath.shed cimport shed_answer
-from fastpath.verdict cimport LATE_QUEUE_FULL, MALFORMED, PROBE_TAKEN
+from fastpath.verdict cimport MALFORMED, PROBE_TAKEN
 from fastpath.wire cimport TYPE_FEEDBACK, TYPE_PROBE
-from fastpath.worker cimport count, find_stream, link_handle, mark_ready, post_event, stream_t, worker_t
+from fastpath.worker cimport find_stream, link_handle, mark_ready, post_event, push_late, stream_t, worker_t
 from rtp.big_endian cimport load_be32, load_be64, store_be32, store_be64
 
 cdef enum:
@@ -163,11 +164,8 @@ cdef void send_again(
     late.stream_generation = entry.stream_generation
     late.stream_seq = entry.stream_seq
     late.answers = entry.hop_seq
-    if late_push(&link.late[LATE_AUDIO if entry.is_audio else LATE_VIDEO], &late):
+    if push_late(worker, link_index, LATE_AUDIO if entry.is_audio else LATE_VIDEO, &late):
         entry.resent_us = now_us
-        mark_ready(worker, link_index)
-    else:
-        count(worker, LATE_QUEUE_FULL)
 
 
 cdef bint answer_one(

@@ -41,10 +41,8 @@ ctypedef struct ring_pool_t:
     uint32_t free_count[RING_CLASSES]
     uint32_t count[RING_CLASSES]
 
-ctypedef struct ring_t:
+ctypedef struct ring_t:          # one cache line, and counters
     slot_t* slots
-    uint32_t pool_index
-    int32_t size_class
     uint32_t mask
     uint32_t head                # one after the newest
     uint32_t tail                # oldest that may still be held
@@ -54,15 +52,17 @@ ctypedef struct ring_t:
     uint32_t lacking_floor       # nothing before it is lacked any more
     uint32_t lacking_next        # the floor from lacking_us + LACKING_US on
     int64_t lacking_us
-    bint has_gop
-    bint has_jump
     uint32_t jump_seq
+    uint32_t pool_index
+    uint8_t has_gop
+    uint8_t has_jump
+    uint8_t size_class
     uint64_t key_frames
     uint64_t grown
     uint64_t growth_refused
     uint64_t gop_overwritten     # the newest GoP start had to leave: the GoP is longer than the ring
 
-cdef int ring_pool_open(ring_pool_t* pool, uint32_t streams) noexcept nogil
+cdef int ring_pool_open(ring_pool_t* pool, uint32_t streams, int* refused) noexcept nogil
 cdef void ring_pool_close(ring_pool_t* pool) noexcept nogil
 cdef int ring_open(ring_t* ring, ring_pool_t* pool, int size_class, uint32_t first_seq) noexcept nogil
 cdef void ring_close(ring_t* ring, ring_pool_t* pool, slab_t* slab) noexcept nogil

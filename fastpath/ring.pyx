@@ -8,11 +8,12 @@ a ring moves up a size when it would lose a packet that is young or belongs to t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
+from fastpath.pages cimport pages_give, pages_take
 from fastpath.slab cimport NO_BLOCK, slab_give, slab_t
 from rtp.payload.marks cimport MARK_FRAME_END, MARK_FRAME_START, MARK_GOP_START, MARK_KEY
 
 
-cdef int ring_pool_open(ring_pool_t* pool, uint32_t streams) noexcept nogil:
+cdef int ring_pool_open(ring_pool_t* pool, uint32_t streams, int* refused) noexcept nogil:
     """Equal memory for each size: as many smallest rings as streams, a 64th of that of the largest."""
     cdef int size_class
     cdef uint32_t i, count
@@ -21,8 +22,8 @@ cdef int ring_pool_open(ring_pool_t* pool, uint32_t streams) noexcept nogil:
         if count < 4:
             count = 4
         pool.count[size_class] = count
-        pool.slots[size_class] = <slot_t*>calloc(
-            <size_t>count * (<size_t>SMALLEST_RING << size_class), sizeof(slot_t)
+        pool.slots[size_class] = <slot_t*>pages_take(
+            <size_t>count * (<size_t>SMALLEST_RING << size_class), sizeof(slot_t), refused
         )
         pool.free[size_class] = <uint32_t*>calloc(count, sizeof(uint32_t))
         if pool.slots[size_class] == NULL or pool.free[size_class] == NULL:
@@ -36,7 +37,7 @@ cdef int ring_pool_open(ring_pool_t* pool, uint32_t streams) noexcept nogil:
 cdef void ring_pool_close(ring_pool_t* pool) noexcept nogil:
     cdef int size_class
     for size_class in range(RING_CLASSES):
-        free(pool.slots[size_class])
+        pages_give(pool.slots[size_class])
         free(pool.free[size_class])
 
 
@@ -49,7 +50,7 @@ cdef int pool_take(ring_pool_t* pool, int size_class, ring_t* ring) noexcept nog
     pool.free_count[size_class] -= 1
     ring.pool_index = pool.free[size_class][pool.free_count[size_class]]
     ring.slots = pool.slots[size_class] + <size_t>ring.pool_index * entries
-    ring.size_class = size_class
+    ring.size_class = <uint8_t>size_class
     ring.mask = entries - 1
     memset(ring.slots, 0, entries * sizeof(slot_t))
     for i in range(entries):

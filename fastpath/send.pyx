@@ -11,9 +11,10 @@ from libc.string cimport memcpy
 from fastpath.address cimport address_to_sockaddr, sockaddr_storage, socklen_t
 from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_WAITS_FOR_KEY, NOBODY, TOLD_REPORTS, cursor_owes, cursor_peek, cursor_t
 from fastpath.histogram cimport histogram_note
+from fastpath.late cimport late_pop, late_t
 from fastpath.link cimport (
     LATE_AUDIO, LATE_CLASSES, LATE_VIDEO, SENT_MEDIA, SENT_OTHER, SENT_REPAIR,
-    history_t, late_t, link_charge, link_dead_at_us, link_may_send, link_next_hop_seq, link_remember, link_send_key, link_t,
+    history_t, link_charge, link_dead_at_us, link_may_send, link_next_hop_seq, link_remember, link_send_key, link_t,
 )
 from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED
 from fastpath.report cimport next_report_us, write_clock, write_viewer_report
@@ -180,7 +181,7 @@ cdef inline void send_to_node(
         return
     if batch.packets > 0 and slot.batch == batch.serial:
         flush_batch(worker)  # its headroom is in use
-    open_place(worker, link.port, &link.address, link.address_bytes, size + overhead)
+    open_place(worker, link.port, <const sockaddr_storage*>&link.address, link.address_bytes, size + overhead)
     payload = slab_payload(&worker.slab, slot.block)
     hop_seq = link_next_hop_seq(link)
     if answers != 0:
@@ -231,7 +232,9 @@ cdef void send_report(worker_t* worker, cursor_t* cursor, int64_t now_us) noexce
         send_message(worker, cursor.link, TYPE_FEEDBACK, write_clock(out, stream, now_us), now_us)
     else:
         size = write_viewer_report(out, cursor, stream, link, now_us)
-        send_alone(worker, cursor.port, &cursor.rtcp_address, cursor.rtcp_address_bytes, out, size)
+        send_alone(
+            worker, cursor.port, <const sockaddr_storage*>&cursor.rtcp_address, cursor.rtcp_address_bytes, out, size
+        )
         link_charge(link, size)
         cursor.told[cursor.reports & (TOLD_REPORTS - 1)].middle = load_be32(out + SR_NTP_MIDDLE)
         cursor.told[cursor.reports & (TOLD_REPORTS - 1)].at_us = now_us
@@ -272,7 +275,7 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64
     cdef batch_t* batch = &worker.batch
     cdef uint8_t* payload = slab_payload(&worker.slab, slot.block)
     cdef uint8_t* header
-    open_place(worker, cursor.port, &cursor.address, cursor.address_bytes, slot.size)
+    open_place(worker, cursor.port, <const sockaddr_storage*>&cursor.address, cursor.address_bytes, slot.size)
     header = &batch.rtp_headers[batch.packets][0]
     memcpy(header, payload, RTP_FIXED_BYTES)
     header[1] = (header[1] & 0x80) | cursor.payload_type
@@ -443,11 +446,11 @@ cdef bint drain_cursor(worker_t* worker, int32_t index, int64_t now_us) noexcept
 cdef bint drain_class(worker_t* worker, int32_t link_index, int which, int64_t now_us) noexcept nogil:
     cdef link_t* link = &worker.links[link_index]
     cdef late_t late
-    while link.late[which].read != link.late[which].written:
+    while link.late[which].first >= 0:
         if not link_may_send(link, now_us):
             return False
-        late = link.late[which].entries[link.late[which].read & link.late[which].mask]
-        link.late[which].read += 1
+        late_pop(&worker.late, &link.late[which], &late)
+        link.late_count[which] -= 1
         send_late(worker, link_index, &late, now_us)
     while link.queues[which].first >= 0:
         if not drain_cursor(worker, link.queues[which].first, now_us):
@@ -473,7 +476,7 @@ cdef void drain_link(worker_t* worker, int32_t link_index, int64_t now_us) noexc
 cdef bint is_backlogged(const link_t* link) noexcept nogil:
     cdef int which
     for which in range(LATE_CLASSES):
-        if link.queues[which].first >= 0 or link.late[which].read != link.late[which].written:
+        if link.queues[which].first >= 0 or link.late[which].first >= 0:
             return True
     return False
 
@@ -539,7 +542,9 @@ cdef bint send_message(
     header.repairs_hop_seq = 0
     write_header(payload, &header)
     write_tag(payload, HEADER_BYTES, packet_type, 0, hop_seq, payload_bytes, key)
-    send_alone(worker, link.port, &link.address, link.address_bytes, payload - 32, payload_bytes + 32)
+    send_alone(
+        worker, link.port, <const sockaddr_storage*>&link.address, link.address_bytes, payload - 32, payload_bytes + 32
+    )
     if packet_type == TYPE_HELLO and link.candidate_until_us > now_us:
         address_bytes = address_to_sockaddr(&link.candidate, &address)
         send_alone(worker, link.port, &address, address_bytes, payload - 32, payload_bytes + 32)

@@ -69,6 +69,7 @@ cpdef enum Verdict:
     EARLY_EVICTED
     START_NOT_HELD           # a node's cursor was to begin at a packet that the ring no longer holds
     COMMAND_STALE
+    LATE_POOL_EMPTY          # what is to leave late shares a bounded pool (fastpath/late)
     # overload: media that was shed, first to last (SHED_KINDS of them in overload.pxd)
     SHED_DISCARDABLE         # of frames that no other frame refers to
     SHED_VIDEO               # of streams that are shed whole

@@ -8,14 +8,15 @@ packet's own number, at most once per round trip (RFC 4585 6.2.1).
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 from fastpath.address cimport address_same_host, address_t
 from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_PAUSED, NOBODY, TOLD_REPORTS, cursor_t
-from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, RESENT_ENTRIES, late_push, late_t, link_t, resent_t
+from fastpath.late cimport late_t
+from fastpath.link cimport LATE_AUDIO, LATE_VIDEO
 from fastpath.pause cimport end_pause
 from fastpath.ring cimport ring_held
 from fastpath.verdict cimport (
-    LATE_QUEUE_FULL, VIEWER_MALFORMED, VIEWER_NACK_TOO_OLD, VIEWER_REPORT, VIEWER_RESEND_SUPPRESSED, VIEWER_UNKNOWN,
+    VIEWER_MALFORMED, VIEWER_NACK_TOO_OLD, VIEWER_REPORT, VIEWER_RESEND_SUPPRESSED, VIEWER_UNKNOWN,
 )
 from fastpath.worker cimport (
-    MEDIA_AUDIO, count, datagram_t, first_viewer_of, mark_ready, stream_t, want_key_frame, worker_t,
+    MEDIA_AUDIO, count, datagram_t, first_viewer_of, push_late, resent_t, spread, stream_t, want_key_frame, worker_t,
 )
 from rtp.big_endian cimport load_be16, load_be32
 from rtp.payload.rtp_header cimport is_rtcp
@@ -66,13 +67,16 @@ cdef void on_report_block(worker_t* worker, int32_t index, const report_block_t*
         end_pause(worker, index)  # somebody is there
 
 
-cdef bint may_resend(link_t* link, int32_t index, uint32_t seq, int64_t rtt_us, int64_t now_us) noexcept nogil:
-    cdef resent_t* entry = &link.recently[(seq ^ <uint32_t>(index << 4)) & (RESENT_ENTRIES - 1)]
+cdef bint may_resend(worker_t* worker, int32_t index, uint32_t seq, int64_t now_us) noexcept nogil:
+    """One table for all viewers. A packet noted in another's place is forgotten: sent twice at worst."""
+    cdef uint32_t cursor = (worker.cursors[index].generation << 20) | <uint32_t>index
+    cdef int64_t rtt_us = worker.cursors[index].rtt_us
+    cdef resent_t* entry = &worker.recently[(spread(cursor) + seq) & worker.recently_mask]
     if rtt_us < SHORTEST_RTT_US:
         rtt_us = SHORTEST_RTT_US
-    if entry.at_us != 0 and entry.cursor == index and entry.stream_seq == seq and now_us - entry.at_us < rtt_us:
+    if entry.at_us != 0 and entry.cursor == cursor and entry.stream_seq == seq and now_us - entry.at_us < rtt_us:
         return False
-    entry.cursor = index
+    entry.cursor = cursor
     entry.stream_seq = seq
     entry.at_us = now_us
     return True
@@ -80,7 +84,6 @@ cdef bint may_resend(link_t* link, int32_t index, uint32_t seq, int64_t rtt_us, 
 
 cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, int64_t now_us) noexcept nogil:
     cdef cursor_t* cursor = &worker.cursors[index]
-    cdef link_t* link = &worker.links[cursor.link]
     cdef stream_t* stream = &worker.streams[cursor.stream]
     cdef uint16_t behind = <uint16_t>(<uint16_t>cursor.next + cursor.sequence_offset - 1 - number)
     cdef uint32_t seq = cursor.next - 1 - behind
@@ -92,7 +95,7 @@ cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, in
     ):
         count(worker, VIEWER_NACK_TOO_OLD)
         return
-    if not may_resend(link, index, seq, cursor.rtt_us, now_us):
+    if not may_resend(worker, index, seq, now_us):
         count(worker, VIEWER_RESEND_SUPPRESSED)
         return
     late.cursor = index
@@ -101,10 +104,7 @@ cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, in
     late.stream_generation = stream.generation
     late.stream_seq = seq
     late.answers = 1
-    if late_push(&link.late[LATE_AUDIO if stream.media == MEDIA_AUDIO else LATE_VIDEO], &late):
-        mark_ready(worker, cursor.link)
-    else:
-        count(worker, LATE_QUEUE_FULL)
+    push_late(worker, cursor.link, LATE_AUDIO if stream.media == MEDIA_AUDIO else LATE_VIDEO, &late)
 
 
 cdef void on_nack(worker_t* worker, int32_t index, const feedback_t* feedback, int64_t now_us) noexcept nogil:

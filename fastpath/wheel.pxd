@@ -1,8 +1,9 @@
 # A timer wheel: one deadline per link.
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef enum:
     WHEEL_SLOTS = 1024
+    WHEEL_WORDS = 16             # of 64 slots
     WHEEL_TICK_US = 1000         # 1 ms: finer than any timer here needs; forwarding never waits for it
 
 ctypedef struct wheel_entry_t:
@@ -13,6 +14,8 @@ ctypedef struct wheel_entry_t:
 
 ctypedef struct wheel_t:
     wheel_entry_t* entries
+    uint64_t* armed              # a bit for each entry: the many that wait for nothing stay untouched
+    uint64_t occupied[WHEEL_WORDS]  # a bit for each slot
     int32_t slots[WHEEL_SLOTS]
     int64_t tick                 # every slot before it has been emptied
     int64_t count

@@ -1,8 +1,10 @@
 # A worker's memory: everything one native thread owns.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport address_equal, address_hash, address_t, sockaddr_storage, socklen_t
+from fastpath.age_heap cimport age_heap_t
 from fastpath.cursor cimport cursor_t
 from fastpath.histogram cimport histogram_t
+from fastpath.late cimport late_pool_t, late_t
 from fastpath.link cimport link_t
 from fastpath.mailbox cimport mailbox_t, message_t
 from fastpath.media_clock cimport media_clock_t
@@ -26,6 +28,7 @@ cdef enum:
     BATCH_PARTS = 128            # a viewer packet has two
     BATCH_SIZES = 7              # classes of packets a batch: 1, 2, 3-4, 5-8, ... 33-64
     BATCH_BYTES = 65000          # and of one datagram, with room for headers
+    FALLBACK_HUGE_PAGES = 8      # of worker_t.fallbacks; the others are in fastpath/socket_io.pxd
     QUANTUM_BYTES = 16384        # deficit round robin: long enough for a batch of 13 large packets
 
 cdef enum PortState:
@@ -111,39 +114,47 @@ ctypedef struct shed_t:          # of a video stream under overload (fastpath/sh
     uint32_t newest
     uint32_t resumed             # the key frame it went on at
 
+# A packet needs its first three lines: whose it is, the ring, counters.
 ctypedef struct stream_t:
     uint32_t generation
-    bint is_used
-    bint is_dirty                # got packets in this turn
+    uint8_t is_used
+    uint8_t is_dirty             # got packets in this turn
     uint8_t media
-    bint has_started
+    uint8_t has_started
     uint32_t stream_id
-    uint32_t group               # tracks of one broadcast share it; 0: alone
-    uint32_t clock_rate          # of its RTP timestamps, Hz
+    int32_t next_in_bucket
     int32_t upstream             # link, or NOBODY for an ingest
     int32_t second_upstream      # link that may deliver it as well, while one takes over; or NOBODY
     int32_t awaited              # link whose first packet is to be told of; or NOBODY
-    int32_t ingest_port          # and its track, for an ingest; else NOBODY
-    int32_t ingest_track
-    media_clock_t clock
-    bint wants_key               # a key frame is to be asked for at the end of the turn, until one comes
-    uint64_t key_frames_before   # that it had when this began
-    int64_t key_asked_us
-    uint64_t keys_asked
-    ring_t ring
+    shed_t shed
     int32_t first_cursor
-    int32_t subscribers
-    int32_t next_in_bucket
+    uint32_t clock_rate          # of its RTP timestamps, Hz
+    uint8_t wants_key            # a key frame is to be asked for at the end of the turn, until one comes
+    uint8_t is_aged[2]           # stands in the heap of those that small, large blocks are taken from
     int64_t last_packet_us
     int64_t delay_us             # smoothed
+    uint64_t key_frames_before   # that it had when a key frame was first wanted
+    ring_t ring
     uint64_t packets
     uint64_t bytes
+    # what a packet does not need
+    uint32_t group               # tracks of one broadcast share it; 0: alone
+    int32_t ingest_port          # and its track, for an ingest; else NOBODY
+    int32_t ingest_track
+    int32_t subscribers
+    media_clock_t clock
+    int64_t key_asked_us
+    uint64_t keys_asked
     uint64_t duplicates
     uint64_t late
     uint64_t too_old
     uint64_t gone
     uint64_t restarts
-    shed_t shed
+
+ctypedef struct resent_t:        # to a viewer: once per round trip
+    uint32_t cursor              # low bits of its handle
+    uint32_t stream_seq
+    int64_t at_us
 
 ctypedef struct early_t:
     uint32_t block
@@ -199,6 +210,10 @@ cdef struct worker_t:
     int64_t stranger_tokens_us   # HELLOs from unknown addresses that are looked at
     slab_t slab
     ring_pool_t rings
+    age_heap_t oldest[2]         # streams by their oldest packet: where small, large blocks come from
+    late_pool_t late
+    resent_t* recently           # what viewers asked for and got, for a round trip
+    uint32_t recently_mask
     wheel_t wheel
     int32_t* ready_links         # to be drained in this turn
     int32_t ready_count
@@ -231,8 +246,10 @@ cdef struct worker_t:
     void* transmit_context
     int32_t epoll
     int32_t stop
+    int64_t turn_us              # when this turn began
     bint is_running
-    uint8_t fallbacks            # bits: 1 gro, 2 gso, 4 timestamps
+    uint8_t fallbacks            # bits: 1 gro, 2 gso, 4 timestamps, 8 huge pages
+    int huge_refused             # errno
     uint64_t counters[VERDICT_COUNT]
     overload_t overload
     int32_t round_left           # links of this round over the ready ones that still wait
@@ -259,6 +276,8 @@ cdef message_t* new_event(worker_t* worker, uint32_t kind) noexcept nogil
 cdef void post_event(worker_t* worker, uint32_t kind, int64_t handle) noexcept nogil
 cdef void want_key_frame(worker_t* worker, int32_t stream) noexcept nogil
 cdef void want_lost_gop(worker_t* worker, int32_t stream, uint64_t overwritten) noexcept nogil
+cdef void note_age(worker_t* worker, int32_t stream) noexcept nogil
+cdef bint push_late(worker_t* worker, int32_t link, int which, const late_t* late) noexcept nogil
 cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogil
 
 

@@ -1,17 +1,21 @@
 """What several parts of the worker share: its indexes, its events, its lists of work."""
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from fastpath.address cimport address_hash, address_t
+from fastpath.age_heap cimport age_heap_add, age_heap_drop_first, age_heap_raise_first, age_heap_t
 from fastpath.cursor cimport cursor_t
+from fastpath.late cimport late_push, late_t
+from fastpath.link cimport NODE_LATE_ENTRIES, VIEWER_LATE_ENTRIES, link_t
 from fastpath.mailbox cimport (
     EVENT_CONTROL, EVENT_HELLO, EVENT_KEY_FRAME_WANTED, mailbox_free, mailbox_post, mailbox_reserve, message_t,
 )
 from fastpath.ring cimport SLOT_HELD, ring_evict_oldest, slot_t
 from fastpath.slab cimport LARGE_BLOCK_BIT, NO_BLOCK, SMALL_PAYLOAD_BYTES, slab_take
-from fastpath.verdict cimport EVENTS_LOST, EVICTED_FOR_SPACE, KEY_REQUESTS_MERGED
+from fastpath.verdict cimport EVENTS_LOST, EVICTED_FOR_SPACE, KEY_REQUESTS_MERGED, LATE_POOL_EMPTY, LATE_QUEUE_FULL
 
 
 cdef enum:
+    LONGEST_TURN_US = 100000     # chosen: no packet of a turn came so long after it began
     KEPT_EVENTS = 512            # chosen: every link and stream of a busy node may change at once
 
 
@@ -131,22 +135,41 @@ cdef bint may_free(const stream_t* stream, bint wants_large) noexcept nogil:
     return oldest.state == SLOT_HELD and (oldest.block & LARGE_BLOCK_BIT) != 0
 
 
-cdef int32_t oldest_stream(const worker_t* worker, bint wants_large) noexcept nogil:
-    """The stream that holds the oldest packet, among those whose eviction can help; -1: none."""
-    cdef int32_t i
-    cdef int32_t oldest = -1
+cdef void note_age(worker_t* worker, int32_t index) noexcept nogil:
+    """A stream that is new: it may be asked for its oldest packet."""
+    cdef int which
+    for which in range(2):
+        if not worker.streams[index].is_aged[which]:  # or from an earlier stream of this index
+            worker.streams[index].is_aged[which] = True
+            age_heap_add(&worker.oldest[which], index, worker.turn_us - EARLY_AGE_US)
+
+
+cdef int32_t oldest_stream(worker_t* worker, bint wants_large) noexcept nogil:
+    """The stream that holds the oldest packet, among those whose eviction can help; -1: none.
+
+    A stream's key is a time before which it has none to give. It is looked up again only when it has
+    come to the front, so that ten thousand streams cost a packet a few steps, not a scan."""
+    cdef age_heap_t* heap = &worker.oldest[wants_large]
+    cdef int64_t later_us = worker.turn_us + LONGEST_TURN_US
     cdef int64_t arrival_us
-    cdef int64_t best_us = 0
-    cdef const stream_t* stream
-    for i in range(worker.stream_count):
-        stream = &worker.streams[i]
-        if not may_free(stream, wants_large):
-            continue
-        arrival_us = stream.ring.slots[stream.ring.tail & stream.ring.mask].arrival_us
-        if oldest < 0 or arrival_us < best_us:
-            oldest = i
-            best_us = arrival_us
-    return oldest
+    cdef int32_t index
+    cdef stream_t* stream
+    while heap.count > 0:
+        index = heap.entries[0].member
+        stream = &worker.streams[index]
+        if not stream.is_used:
+            stream.is_aged[wants_large] = False
+            age_heap_drop_first(heap)
+        elif may_free(stream, wants_large):
+            arrival_us = stream.ring.slots[stream.ring.tail & stream.ring.mask].arrival_us
+            if arrival_us <= heap.entries[0].key:
+                return index
+            age_heap_raise_first(heap, arrival_us)
+        elif heap.entries[0].key >= later_us:
+            return -1  # and so are all others: nothing can help
+        else:
+            age_heap_raise_first(heap, later_us)  # what it gets from now on is newer than that, or nearly
+    return -1
 
 
 cdef void want_key_frame(worker_t* worker, int32_t stream) noexcept nogil:
@@ -164,6 +187,20 @@ cdef void want_lost_gop(worker_t* worker, int32_t stream, uint64_t overwritten) 
     if worker.streams[stream].ring.gop_overwritten != overwritten:
         post_event(worker, EVENT_KEY_FRAME_WANTED, stream_handle(worker, stream))
         want_key_frame(worker, stream)
+
+
+cdef bint push_late(worker_t* worker, int32_t link_index, int which, const late_t* late) noexcept nogil:
+    """Have a packet leave out of order on this link. False, and counted, if there is no room."""
+    cdef link_t* link = &worker.links[link_index]
+    if link.late_count[which] >= (VIEWER_LATE_ENTRIES if link.is_viewer else NODE_LATE_ENTRIES):
+        count(worker, LATE_QUEUE_FULL)
+        return False
+    if not late_push(&worker.late, &link.late[which], late):
+        count(worker, LATE_POOL_EMPTY)
+        return False
+    link.late_count[which] += 1
+    mark_ready(worker, link_index)
+    return True
 
 
 cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogil:

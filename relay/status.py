@@ -12,7 +12,7 @@ from relay.slowpath.broadcast import Broadcast
 from service.address import format_address
 
 Json: TypeAlias = dict[str, object]
-PLAIN_TEXT_CONTROL = "control_tls"  # beside the engine's gro, gso, timestamps
+PLAIN_TEXT_CONTROL = "control_tls"  # beside the engine's gro, gso, timestamps, huge_pages
 
 
 def node_status(

@@ -31,6 +31,7 @@ TOO_RARE = {
     "command_stale",
     "early_evicted",
     "late_queue_full",
+    "late_pool_empty",
     "stranger_rate_limited",
     "no_block_left",
     "evicted_for_space",
