@@ -1,6 +1,6 @@
 """When a worker sheds, and how much: a controller without I/O, run once per turn.
 
-A queue that stands is one whose head is older than the threshold in every turn of a period. While
+A queue that stands is one whose head is older than the threshold in every turn for a while. While
 it stands and does not get shorter the step rises, each time further. It falls after a calm in which
 the worker was idle for long enough to carry what would come back.
 """
@@ -10,9 +10,10 @@ from enum import Enum, auto
 
 SHARES = 16
 DISCARDABLE, STREAMS, ALL_VIDEO, UNCHECKED_VIDEO, AUDIO, UNCHECKED = 1, 2, 17, 18, 19, 20
-PERIOD_US, FASTEST = 5_000, 8
+PATIENCE_US, PERIOD_US, FASTEST = 50_000, 5_000, 8
 HOLD_US, LONGEST_HOLD_US, SOON = 50_000, 200_000, 4
 FULL_PERCENT = 80
+SHED_PART = 8  # of a kept packet's cost is that of a shed one
 QUIET_US = 1_000_000
 
 
@@ -62,7 +63,7 @@ class Overload:
         if self.above_us is None:
             self.above_us, self.age_us = now_us, age_us
         lasted_us = now_us - self.above_us
-        if lasted_us >= PERIOD_US:
+        if lasted_us >= (PERIOD_US if self.step else PATIENCE_US):
             if self.age_us - age_us < lasted_us // 4:
                 self._rise(now_us)
             self.above_us, self.age_us = now_us, age_us
@@ -108,19 +109,21 @@ class Overload:
 
     def _affordable(self, calm_us: int) -> int:
         """By how many steps less may be shed, if what comes back costs as much as what was kept."""
-        if not self.kept + self.shed + self.awaiting:
+        work = SHED_PART * self.kept + self.shed + self.awaiting
+        more = (SHED_PART - 1) * self.shed
+        if not work:
             return self.step
-        if self.step > ALL_VIDEO or not self.kept:
+        if self.step > ALL_VIDEO:
             return 1
         if self.busy_us <= 0:
             return self.step
-        carried = self.kept * calm_us * FULL_PERCENT // (100 * self.busy_us)
-        room = carried - self.kept - self.awaiting
+        carried = work * calm_us * FULL_PERCENT // (100 * self.busy_us)
+        room = carried - work - (SHED_PART - 1) * self.awaiting
         if room <= 0:
             return 0
-        if room >= self.shed:
+        if room >= more:
             return self.step
-        return room * (self.step - STREAMS + 1) // self.shed
+        return room * (self.step - STREAMS + 1) // more
 
     def next_us(self) -> int | None:
         """When a turn is due that may shed less, or say that it is over."""
