@@ -25,7 +25,6 @@ cdef enum:
     LONGEST_HOLD_US = 200000     # four of these at most from the highest step to none: below 1 s
     SOON = 4                     # holds after a fall in which a raise shows that it was too early
     FULL_PERCENT = 80            # of its time, a worker may be busy after less is shed
-    SHED_PART = 8                # of a kept packet's cost is that of a shed one: a check, no copy, no send
     QUIET_US = 1000000           # without any step: the episode is over
 
 
@@ -41,9 +40,9 @@ cdef void overload_open(overload_t* overload, int64_t threshold_us) noexcept nog
 cdef void begin_calm(overload_t* o, int64_t now_us) noexcept nogil:
     o.calm_us = now_us
     o.busy_us = 0
-    o.kept = 0
-    o.shed = 0
-    o.awaiting = 0
+    o.work = 0
+    o.saved = 0
+    o.awaited = 0
 
 
 cdef void rise(overload_t* o, int64_t now_us) noexcept nogil:
@@ -63,23 +62,21 @@ cdef void rise(overload_t* o, int64_t now_us) noexcept nogil:
 
 
 cdef int32_t affordable(const overload_t* o, int64_t calm_us) noexcept nogil:
-    """By how many steps less may be shed, if what comes back costs as much as what was kept."""
+    """By how many steps less may be shed, so that the worker is not too busy with what comes back."""
     cdef int32_t shares = o.step - STEP_STREAMS + 1
-    cdef int64_t work = SHED_PART * <int64_t>o.kept + <int64_t>(o.shed + o.awaiting)
-    cdef int64_t more = (SHED_PART - 1) * <int64_t>o.shed
     cdef int64_t room
-    if work == 0:
+    if o.work == 0:
         return o.step
     if o.step > STEP_ALL_VIDEO:
         return 1
     if o.busy_us <= 0:
         return o.step
-    room = work * calm_us * FULL_PERCENT // (100 * o.busy_us) - work - (SHED_PART - 1) * <int64_t>o.awaiting
+    room = o.work * calm_us * FULL_PERCENT // (100 * o.busy_us) - o.work - o.awaited
     if room <= 0:
         return 0
-    if room >= more:
+    if room >= o.saved:
         return o.step
-    return <int32_t>(room * shares // more) if shares > 0 else 0
+    return <int32_t>(room * shares // o.saved) if shares > 0 else 0
 
 
 cdef void fall(overload_t* o, int64_t now_us) noexcept nogil:
@@ -89,7 +86,6 @@ cdef void fall(overload_t* o, int64_t now_us) noexcept nogil:
         o.step -= steps
         o.fell_us = now_us
     if o.step == 0:
-        o.hold_us = HOLD_US
         o.zero_us = now_us
 
 
@@ -97,6 +93,7 @@ cdef bint is_over(overload_t* o, int64_t now_us) noexcept nogil:
     if not o.is_episode or o.step > 0 or now_us - o.zero_us < QUIET_US:
         return False
     o.is_episode = False
+    o.hold_us = HOLD_US
     return True
 
 

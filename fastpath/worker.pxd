@@ -230,8 +230,6 @@ cdef struct worker_t:
     uint8_t fallbacks            # bits: 1 gro, 2 gso, 4 timestamps
     uint64_t counters[VERDICT_COUNT]
     overload_t overload
-    int32_t round_left           # links of this round over the ready ones that still wait
-    int64_t round_us             # when it began
     histogram_t* delays          # of each node link, then one for all viewers
 
 ctypedef struct datagram_t:      # borrowed for one call

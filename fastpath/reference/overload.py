@@ -13,7 +13,6 @@ DISCARDABLE, STREAMS, ALL_VIDEO, UNCHECKED_VIDEO, AUDIO, UNCHECKED = 1, 2, 17, 1
 PATIENCE_US, PERIOD_US, FASTEST = 50_000, 5_000, 8
 HOLD_US, LONGEST_HOLD_US, SOON = 50_000, 200_000, 4
 FULL_PERCENT = 80
-SHED_PART = 8  # of a kept packet's cost is that of a shed one
 QUIET_US = 1_000_000
 
 
@@ -36,9 +35,9 @@ class Overload:
     hold_us: int = HOLD_US
     fell_us: int | None = None
     busy_us: int = 0
-    kept: int = 0
-    shed: int = 0
-    awaiting: int = 0  # of streams no longer shed whose key frame has not come
+    work: int = 0  # in parts of about a shed packet's cost
+    saved: int = 0  # by what was shed
+    awaited: int = 0  # saved, of streams no longer shed whose key frame has not come
     # an episode: from the first step to a second without any
     is_episode: bool = False
     began_us: int = 0
@@ -49,6 +48,13 @@ class Overload:
 
     def note(self, age_us: int) -> None:
         self.oldest_us = max(self.oldest_us, age_us)
+
+    def on_shed(self, cost: int, *, is_awaited: bool = False) -> None:
+        self.work += 1
+        if is_awaited:
+            self.awaited += cost - 1
+        else:
+            self.saved += cost - 1
 
     def turn(self, now_us: int) -> Change:
         age_us, self.oldest_us = self.oldest_us, 0
@@ -77,12 +83,12 @@ class Overload:
     def _quiet(self, now_us: int) -> Change:
         if not self.is_episode or self.step or now_us - self.zero_us < QUIET_US:
             return Change.AS_BEFORE
-        self.is_episode = False
+        self.is_episode, self.hold_us = False, HOLD_US
         return Change.ENDED
 
     def _begin_calm(self, now_us: int) -> None:
         self.calm_us = now_us
-        self.busy_us = self.kept = self.shed = self.awaiting = 0
+        self.busy_us = self.work = self.saved = self.awaited = 0
 
     def _rise(self, now_us: int) -> None:
         """All video by strides; what is dearer than that one by one."""
@@ -105,25 +111,23 @@ class Overload:
             self.step -= steps
             self.fell_us = now_us
         if not self.step:
-            self.hold_us, self.zero_us = HOLD_US, now_us
+            self.zero_us = now_us
 
     def _affordable(self, calm_us: int) -> int:
-        """By how many steps less may be shed, if what comes back costs as much as what was kept."""
-        work = SHED_PART * self.kept + self.shed + self.awaiting
-        more = (SHED_PART - 1) * self.shed
-        if not work:
+        """By how many steps less may be shed, so that the worker is not too busy with it."""
+        if not self.work:
             return self.step
         if self.step > ALL_VIDEO:
             return 1
         if self.busy_us <= 0:
             return self.step
-        carried = work * calm_us * FULL_PERCENT // (100 * self.busy_us)
-        room = carried - work - (SHED_PART - 1) * self.awaiting
+        carried = self.work * calm_us * FULL_PERCENT // (100 * self.busy_us)
+        room = carried - self.work - self.awaited
         if room <= 0:
             return 0
-        if room >= more:
+        if room >= self.saved:
             return self.step
-        return room * (self.step - STREAMS + 1) // more
+        return room * (self.step - STREAMS + 1) // self.saved
 
     def next_us(self) -> int | None:
         """When a turn is due that may shed less, or say that it is over."""

@@ -48,14 +48,15 @@ def shed_media(
         return None
     if not stream.is_video:
         verdict = "shed_audio" if overload.step >= AUDIO else None
-        overload.shed += verdict is not None
     else:
         verdict = _shed_whole(worker, stream, number, marks)
         verdict = verdict or _shed_frame(worker, stream.shed, marks)
+    cost = 2 + 3 * len(stream.cursors)
     if verdict is None:
-        overload.kept += 1
-    else:
-        stream.last_packet_us = arrival_us  # it has not fallen silent
+        overload.work += cost
+        return None
+    overload.on_shed(cost, is_awaited=verdict == "shed_until_key")
+    stream.last_packet_us = arrival_us  # it has not fallen silent
     return verdict
 
 
@@ -63,20 +64,18 @@ def _shed_frame(worker: Worker, shed: Shed, marks: int) -> str | None:
     if marks & Marks.FRAME_START:
         shed.drops_frame = worker.overload.step >= DISCARDABLE and bool(marks & Marks.DISCARDABLE)
     if shed.drops_frame and marks & Marks.DISCARDABLE:
-        worker.overload.shed += 1
         return "shed_discardable"
     return None
 
 
 def _shed_whole(worker: Worker, stream: Stream, number: int, marks: int) -> str | None:
-    shed, overload = stream.shed, worker.overload
+    shed = stream.shed
     is_under_way = shed.state in (ShedState.CHOSEN, ShedState.AWAITING)
     if is_chosen(worker, stream) and (is_under_way or marks & Marks.FRAME_START):
         if not is_under_way:
             shed.first = shed.newest = number
         shed.state, shed.drops_frame = ShedState.CHOSEN, False
         shed.newest = max(shed.newest, number)
-        overload.shed += 1
         return "shed_video"
     if shed.state is ShedState.CHOSEN:
         shed.state = ShedState.AWAITING
@@ -88,7 +87,6 @@ def _shed_whole(worker: Worker, stream: Stream, number: int, marks: int) -> str 
         if marks & Marks.FRAME_START:
             worker.mark_dirty(stream)  # asked for again if need be
         shed.newest = max(shed.newest, number)
-        overload.awaiting += 1
         return "shed_until_key"
     if shed.state is ShedState.RESUMED:
         if shed.first <= number < shed.resumed:
@@ -112,7 +110,7 @@ def shed_unchecked(worker: Worker, traffic_class: int) -> str | None:
     if worker.overload.step < (UNCHECKED if is_audio else UNCHECKED_VIDEO):
         return None
     worker.overload.unchecked += 1
-    worker.overload.shed += 1
+    worker.overload.work += 1
     return "shed_unchecked_audio" if is_audio else "shed_unchecked_video"
 
 
