@@ -20,7 +20,7 @@ ctypedef struct overload_t:
     int64_t threshold_us         # an age above it is pressure; 0: nothing is ever shed
     int32_t step
     # of this turn
-    int64_t oldest_us            # age of the oldest that was taken, or that waits to be sent
+    int64_t oldest_us            # age of the oldest that was taken
     bint is_filling              # a socket's queue is more than half full, or has overflowed
     # pressure
     int64_t above_us             # since when each turn was above; -1: the last one was not
@@ -31,9 +31,9 @@ ctypedef struct overload_t:
     int64_t hold_us              # how long it must last before less is shed
     int64_t fell_us              # when less was shed last; -1: not since the last raise
     int64_t busy_us
-    uint64_t kept
-    uint64_t shed
-    uint64_t awaiting            # of streams no longer shed whose key frame has not come
+    int64_t work                 # in parts of about a shed packet's cost
+    int64_t saved                # by what was shed
+    int64_t awaited              # saved, of streams no longer shed whose key frame has not come
     # an episode: from the first step to QUIET_US without any
     bint is_episode
     int64_t began_us
@@ -47,6 +47,11 @@ cdef inline void overload_note(overload_t* overload, int64_t age_us) noexcept no
     """Something of this age was taken in this turn."""
     if age_us > overload.oldest_us:
         overload.oldest_us = age_us
+
+cdef inline int64_t overload_cost(int32_t subscribers) noexcept nogil:
+    """Of a packet that is not shed: it is copied, and sent to each. Measured roughly; what comes back
+    is estimated with it, and corrected by what it then costs."""
+    return 2 + 3 * <int64_t>subscribers
 
 cdef void overload_open(overload_t* overload, int64_t threshold_us) noexcept nogil
 cdef int overload_turn(overload_t* overload, int64_t now_us) noexcept nogil

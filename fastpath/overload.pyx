@@ -2,12 +2,13 @@
 
 Its input is the age of the oldest packet of each turn, from the kernel's receive time. What a turn
 takes is the head of the queue, so a queue that stands is one whose age is above the threshold in
-every turn of a period (CoDel's idea, RFC 8289 4). 5 ms of age: more than any burst of frames or one
-long turn (2 ms) explains, less than the 7 ms in which 8 MiB of socket buffer can fill and lose
-control packets with the rest. A queue more than half full counts as well, and at once.
+every turn for a while (CoDel's idea, and its 5 ms, RFC 8289 4): more than two long turns explain. A
+worker has 50 ms of patience with such a queue before it begins to shed, unless a socket's queue is
+more than half full: 8 MiB of buffer can fill in 7 ms, and then the kernel drops control with
+the rest.
 
-While it stands and does not get shorter the step rises, each time further; that takes 20 ms to all
-video. It falls after a calm in which the worker was idle for long enough to carry what would come
+While it stands and does not get shorter the step rises, each time further; that takes 25 ms to all
+video (5 ms, if a queue is about to overflow). It falls after a calm in which the worker was idle for long enough to carry what would come
 back; calms that prove too short get longer. So the share of streams that is shed stays where
 it is needed instead of going up and down with the key frames that streams wait for.
 """
@@ -16,8 +17,9 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 cdef enum:
-    PERIOD_US = 5000             # chosen: a few turns
-    FILLING_US = 1000            # the same when a queue is about to overflow
+    PATIENCE_US = 50000          # chosen: key frames of many streams at once are no overload
+    PERIOD_US = 5000             # chosen, once something is shed: a few turns
+    FILLING_US = 1000            # either of them when a queue is about to overflow
     FASTEST = 8                  # steps at once
     HOLD_US = 50000              # chosen: ten periods
     LONGEST_HOLD_US = 200000     # four of these at most from the highest step to none: below 1 s
@@ -38,9 +40,9 @@ cdef void overload_open(overload_t* overload, int64_t threshold_us) noexcept nog
 cdef void begin_calm(overload_t* o, int64_t now_us) noexcept nogil:
     o.calm_us = now_us
     o.busy_us = 0
-    o.kept = 0
-    o.shed = 0
-    o.awaiting = 0
+    o.work = 0
+    o.saved = 0
+    o.awaited = 0
 
 
 cdef void rise(overload_t* o, int64_t now_us) noexcept nogil:
@@ -60,21 +62,21 @@ cdef void rise(overload_t* o, int64_t now_us) noexcept nogil:
 
 
 cdef int32_t affordable(const overload_t* o, int64_t calm_us) noexcept nogil:
-    """By how many steps less may be shed, if what comes back costs as much as what was kept."""
+    """By how many steps less may be shed, so that the worker is not too busy with what comes back."""
     cdef int32_t shares = o.step - STEP_STREAMS + 1
     cdef int64_t room
-    if o.kept == 0 and o.shed + o.awaiting == 0:
+    if o.work == 0:
         return o.step
-    if o.step > STEP_ALL_VIDEO or o.kept == 0:
+    if o.step > STEP_ALL_VIDEO:
         return 1
     if o.busy_us <= 0:
         return o.step
-    room = <int64_t>o.kept * calm_us * FULL_PERCENT // (100 * o.busy_us) - <int64_t>(o.kept + o.awaiting)
+    room = o.work * calm_us * FULL_PERCENT // (100 * o.busy_us) - o.work - o.awaited
     if room <= 0:
         return 0
-    if room >= <int64_t>o.shed:
+    if room >= o.saved:
         return o.step
-    return <int32_t>(room * shares // <int64_t>o.shed) if shares > 0 else 0
+    return <int32_t>(room * shares // o.saved) if shares > 0 else 0
 
 
 cdef void fall(overload_t* o, int64_t now_us) noexcept nogil:
@@ -84,7 +86,6 @@ cdef void fall(overload_t* o, int64_t now_us) noexcept nogil:
         o.step -= steps
         o.fell_us = now_us
     if o.step == 0:
-        o.hold_us = HOLD_US
         o.zero_us = now_us
 
 
@@ -92,6 +93,7 @@ cdef bint is_over(overload_t* o, int64_t now_us) noexcept nogil:
     if not o.is_episode or o.step > 0 or now_us - o.zero_us < QUIET_US:
         return False
     o.is_episode = False
+    o.hold_us = HOLD_US
     return True
 
 
@@ -99,7 +101,7 @@ cdef void stand(overload_t* o, int64_t age_us, bint is_filling, int64_t now_us) 
     """The queue stands, or is about to overflow: rise, unless what is shed already shortens it."""
     cdef int64_t lasted_us = now_us - o.above_us
     cdef bint hurries = is_filling and o.step < STEP_ALL_VIDEO
-    if lasted_us < (FILLING_US if hurries else PERIOD_US):
+    if lasted_us < (FILLING_US if hurries else PERIOD_US if o.step > 0 else PATIENCE_US):
         return
     if hurries or o.age_us - age_us < lasted_us // 4:
         rise(o, now_us)

@@ -13,7 +13,7 @@ from fastpath.link cimport REPLAY_WINDOW, link_t
 from fastpath.mailbox cimport EVENT_OVERLOAD, mailbox_post, message_t
 from fastpath.overload cimport (
     OVERLOAD_BEGAN, OVERLOAD_ENDED, SHED_KINDS, STEP_ALL_VIDEO, STEP_AUDIO, STEP_DISCARDABLE, STEP_STREAMS,
-    STEP_UNCHECKED, STEP_UNCHECKED_VIDEO, overload_t, overload_turn,
+    STEP_UNCHECKED, STEP_UNCHECKED_VIDEO, overload_cost, overload_t, overload_turn,
 )
 from fastpath.ring cimport LARGEST_RING, SMALLEST_RING
 from fastpath.verdict cimport (
@@ -65,7 +65,6 @@ cdef int shed_whole(worker_t* worker, int32_t index, uint32_t seq, uint8_t marks
             shed.newest = seq
         shed.state = SHED_CHOSEN
         note_shed(shed, seq)
-        worker.overload.shed += 1
         return SHED_VIDEO
     if state == SHED_CHOSEN:
         shed.state = SHED_AWAITING
@@ -78,7 +77,6 @@ cdef int shed_whole(worker_t* worker, int32_t index, uint32_t seq, uint8_t marks
         if marks & MARK_FRAME_START:
             mark_dirty(worker, index)  # asked for again if need be
         note_shed(shed, seq)
-        worker.overload.awaiting += 1
         return SHED_UNTIL_KEY
     if state == SHED_RESUMED:
         if <int32_t>(seq - shed.resumed) < 0 and <int32_t>(seq - shed.first) >= 0:
@@ -95,9 +93,9 @@ cdef int shed_media(
     cdef stream_t* stream = &worker.streams[stream_index]
     cdef overload_t* overload = &worker.overload
     cdef int verdict = KEPT
+    cdef int64_t cost
     if stream.media == MEDIA_AUDIO:
         if overload.step >= STEP_AUDIO:
-            overload.shed += 1
             verdict = SHED_AUDIO
     else:
         verdict = shed_whole(worker, stream_index, stream_seq, marks)
@@ -107,12 +105,17 @@ cdef int shed_media(
                 if overload.step >= STEP_DISCARDABLE and marks & MARK_DISCARDABLE:
                     stream.shed.state |= SHED_FRAME
             if stream.shed.state & SHED_FRAME and marks & MARK_DISCARDABLE:
-                overload.shed += 1
                 verdict = SHED_DISCARDABLE
+    cost = overload_cost(stream.subscribers)
     if verdict == KEPT:
-        overload.kept += 1
+        overload.work += cost
+        return KEPT
+    overload.work += 1
+    if verdict == SHED_UNTIL_KEY:
+        overload.awaited += cost - 1
     else:
-        stream.last_packet_us = arrival_us  # it has not fallen silent
+        overload.saved += cost - 1
+    stream.last_packet_us = arrival_us  # it has not fallen silent
     return verdict
 
 
@@ -122,7 +125,7 @@ cdef int shed_unchecked(worker_t* worker, uint8_t traffic_class) noexcept nogil:
     if worker.overload.step < (STEP_UNCHECKED if is_audio else STEP_UNCHECKED_VIDEO):
         return KEPT
     worker.overload.unchecked += 1
-    worker.overload.shed += 1
+    worker.overload.work += 1
     return SHED_UNCHECKED_AUDIO if is_audio else SHED_UNCHECKED_VIDEO
 
 

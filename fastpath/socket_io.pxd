@@ -6,6 +6,7 @@ cdef enum:
     FALLBACK_GRO = 1
     FALLBACK_GSO = 2
     FALLBACK_TIMESTAMPS = 4
+    TURN_US = 2000               # chosen: 1,500 to 3,000 packets sent; little of what control may wait
 
 
 cdef int64_t monotonic_us() noexcept nogil
@@ -16,7 +17,5 @@ cdef void socket_io_add_port(worker_t* worker, int32_t port) noexcept nogil
 cdef void socket_io_remove_port(worker_t* worker, int32_t port) noexcept nogil
 cdef bint socket_io_wait(worker_t* worker, int64_t due_us, int64_t now_us) noexcept nogil
 cdef void socket_io_receive(worker_t* worker, int64_t began_us) noexcept nogil
-cdef void take_segments(
-    worker_t* worker, const uint8_t* data, uint32_t total, uint32_t segment_bytes, datagram_t* datagram, int64_t now_us
-) noexcept nogil
+cdef void socket_io_adapt(worker_t* worker, int64_t spent_us) noexcept nogil
 cdef void socket_io_transmit(worker_t* worker, const batch_t* batch) noexcept nogil

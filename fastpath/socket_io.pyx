@@ -120,7 +120,6 @@ cdef enum:
     ERRORS_A_TURN = 64           # ICMP messages read at once; the rest wait for the next turn
     COMMAND_BELL = 0xFFFFFFFF
     TIMER_BELL = 0xFFFFFFFE
-    TAKE_US = 2000               # chosen: as long as a turn sends (fastpath/turn)
     LOOK_US = 1000               # a port whose packets are as old as this has its queue looked at
     NO_GAP_US = 1000000          # a gap that is this long, or not known
     LONGEST_NAP = 64             # sleeps without staying awake first, after that proved useless
@@ -134,6 +133,8 @@ cdef struct socket_io_t:
     epoll_event ready[READY_EVENTS]
     int ready_count
     int ready_at                 # of these, the next to be seen to
+    int take                     # buffers a call, at most
+    bint took_all                # in this turn a call brought as many
     # the deadline, kept by the kernel
     int timer
     int64_t armed_us             # -1: it has fired, or was never set
@@ -181,6 +182,7 @@ cdef int socket_io_open(worker_t* worker) noexcept nogil:
         return -1
     event.events = EPOLLIN | EPOLLET  # setting it again clears it
     event.data.u32 = <uint32_t>TIMER_BELL
+    io.take = RECEIVE_DATAGRAMS
     io.armed_us = -1
     io.gap_us = NO_GAP_US
     io.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK) if worker.use_timerfd else -1
@@ -364,7 +366,7 @@ cdef int receive_batch(worker_t* worker, int32_t port) noexcept nogil:
         message.msg_control = &io.controls[i][0]
         message.msg_controllen = CONTROL_BYTES
         message.msg_flags = 0
-    got = recvmmsg(worker.ports[port].fd, io.messages, RECEIVE_DATAGRAMS, MSG_DONTWAIT, NULL)
+    got = recvmmsg(worker.ports[port].fd, io.messages, <unsigned int>io.take, MSG_DONTWAIT, NULL)
     if got <= 0:
         return 0
     count(worker, RECEIVE_BATCHES)
@@ -423,6 +425,7 @@ cdef void receive_errors(worker_t* worker, int32_t port, int64_t now_us) noexcep
 
 
 cdef void receive_port(worker_t* worker, const epoll_event* event, int64_t now_us) noexcept nogil:
+    cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
     cdef int32_t index = <int32_t>event.data.u32
     cdef port_t* port = &worker.ports[index]
     cdef int taken
@@ -432,7 +435,9 @@ cdef void receive_port(worker_t* worker, const epoll_event* event, int64_t now_u
         receive_errors(worker, index, now_us)
     taken = receive_batch(worker, index)
     port.batches += 1
-    if taken == RECEIVE_DATAGRAMS or port.batches == 0 or worker.overload.step > 0 or worker.overload.oldest_us > LOOK_US:
+    if taken == io.take:
+        io.took_all = True
+    if taken == io.take or port.batches == 0 or worker.overload.step > 0 or worker.overload.oldest_us > LOOK_US:
         look_at_queue(worker, index)
 
 
@@ -442,7 +447,7 @@ cdef void socket_io_receive(worker_t* worker, int64_t began_us) noexcept nogil:
     cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
     cdef int64_t now_us = began_us
     cdef uint64_t batches = worker.counters[<int>RECEIVE_BATCHES]
-    while io.ready_at < io.ready_count and now_us - began_us < TAKE_US:
+    while io.ready_at < io.ready_count and now_us - began_us < TURN_US:
         if io.ready[io.ready_at].data.u32 < <uint32_t>TIMER_BELL:
             receive_port(worker, &io.ready[io.ready_at], now_us)
         io.ready_at += 1
@@ -450,6 +455,18 @@ cdef void socket_io_receive(worker_t* worker, int64_t began_us) noexcept nogil:
             now_us = monotonic_us()
     if worker.counters[<int>RECEIVE_BATCHES] != batches:
         note_arrival(worker, began_us)
+
+
+cdef void socket_io_adapt(worker_t* worker, int64_t spent_us) noexcept nogil:
+    """All that was taken has been sent, in this time: take as much less, or if there was more, more."""
+    cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
+    if spent_us > TURN_US:
+        io.take = <int>(io.take * TURN_US // spent_us)
+        if io.take < 1:
+            io.take = 1
+    elif io.took_all and spent_us < TURN_US // 2:
+        io.take = 2 * io.take if 2 * io.take < RECEIVE_DATAGRAMS else RECEIVE_DATAGRAMS
+    io.took_all = False
 
 
 cdef ssize_t send_now(int fd, const msghdr* message) noexcept nogil:

@@ -4,9 +4,10 @@ Between begin_turn and end_turn the caller feeds datagrams: run_on_sockets from 
 lab from virtual time. Nothing here sleeps or knows the time but by its argument; only adding a
 link allocates (its holes, history and queues), nothing that a packet does.
 
-On sockets a turn is bounded: it takes from ports, and sends to links, for about 2 ms each, and
-what is left comes first in the next one. So commands and control are seen to in between, whatever
-the load and the fan-out. How long a round over all links takes counts as age of what waits.
+On sockets a turn is bounded, so that commands and control are seen to in time whatever the load and
+the fan-out: it takes in no more than it can send in about 2 ms (the number of buffers follows what
+turns have cost), and leaves links that it has not come to in that time to the next turns, which
+take in nothing till then. What has to wait, waits in the sockets, where its age tells of overload.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -15,12 +16,12 @@ from fastpath.commands cimport apply_commands
 from fastpath.insert cimport expire_early, wake_cursors
 from fastpath.key_frame cimport ask_for_key_frames
 from fastpath.mailbox cimport mailbox_ring
-from fastpath.overload cimport overload_next_us, overload_note
+from fastpath.overload cimport overload_next_us
 from fastpath.repair cimport on_link_timer
 from fastpath.send cimport drain_link
 from fastpath.shed cimport shed_turn
 from fastpath.pause cimport on_viewer_timer
-from fastpath.socket_io cimport monotonic_us, socket_io_receive, socket_io_wait
+from fastpath.socket_io cimport TURN_US, monotonic_us, socket_io_adapt, socket_io_receive, socket_io_wait
 from fastpath.verdict cimport SENT_PACKETS, TURNS
 from fastpath.wheel cimport wheel_next_us, wheel_pop
 from fastpath.worker cimport count, worker_t
@@ -32,7 +33,6 @@ cdef extern from *:
     int32_t overlane_load_flag(const int32_t*) nogil
 
 cdef enum:
-    SEND_US = 2000               # chosen: 1,500 to 3,000 packets; a tenth of what a control message may wait
     PACKETS_A_LOOK = 128         # sent between two looks at the clock: about 0.1 ms
 
 
@@ -40,25 +40,9 @@ cdef void begin_turn(worker_t* worker, int64_t now_us) noexcept nogil:
     apply_commands(worker, now_us)
 
 
-cdef void keep_rest(worker_t* worker, int32_t done, int64_t began_us, int64_t now_us) noexcept nogil:
-    """The links from `done` on wait for the next turn. A round ends when each that stood in the list
-    at its beginning has had its turn."""
-    cdef int32_t rest = worker.ready_count - done
-    worker.round_left -= done
-    if rest > 0 and done > 0:
-        memmove(worker.ready_links, worker.ready_links + done, <size_t>rest * sizeof(int32_t))
-    worker.ready_count = rest
-    if rest == 0:
-        worker.round_left = 0
-        return
-    if worker.round_left <= 0:
-        worker.round_left = rest
-        worker.round_us = began_us
-    overload_note(&worker.overload, now_us - worker.round_us)
-
-
 cdef void drain_ready(worker_t* worker, int64_t began_us) noexcept nogil:
-    """Links with something to do, one by one: all of them, or on sockets for a while."""
+    """Links with something to do, one by one: all of them, or on sockets for a while; the others are
+    first in the next turn."""
     cdef int32_t done = 0
     cdef int64_t now_us = began_us
     cdef uint64_t looked = worker.counters[<int>SENT_PACKETS]
@@ -66,11 +50,13 @@ cdef void drain_ready(worker_t* worker, int64_t began_us) noexcept nogil:
         if worker.is_running and worker.counters[<int>SENT_PACKETS] - looked >= PACKETS_A_LOOK:
             looked = worker.counters[<int>SENT_PACKETS]
             now_us = monotonic_us()
-            if now_us - began_us > SEND_US:
+            if now_us - began_us > TURN_US:
                 break
         drain_link(worker, worker.ready_links[done], now_us)
         done += 1
-    keep_rest(worker, done, began_us, now_us)
+    worker.ready_count -= done
+    if worker.ready_count > 0:
+        memmove(worker.ready_links, worker.ready_links + done, <size_t>worker.ready_count * sizeof(int32_t))
 
 
 cdef void end_turn(worker_t* worker, int64_t now_us) noexcept nogil:
@@ -85,7 +71,8 @@ cdef void end_turn(worker_t* worker, int64_t now_us) noexcept nogil:
     wake_cursors(worker)
     drain_ready(worker, now_us)
     expire_early(worker, now_us)
-    shed_turn(worker, now_us)
+    if worker.ready_count == 0:
+        shed_turn(worker, now_us)
     mailbox_ring(&worker.events)
 
 
@@ -98,16 +85,22 @@ cdef int64_t next_turn_us(const worker_t* worker) noexcept nogil:
 
 cdef void run_on_sockets(worker_t* worker) noexcept nogil:
     cdef int64_t now_us = monotonic_us()
-    cdef int64_t due_us, began_us
-    cdef bint is_ready
+    cdef int64_t began_us
+    cdef int64_t round_us = now_us  # when the links began that are not through yet
+    cdef bint is_ready = False
     while not overlane_load_flag(&worker.stop):
-        due_us = now_us if worker.ready_count > 0 else next_turn_us(worker)
-        is_ready = socket_io_wait(worker, due_us, now_us)
-        began_us = monotonic_us()
-        begin_turn(worker, began_us)
+        if worker.ready_count == 0:
+            is_ready = socket_io_wait(worker, next_turn_us(worker), now_us)
+            now_us = monotonic_us()
+            round_us = now_us
+        began_us = now_us
+        begin_turn(worker, now_us)
         if is_ready:
-            socket_io_receive(worker, began_us)
+            socket_io_receive(worker, now_us)
+            is_ready = False
         end_turn(worker, monotonic_us())
         count(worker, TURNS)
         now_us = monotonic_us()
         worker.overload.busy_us += now_us - began_us
+        if worker.ready_count == 0:
+            socket_io_adapt(worker, now_us - round_us)

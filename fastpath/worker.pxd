@@ -252,8 +252,6 @@ cdef struct worker_t:
     int huge_refused             # errno
     uint64_t counters[VERDICT_COUNT]
     overload_t overload
-    int32_t round_left           # links of this round over the ready ones that still wait
-    int64_t round_us             # when it began
     histogram_t* delays          # of each node link, then one for all viewers
     uint64_t batch_sizes[BATCH_SIZES]
 

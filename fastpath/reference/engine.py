@@ -16,6 +16,7 @@ from fastpath.reference.receive import receive_overlay
 from fastpath.reference.repair import on_link_timer
 from fastpath.reference.ring import AUDIO_CAPACITY, VIDEO_CAPACITY, Ring
 from fastpath.reference.send import class_of, drain_link, queue_cursor, send_message
+from fastpath.reference.shed import shed_turn
 from fastpath.reference.siphash import siphash24
 from fastpath.reference.wire import LOW_32, Digest, PacketType
 from fastpath.reference.worker import Settings, Stream, Worker
@@ -296,9 +297,19 @@ class ReferenceEngine:
 
     # -- running
 
-    def turn(self, now_us: int, datagrams: Iterable[Datagram] = ()) -> list[Datagram]:
+    def turn(
+        self,
+        now_us: int,
+        datagrams: Iterable[Datagram] = (),
+        *,
+        arrived_us: int | None = None,
+        spent_us: int = 0,
+    ) -> list[Datagram]:
         """Commands, what arrived, timers, and what all that allows to be sent."""
         worker = self._worker
+        worker.arrived_us = now_us if arrived_us is None else arrived_us
+        worker.overload.note(now_us - worker.arrived_us)
+        worker.overload.busy_us += spent_us
         commands, self._commands = self._commands, []
         for command in commands:
             command(now_us)
@@ -313,11 +324,13 @@ class ReferenceEngine:
             drain_link(worker, link, now_us)
         worker.ready.clear()
         expire_early(worker, now_us)
+        shed_turn(worker, now_us)
         sent, worker.sent = worker.sent, []
         return sent
 
     def next_timer_us(self) -> int | None:
-        return self._worker.timers.next_us()
+        times = self._worker.timers.next_us(), self._worker.overload.next_us()
+        return min((time_us for time_us in times if time_us is not None), default=None)
 
     def events(self) -> list[Event]:
         found, self._worker.events = self._worker.events, []

@@ -11,6 +11,7 @@ from fastpath.reference.cursor import State
 from fastpath.reference.link import Late, Link
 from fastpath.reference.ring import Insertion, Packet, Ring
 from fastpath.reference.send import class_of, queue_cursor
+from fastpath.reference.shed import shed_media
 from fastpath.reference.worker import Early, Stream, Worker
 
 EARLY_PACKETS = 1024
@@ -24,6 +25,9 @@ def insert_media(
     """The packet's verdict; one that is refused changes nothing but counters."""
     ring = stream.ring
     number = ring.extended(stream_seq)
+    shed = shed_media(worker, stream, number, packet.marks, packet.arrival_us)
+    if shed is not None:
+        return shed
     insertion = ring.classify(number)
     if insertion is Insertion.JUMP:
         # Its number was accepted on the link, so nobody sends it again: keep it until believed.

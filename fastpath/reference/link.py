@@ -128,6 +128,7 @@ class Link:
     resent: int = 0
     resend_suppressed: int = 0
     history_evicted: int = 0
+    unchecked_seen: int = 0  # what of Overload.unchecked is accounted for
 
     # -- receiving
 
@@ -174,6 +175,12 @@ class Link:
         self.lost += 1
         self._disarm_if_whole()
         return True
+
+    def give_up_holes(self) -> None:
+        """None is asked for again."""
+        self._give_up(len(self.holes))
+        self.holes.clear()
+        self.next_repair_us = None
 
     def _give_up(self, packets: int) -> None:
         self.given_up += packets

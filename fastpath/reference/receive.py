@@ -22,6 +22,7 @@ from fastpath.reference.repair import (
     receive_probe,
 )
 from fastpath.reference.ring import Packet
+from fastpath.reference.shed import forgive_unchecked, shed_unchecked
 from fastpath.reference.wire import (
     MAX_OVERLAY_BYTES,
     MAX_RTP_BYTES,
@@ -54,6 +55,10 @@ def receive_overlay(
     header = parse(datagram)
     if isinstance(header, str):
         return header
+    if header.type == PacketType.MEDIA:
+        shed = shed_unchecked(worker, header.traffic_class)
+        if shed is not None:
+            return shed
     payload = datagram[header.header_bytes + TAG_BYTES :]
     link = worker.find_peer(port, source, now_us)
     if link is None and header.type == PacketType.HELLO:
@@ -65,6 +70,7 @@ def receive_overlay(
     number = _authenticate(worker, link, header, datagram)
     if isinstance(number, str):
         return number
+    forgive_unchecked(worker, link, number)
     link.accept(number, now_us, first_request_us(worker, now_us))
     link.received_packets += 1
     link.received_bytes += len(datagram)
@@ -81,7 +87,7 @@ def receive_overlay(
     if header.type == PacketType.FEEDBACK:
         return receive_feedback(worker, link, payload, now_us)
     if header.type == PacketType.PROBE:
-        return receive_probe(link, payload, now_us)
+        return receive_probe(link, payload, worker.arrived_us)
     if header.type == PacketType.CONTROL:
         if len(payload) > MAX_MESSAGE_BYTES:
             return "oversized"
@@ -180,7 +186,7 @@ def _receive_media(worker: Worker, link: Link, header: Header, payload: bytes, n
         return "oversized"
     if len(payload) < SMALLEST_RTP_BYTES:
         return "malformed"
-    packet = Packet(payload, header.delay, header.marks, header.flags, header.hop_limit, now_us)
+    packet = Packet(payload, header.delay, header.marks, header.flags, header.hop_limit, worker.arrived_us)
     stream = worker.find_stream(header.stream_id)
     if stream is None:
         return hold_early(worker, Early(header.stream_id, header.stream_seq, link, packet))
@@ -188,6 +194,7 @@ def _receive_media(worker: Worker, link: Link, header: Header, payload: bytes, n
         return "wrong_upstream"
     if stream.awaited is link:
         stream.awaited = None
-        silent_us = now_us - stream.last_packet_us if stream.last_packet_us >= 0 else 0
+        known = stream.last_packet_us >= 0
+        silent_us = worker.arrived_us - stream.last_packet_us if known else 0
         worker.post(UpstreamFlows(stream.handle, silent_us))
     return insert_media(worker, stream, header.stream_seq, packet, link, now_us)

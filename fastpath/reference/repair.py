@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from fastpath.events import LinkDown
 from fastpath.reference.link import Late, Link, Sent, SentKind
 from fastpath.reference.send import send_message
+from fastpath.reference.shed import shed_answer
 from fastpath.reference.wire import LOW_32, PacketType
 from fastpath.reference.worker import Worker
 from rtp.sequence import difference
@@ -188,7 +189,11 @@ class Answer:
         apart_us = link.rtt_us - link.rtt_us // 8
         if entry.resent_us is not None and self.now_us - entry.resent_us < apart_us:
             link.resend_suppressed += 1
-        elif not stream.is_open or entry.number not in stream.ring.packets:
+        elif (
+            not stream.is_open
+            or entry.number not in stream.ring.packets
+            or shed_answer(self.worker, stream)
+        ):
             entry.resent_us = self.now_us
             self._gone(stream.stream_id if stream.is_open else 0, entry, hop_seq)
         elif link.push_late(entry.which, Late(stream, entry.number, answers=hop_seq)):
@@ -233,13 +238,13 @@ def send_probe(worker: Worker, link: Link, now_us: int) -> None:
     link.next_probe_us = now_us + worker.settings.probe_interval_us
 
 
-def receive_probe(link: Link, payload: bytes, now_us: int) -> str:
+def receive_probe(link: Link, payload: bytes, arrived_us: int) -> str:
     if len(payload) < PROBE.size:
         return "malformed"
     own_us, echoed_us, lay_us = PROBE.unpack_from(payload)
-    if echoed_us and 0 <= now_us - echoed_us - lay_us <= MAX_RTT_US:
-        link.on_rtt(now_us - echoed_us - lay_us)
-    link.peer_probe_us, link.peer_probe_at_us = own_us, now_us
+    if echoed_us and 0 <= arrived_us - echoed_us - lay_us <= MAX_RTT_US:
+        link.on_rtt(arrived_us - echoed_us - lay_us)
+    link.peer_probe_us, link.peer_probe_at_us = own_us, arrived_us
     return "probe_taken"
 
 

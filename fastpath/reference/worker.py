@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from fastpath.reference.overload import Overload
 from fastpath.reference.siphash import siphash24
 from fastpath.reference.timers import Timers
 
@@ -26,6 +28,25 @@ class Settings:
     reorder_us: int = 10_000
     repair_give_up_us: int = 1_000_000
     probe_interval_us: int = 50_000
+    shed_age_us: int = 5_000
+
+
+class ShedState(Enum):
+    NO = auto()
+    CHOSEN = auto()  # the whole stream
+    AWAITING = auto()  # no longer, but its key frame has not come
+    RESUMED = auto()  # it has; what was before it may still come late
+
+
+@dataclass(slots=True)
+class Shed:
+    """What overload does to a video stream."""
+
+    state: ShedState = ShedState.NO
+    drops_frame: bool = False  # the rest of a discardable frame
+    first: int = 0  # first packet that was shed
+    newest: int = 0
+    resumed: int = 0  # the key frame it went on at
 
 
 @dataclass(eq=False, slots=True)
@@ -56,6 +77,7 @@ class Stream:
     restarts: int = 0
     delay_us: int = 0  # smoothed
     last_packet_us: int = -1
+    shed: Shed = field(default_factory=Shed)
 
     def comes_from(self, link: Link) -> bool:
         """May this link deliver it?"""
@@ -82,6 +104,9 @@ class Worker:
     streams: list[Stream] = field(default_factory=list)
     early: list[Early | None] = field(default_factory=list)  # places; None: free, or claimed
     timers: Timers = field(default_factory=Timers)
+    overload: Overload = field(init=False)
+    shed_before: Counter[str] = field(default_factory=Counter)  # when the episode began
+    arrived_us: int = 0  # what is received in this turn
     # work of this turn, each thing once, in order
     dirty: dict[Stream, None] = field(default_factory=dict)
     ready: dict[Link, None] = field(default_factory=dict)
@@ -89,6 +114,9 @@ class Worker:
     sent: list[tuple[int, Address, bytes]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     counters: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.overload = Overload(self.settings.shed_age_us)
 
     def count(self, verdict: str, number: int = 1) -> None:
         self.counters[verdict] += number

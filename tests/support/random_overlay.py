@@ -142,12 +142,19 @@ class Overlay:
             rng.shuffle(delivered)
         self.arriving = kept
         self.old = (self.old + delivered)[-200:]
-        sent, _events = self.twins.turn(self.now_us, delivered)
+        arrived_us, spent_us = self.load()
+        sent, _events = self.twins.turn(
+            self.now_us, delivered, arrived_us=arrived_us, spent_us=spent_us
+        )
         for port, destination, data in sent:
             for neighbour in self.neighbours:
                 if destination in (neighbour.address, neighbour.old_address):
                     assert port == self.port
                     self.hear(neighbour, data)
+
+    def load(self) -> tuple[int, int]:
+        """When what arrives in a turn came, and what the turn before has cost: no load at all."""
+        return self.now_us, 0
 
     def hear(self, neighbour: Neighbour, data: bytes) -> None:
         header = parse(data)
@@ -188,7 +195,7 @@ class Overlay:
             PacketType.MEDIA,
             flags=flags | (0 if repairs is None else Flag.REPAIR),
             hop_limit=self.rng.choice((8, 8, 8, 8, 8, 8, 8, 2, 1, 0)) if marks & 8 else 7,
-            traffic_class=2,
+            traffic_class=2 if source.is_video else 1,
             marks=marks,
             delay=self.rng.choice((0, 40, 40, 41, 400, 0xFFFF)),
             stream_id=source.stream_id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastpath import Engine
 from fastpath.events import Event
@@ -54,6 +54,8 @@ class Call:
 class Turn:
     now_us: int
     datagrams: tuple[Datagram, ...]
+    arrived_us: int | None = None
+    spent_us: int = 0
 
 
 Step = Call | Turn
@@ -113,15 +115,23 @@ class Twins:
             del self.places[cursor]
 
     def turn(
-        self, now_us: int, datagrams: Iterable[Datagram]
+        self,
+        now_us: int,
+        datagrams: Iterable[Datagram],
+        *,
+        arrived_us: int | None = None,
+        spent_us: int = 0,
     ) -> tuple[list[Datagram], list[Event]]:
         """One turn of both; what the native engine sent and said. Raises MismatchError."""
         arrived = tuple(datagrams)
-        self.steps.append(Turn(now_us, arrived))
+        self.steps.append(Turn(now_us, arrived, arrived_us, spent_us))
         self.turns += 1
-        sent, events = self.native.turn(now_us, arrived), self.native.events()
+        at_us = now_us if arrived_us is None else arrived_us
+        sent = self.native.turn(now_us, arrived, arrived_us=at_us, spent_us=spent_us)
+        events = self.native.events()
+        expected = self.twin.turn(now_us, arrived, arrived_us=at_us, spent_us=spent_us)
         differences = [
-            *_compare_datagrams(sent, self.twin.turn(now_us, arrived)),
+            *_compare_datagrams(sent, expected),
             *_compare_events(events, self.twin.events()),
             *self._compare_counters(),
         ]
@@ -194,7 +204,12 @@ def replay(settings: dict[str, int], steps: Sequence[Step], digest: Digest) -> T
     twins = Twins(settings, digest)
     for step in steps:
         if isinstance(step, Turn):
-            twins.turn(step.now_us, step.datagrams)
+            twins.turn(
+                step.now_us,
+                step.datagrams,
+                arrived_us=step.arrived_us,
+                spent_us=step.spent_us,
+            )
         elif twins.call(step.name, **step.arguments) not in (step.result, -1):
             raise KeyError(f"{step.name} gave another handle")
     return twins
@@ -230,7 +245,8 @@ def shrink(settings: dict[str, int], steps: list[Step], digest: Digest) -> list[
         if isinstance(step, Turn) and step.datagrams:
             for place in reversed(range(len(step.datagrams))):
                 kept = step.datagrams[:place] + step.datagrams[place + 1 :]
-                candidate = [*steps[:at], Turn(step.now_us, kept), *steps[at + 1 :]]
+                fewer = replace(step, datagrams=kept)
+                candidate = [*steps[:at], fewer, *steps[at + 1 :]]
                 if fails(candidate):
-                    steps, step = candidate, Turn(step.now_us, kept)
+                    steps, step = candidate, fewer
     return without(steps, fails)
