@@ -1,5 +1,6 @@
 # A UDP address as the engine compares, hashes and sends to it.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcmp
 
 cdef extern from "<netinet/in.h>" nogil:
     ctypedef uint32_t socklen_t
@@ -24,10 +25,26 @@ ctypedef struct address_t:
     uint16_t port                # host order
     uint8_t is_v6
 
-cdef bint address_equal(const address_t* a, const address_t* b) noexcept nogil
-cdef bint address_same_host(const address_t* a, const address_t* b) noexcept nogil
-cdef uint32_t address_hash(const address_t* a) noexcept nogil
 cdef void address_from_sockaddr(const sockaddr_storage* source, address_t* address) noexcept nogil
 cdef socklen_t address_to_sockaddr(const address_t* address, sockaddr_storage* target) noexcept nogil
 cdef int address_from_python(object value, address_t* address) except -1
 cdef object address_to_python(const address_t* address)
+
+
+cdef inline bint address_same_host(const address_t* a, const address_t* b) noexcept nogil:
+    """Whatever the ports: RTP and RTCP of one side leave from two."""
+    return a.is_v6 == b.is_v6 and memcmp(a.ip, b.ip, 16) == 0
+
+
+cdef inline bint address_equal(const address_t* a, const address_t* b) noexcept nogil:
+    return a.port == b.port and address_same_host(a, b)
+
+
+cdef inline uint32_t address_hash(const address_t* a) noexcept nogil:
+    """FNV-1a; peers come from configuration, so nobody can choose colliding ones."""
+    cdef uint32_t h = 2166136261u
+    cdef int i
+    for i in range(16 if a.is_v6 else 4):
+        h = (h ^ a.ip[i]) * 16777619u
+    h = (h ^ (a.port & 0xFF)) * 16777619u
+    return (h ^ (a.port >> 8)) * 16777619u

@@ -1,32 +1,13 @@
 """UDP addresses in native form: compare, hash, convert."""
 
-from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy, memset
 
 import ipaddress
 
 cdef extern from "<arpa/inet.h>" nogil:
     unsigned short htons(unsigned short)
     unsigned short ntohs(unsigned short)
-
-
-cdef bint address_equal(const address_t* a, const address_t* b) noexcept nogil:
-    return a.port == b.port and address_same_host(a, b)
-
-
-cdef bint address_same_host(const address_t* a, const address_t* b) noexcept nogil:
-    """Whatever the ports: RTP and RTCP of one side leave from two."""
-    return a.is_v6 == b.is_v6 and memcmp(a.ip, b.ip, 16) == 0
-
-
-cdef uint32_t address_hash(const address_t* a) noexcept nogil:
-    """FNV-1a; peers come from configuration, so nobody can choose colliding ones."""
-    cdef uint32_t h = 2166136261u
-    cdef int i
-    for i in range(16 if a.is_v6 else 4):
-        h = (h ^ a.ip[i]) * 16777619u
-    h = (h ^ (a.port & 0xFF)) * 16777619u
-    return (h ^ (a.port >> 8)) * 16777619u
 
 
 cdef void address_from_sockaddr(const sockaddr_storage* source, address_t* address) noexcept nogil:

@@ -1,7 +1,7 @@
 # One subscriber's place in a ring.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport address_t, sockaddr_storage, socklen_t
-from fastpath.ring cimport ring_t, slot_t
+from fastpath.ring cimport SLOT_HELD, ring_t, slot_t
 
 cdef enum CursorState:
     CURSOR_FREE
@@ -75,5 +75,25 @@ ctypedef struct cursor_t:
 
 cdef bint cursor_begin(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil
 cdef bint cursor_begin_at(cursor_t* cursor, const ring_t* ring, uint32_t seq) noexcept nogil
-cdef slot_t* cursor_peek(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil
-cdef bint cursor_owes(const cursor_t* cursor, uint32_t seq) noexcept nogil
+cdef slot_t* cursor_seek(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil
+
+
+cdef inline bint cursor_owes(const cursor_t* cursor, uint32_t seq) noexcept nogil:
+    """A packet just recovered at `seq`: has the cursor passed its place without sending it?"""
+    return (
+        cursor.state == CURSOR_ACTIVE
+        and <int32_t>(seq - cursor.start) >= 0
+        and <int32_t>(seq - cursor.next) < 0
+    )
+
+
+cdef inline slot_t* cursor_peek(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil:
+    """The next slot to send, or NULL. Usual are a held one, and the head."""
+    cdef slot_t* slot
+    if cursor.state == CURSOR_ACTIVE:
+        if cursor.next == ring.head:
+            return NULL
+        slot = &ring.slots[cursor.next & ring.mask]
+        if slot.state == SLOT_HELD and slot.stream_seq == cursor.next:
+            return slot
+    return cursor_seek(cursor, ring, is_video)

@@ -40,8 +40,8 @@ cdef bint cursor_begin_at(cursor_t* cursor, const ring_t* ring, uint32_t seq) no
     return True
 
 
-cdef slot_t* cursor_peek(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil:
-    """The next slot to send, holes passed over (what is recovered later is sent then), or NULL.
+cdef slot_t* cursor_seek(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil:
+    """cursor_peek from any place: holes are passed over (what is recovered later is sent then).
 
     A cursor that the ring has lapped goes on at the newest key frame (audio: at the oldest held)."""
     cdef slot_t* slot
@@ -65,12 +65,3 @@ cdef slot_t* cursor_peek(cursor_t* cursor, const ring_t* ring, bint is_video) no
             return slot
         cursor.next += 1
     return NULL
-
-
-cdef bint cursor_owes(const cursor_t* cursor, uint32_t seq) noexcept nogil:
-    """A packet just recovered at `seq`: has the cursor passed its place without sending it?"""
-    return (
-        cursor.state == CURSOR_ACTIVE
-        and <int32_t>(seq - cursor.start) >= 0
-        and <int32_t>(seq - cursor.next) < 0
-    )

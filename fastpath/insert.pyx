@@ -22,7 +22,7 @@ from fastpath.verdict cimport (
 )
 from fastpath.worker cimport (
     EARLY_AGE_US, EARLY_PACKETS, MEDIA_AUDIO, comes_from, count_many, count, early_t, mark_dirty, mark_ready,
-    post_event, stream_handle, stream_t, take_block, want_key_frame, want_lost_gop,
+    post_event, stream_handle, stream_t, get_block, want_key_frame, want_lost_gop,
     worker_t,
 )
 
@@ -94,7 +94,7 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
         hold_early(worker, stream.stream_id, media, now_us)
     if result == INSERT_DUPLICATE or result == INSERT_TOO_OLD or result == INSERT_JUMP:
         return refuse(worker, stream, result)
-    block = take_block(worker, media.size)
+    block = get_block(worker, media.size)
     if block == NO_BLOCK:
         return NO_BLOCK_LEFT
     # Making room may have evicted from this very ring.
@@ -185,7 +185,7 @@ cdef int hold_early(worker_t* worker, uint32_t stream_id, const media_t* media, 
         if worker.early[worker.early_read & (EARLY_PACKETS - 1)].block != NO_BLOCK:
             count(worker, EARLY_EVICTED)
         drop_oldest_early(worker)
-    block = take_block(worker, media.size)
+    block = get_block(worker, media.size)
     if block == NO_BLOCK:
         return NO_BLOCK_LEFT
     memcpy(slab_payload(&worker.slab, block), media.data, media.size)

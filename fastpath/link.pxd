@@ -15,6 +15,7 @@ cdef enum:
     VIEWER_LATE_ENTRIES = 256
     RESENT_ENTRIES = 128         # packets a viewer asked for, remembered for a round trip
     CNAME_BYTES = 16
+    DEAD_PROBES = 3              # RFC 5880's detection multiplier
     BURST_US = 5000              # what an idle link may send at once beyond its rate
 
 cdef enum HistoryKind:
@@ -131,20 +132,88 @@ ctypedef struct link_t:
 
 cdef int link_open(link_t* link, bint is_viewer) noexcept nogil
 cdef void link_close(link_t* link) noexcept nogil
-cdef uint64_t link_unwrap(const link_t* link, uint32_t hop_seq) noexcept nogil
-cdef bint link_before_window(const link_t* link, uint64_t hop_seq) noexcept nogil
-cdef bint link_was_seen(const link_t* link, uint64_t hop_seq) noexcept nogil
-cdef void link_accept(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us) noexcept nogil
+cdef void link_accept_out_of_order(
+    link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us
+) noexcept nogil
 cdef void link_number_anew(link_t* link) noexcept nogil
 cdef void link_take_offered(link_t* link) noexcept nogil
-cdef const siphash_key_t* link_send_key(const link_t* link) noexcept nogil
-cdef uint64_t link_next_hop_seq(link_t* link) noexcept nogil
-cdef history_t* link_remember(link_t* link, uint64_t hop_seq, uint8_t kind, int64_t now_us) noexcept nogil
 cdef history_t* link_recall(link_t* link, uint64_t hop_seq) noexcept nogil
 cdef hole_t* link_hole(link_t* link, uint64_t hop_seq) noexcept nogil
 cdef void link_close_hole(link_t* link, hole_t* hole) noexcept nogil
-cdef bint link_may_send(link_t* link, int64_t now_us) noexcept nogil
-cdef void link_charge(link_t* link, uint32_t wire_bytes) noexcept nogil
-cdef int64_t link_dead_at_us(const link_t* link, int64_t probe_interval_us) noexcept nogil
 cdef void link_on_rtt(link_t* link, int64_t sample_us) noexcept nogil
 cdef bint late_push(late_queue_t* queue, const late_t* entry) noexcept nogil
+
+
+cdef inline uint64_t link_unwrap(const link_t* link, uint32_t hop_seq) noexcept nogil:
+    """The 64-bit number nearest to the newest one accepted; 0 for one before the first."""
+    cdef int64_t step = <int32_t>(hop_seq - <uint32_t>link.highest)
+    if step < 0 and <uint64_t>(-step) > link.highest:
+        return 0
+    return link.highest + <uint64_t>step
+
+
+cdef inline bint link_before_window(const link_t* link, uint64_t hop_seq) noexcept nogil:
+    return hop_seq == 0 or hop_seq + REPLAY_WINDOW <= link.highest
+
+
+cdef inline bint link_was_seen(const link_t* link, uint64_t hop_seq) noexcept nogil:
+    if hop_seq > link.highest:
+        return False
+    return (link.window[(hop_seq & (REPLAY_WINDOW - 1)) >> 6] >> (hop_seq & 63)) & 1
+
+
+cdef inline const siphash_key_t* link_send_key(const link_t* link) noexcept nogil:
+    if link.keys.is_set:
+        return &link.keys.send
+    if link.sends_offered:
+        return &link.offered.send
+    return NULL
+
+
+cdef inline uint64_t link_next_hop_seq(link_t* link) noexcept nogil:
+    link.hop_seq += 1
+    return link.hop_seq
+
+
+cdef inline history_t* link_remember(link_t* link, uint64_t hop_seq, uint8_t kind, int64_t now_us) noexcept nogil:
+    cdef history_t* entry = &link.history[hop_seq & (HISTORY_ENTRIES - 1)]
+    cdef int64_t keep_us = 4 * link.rtt_us if link.rtt_us > 250000 else 1000000
+    # Kept for max(1 s, 4 RTT); a younger one that must leave is counted.
+    if entry.kind != SENT_NOTHING and now_us - entry.sent_us < keep_us:
+        link.history_evicted += 1
+    entry.hop_seq = hop_seq
+    entry.repairs = 0
+    entry.sent_us = now_us
+    entry.resent_us = -1
+    entry.kind = kind
+    return entry
+
+
+cdef inline bint link_may_send(link_t* link, int64_t now_us) noexcept nogil:
+    """Has what was sent so far left at the link's rate? Idle time is credited up to BURST_US."""
+    cdef int64_t now_ns = now_us * 1000
+    cdef int64_t earliest_ns = now_ns - <int64_t>BURST_US * 1000
+    if link.free_at_ns < earliest_ns:
+        link.free_at_ns = earliest_ns
+    return link.free_at_ns <= now_ns
+
+
+cdef inline void link_charge(link_t* link, uint32_t wire_bytes) noexcept nogil:
+    link.free_at_ns += <int64_t>wire_bytes * 8000 * 1000000 // link.rate_bps
+    link.sent_packets += 1
+    link.sent_bytes += wire_bytes
+
+
+cdef inline int64_t link_dead_at_us(const link_t* link, int64_t probe_interval_us) noexcept nogil:
+    """When a link that is up is down unless something authentic comes: three probes missed, and some
+    time for the third to be late."""
+    return link.last_received_us + DEAD_PROBES * probe_interval_us + probe_interval_us * 2 // 5
+
+
+cdef inline void link_accept(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us) noexcept nogil:
+    """Set the bit of an authenticated number. The usual one is the next."""
+    if hop_seq != link.highest + 1:
+        link_accept_out_of_order(link, hop_seq, now_us, first_request_us)
+        return
+    link.highest = hop_seq
+    link.window[(hop_seq & (REPLAY_WINDOW - 1)) >> 6] |= <uint64_t>1 << (hop_seq & 63)

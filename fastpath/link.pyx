@@ -9,10 +9,6 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memmove, memset
 
 
-cdef enum:
-    DEAD_PROBES = 3              # RFC 5880's detection multiplier
-
-
 cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
     """Zeroed state with its queues; node links also get holes and history."""
     cdef uint32_t generation = link.generation
@@ -63,24 +59,6 @@ cdef void link_close(link_t* link) noexcept nogil:
     link.generation += 1
 
 
-cdef uint64_t link_unwrap(const link_t* link, uint32_t hop_seq) noexcept nogil:
-    """The 64-bit number nearest to the newest one accepted; 0 for one before the first."""
-    cdef int64_t step = <int32_t>(hop_seq - <uint32_t>link.highest)
-    if step < 0 and <uint64_t>(-step) > link.highest:
-        return 0
-    return link.highest + <uint64_t>step
-
-
-cdef bint link_before_window(const link_t* link, uint64_t hop_seq) noexcept nogil:
-    return hop_seq == 0 or hop_seq + REPLAY_WINDOW <= link.highest
-
-
-cdef bint link_was_seen(const link_t* link, uint64_t hop_seq) noexcept nogil:
-    if hop_seq > link.highest:
-        return False
-    return (link.window[(hop_seq & (REPLAY_WINDOW - 1)) >> 6] >> (hop_seq & 63)) & 1
-
-
 cdef void add_hole(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us) noexcept nogil:
     """Holes are in rising order of hop_seq. The oldest gives way when the list is full."""
     cdef hole_t* hole
@@ -99,8 +77,10 @@ cdef void add_hole(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first
         link.next_repair_us = first_request_us
 
 
-cdef void link_accept(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us) noexcept nogil:
-    """Set the bit of an authenticated number; open a hole for each one skipped."""
+cdef void link_accept_out_of_order(
+    link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us
+) noexcept nogil:
+    """link_accept of any number: open a hole for each one skipped, close one that is filled."""
     cdef uint64_t at
     cdef uint64_t skipped
     cdef hole_t* hole
@@ -170,33 +150,6 @@ cdef void link_take_offered(link_t* link) noexcept nogil:
         drop_answers(&link.late[i])
 
 
-cdef const siphash_key_t* link_send_key(const link_t* link) noexcept nogil:
-    if link.keys.is_set:
-        return &link.keys.send
-    if link.sends_offered:
-        return &link.offered.send
-    return NULL
-
-
-cdef uint64_t link_next_hop_seq(link_t* link) noexcept nogil:
-    link.hop_seq += 1
-    return link.hop_seq
-
-
-cdef history_t* link_remember(link_t* link, uint64_t hop_seq, uint8_t kind, int64_t now_us) noexcept nogil:
-    cdef history_t* entry = &link.history[hop_seq & (HISTORY_ENTRIES - 1)]
-    cdef int64_t keep_us = 4 * link.rtt_us if link.rtt_us > 250000 else 1000000
-    # Kept for max(1 s, 4 RTT); a younger one that must leave is counted.
-    if entry.kind != SENT_NOTHING and now_us - entry.sent_us < keep_us:
-        link.history_evicted += 1
-    entry.hop_seq = hop_seq
-    entry.repairs = 0
-    entry.sent_us = now_us
-    entry.resent_us = -1
-    entry.kind = kind
-    return entry
-
-
 cdef history_t* link_recall(link_t* link, uint64_t hop_seq) noexcept nogil:
     cdef history_t* entry = &link.history[hop_seq & (HISTORY_ENTRIES - 1)]
     if entry.kind == SENT_NOTHING or entry.hop_seq != hop_seq:
@@ -228,21 +181,6 @@ cdef void link_close_hole(link_t* link, hole_t* hole) noexcept nogil:
         link.next_repair_us = -1
 
 
-cdef bint link_may_send(link_t* link, int64_t now_us) noexcept nogil:
-    """Has what was sent so far left at the link's rate? Idle time is credited up to BURST_US."""
-    cdef int64_t now_ns = now_us * 1000
-    cdef int64_t earliest_ns = now_ns - <int64_t>BURST_US * 1000
-    if link.free_at_ns < earliest_ns:
-        link.free_at_ns = earliest_ns
-    return link.free_at_ns <= now_ns
-
-
-cdef void link_charge(link_t* link, uint32_t wire_bytes) noexcept nogil:
-    link.free_at_ns += <int64_t>wire_bytes * 8000 * 1000000 // link.rate_bps
-    link.sent_packets += 1
-    link.sent_bytes += wire_bytes
-
-
 cdef void link_on_rtt(link_t* link, int64_t sample_us) noexcept nogil:
     """Smoothed as in RFC 6298 2.3 (gain 1/8)."""
     if sample_us < 1:
@@ -256,9 +194,3 @@ cdef bint late_push(late_queue_t* queue, const late_t* entry) noexcept nogil:
     queue.entries[queue.written & queue.mask] = entry[0]
     queue.written += 1
     return True
-
-
-cdef int64_t link_dead_at_us(const link_t* link, int64_t probe_interval_us) noexcept nogil:
-    """When a link that is up is down unless something authentic comes: three probes missed, and some
-    time for the third to be late."""
-    return link.last_received_us + DEAD_PROBES * probe_interval_us + probe_interval_us * 2 // 5

@@ -20,7 +20,7 @@ from fastpath.mailbox cimport (
     EVENT_CONTROL, EVENT_HELLO, EVENT_LINK_KEYED, EVENT_LINK_MOVED, EVENT_LINK_UP, EVENT_UPSTREAM_FLOWS, MESSAGE_BYTES, mailbox_post, message_t,
 )
 from fastpath.repair cimport first_request_us, on_repair_received, receive_probe
-from fastpath.siphash cimport siphash_key_t
+from fastpath.siphash cimport covered_t, media_tag, siphash_key_t
 from fastpath.verdict cimport (
     ACCEPTED, BAD_TAG, BEFORE_WINDOW, CONTROL_TAKEN, HELLO_RATE_LIMITED, HELLO_TAKEN, HOP_LIMIT_REACHED,
     INGEST_UNASSIGNED, MALFORMED, NO_KEYS, OVERSIZED, PADDING_TAKEN, PEER_MOVED, REPLAYED, SOURCE_ROUTE_REFUSED,
@@ -28,8 +28,8 @@ from fastpath.verdict cimport (
 )
 from fastpath.viewer_rtcp cimport receive_viewer_rtcp
 from fastpath.wire cimport (
-    FLAG_REPAIR, FLAG_SEALED, MAX_OVERLAY_BYTES, MAX_RTP_BYTES, TAG_BYTES, TYPE_CONTROL, TYPE_FEEDBACK,
-    TYPE_HELLO, TYPE_MEDIA, TYPE_PADDING, TYPE_PROBE, header_t, packet_tag, parse_header,
+    FIB_LEG_BYTES, FLAG_REPAIR, FLAG_SEALED, MAX_OVERLAY_BYTES, MAX_RTP_BYTES, TAG_BYTES, TYPE_CONTROL, TYPE_FEEDBACK,
+    TYPE_HELLO, TYPE_MEDIA, TYPE_PADDING, TYPE_PROBE, header_t, is_plain, packet_tag, parse_header,
 )
 from fastpath.worker cimport (
     PORT_INGEST, PORT_INGEST_RTCP, PORT_OVERLAY, comes_from, count, datagram_t, find_peer, find_stranger, find_stream,
@@ -50,11 +50,18 @@ cdef bint tag_fits(
     const uint8_t* data, const header_t* header, uint32_t high, size_t size, const siphash_key_t* key
 ) noexcept nogil:
     """64-bit compare of the whole tag at once: its time does not depend on where it differs."""
-    cdef const uint8_t* payload = data + header.header_bytes + TAG_BYTES
-    cdef uint64_t expected = packet_tag(
-        data, header.header_bytes, header.type, header.flags & FLAG_SEALED, high,
-        payload, size - header.header_bytes - TAG_BYTES, key,
-    )
+    cdef uint64_t expected
+    cdef covered_t plain
+    if is_plain(header.type, header.flags, header.header_bytes, size):
+        plain.start = data
+        plain.high = high
+        plain.payload_bytes = <uint32_t>size - FIB_LEG_BYTES
+        expected = media_tag(&plain, key)
+    else:
+        expected = packet_tag(
+            data, header.header_bytes, header.type, header.flags & FLAG_SEALED, high,
+            data + header.header_bytes + TAG_BYTES, size - header.header_bytes - TAG_BYTES, key,
+        )
     return (expected ^ load_be64(data + header.header_bytes)) == 0
 
 

@@ -36,15 +36,6 @@ cdef enum:
     MAX_RTT_US = 10000000        # chosen: beyond any path; a peer's nonsense must not stop retries
 
 
-cdef int64_t first_request_us(const worker_t* worker, int64_t now_us) noexcept nogil:
-    """When a hole seen now is first asked for (never, if repair is off: it is then given up)."""
-    if not worker.repair:
-        return now_us + worker.repair_give_up_us
-    if worker.repair_early:
-        return now_us + worker.reorder_us
-    return (now_us // worker.repair_scan_us + 1) * worker.repair_scan_us
-
-
 cdef uint32_t put_item(uint8_t* message, uint32_t items, uint32_t hop_seq) noexcept nogil:
     """Add a number to the items of a message; numbers come in rising order. Items now used."""
     cdef uint8_t* last = message + 1 + 8 * (items - 1)

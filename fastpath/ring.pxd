@@ -1,6 +1,7 @@
 # A stream's packets, indexed by stream_seq.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.slab cimport slab_t
+from rtp.payload.marks cimport MARK_GOP_START
 
 cdef enum:
     RING_CLASSES = 7             # 64, 128 .. 4,096 descriptors
@@ -65,15 +66,85 @@ cdef int ring_pool_open(ring_pool_t* pool, uint32_t streams) noexcept nogil
 cdef void ring_pool_close(ring_pool_t* pool) noexcept nogil
 cdef int ring_open(ring_t* ring, ring_pool_t* pool, int size_class, uint32_t first_seq) noexcept nogil
 cdef void ring_close(ring_t* ring, ring_pool_t* pool, slab_t* slab) noexcept nogil
-cdef int ring_classify(ring_t* ring, uint32_t seq) noexcept nogil
-cdef slot_t* ring_place(
+cdef slot_t* ring_make_place(
     ring_t* ring, ring_pool_t* pool, slab_t* slab, uint32_t seq, int64_t now_us
 ) noexcept nogil
-cdef void ring_fill(
-    ring_t* ring, slot_t* slot, uint32_t seq, uint32_t block, uint16_t size, uint8_t marks, int64_t arrival_us
-) noexcept nogil
-cdef void ring_note_lacking(ring_t* ring, int64_t now_us) noexcept nogil
-cdef slot_t* ring_held(const ring_t* ring, uint32_t seq) noexcept nogil
 cdef uint32_t ring_mark_gone(ring_t* ring, uint32_t first, uint32_t count) noexcept nogil
 cdef uint32_t ring_evict_oldest(ring_t* ring, slab_t* slab) noexcept nogil
 cdef bint ring_fast_start(const ring_t* ring, uint32_t* seq) noexcept nogil
+
+
+cdef inline slot_t* ring_held(const ring_t* ring, uint32_t seq) noexcept nogil:
+    """The slot that holds `seq`, or NULL."""
+    cdef slot_t* slot = &ring.slots[seq & ring.mask]
+    if slot.state == SLOT_HELD and slot.stream_seq == seq:
+        return slot
+    return NULL
+
+
+cdef inline int ring_classify(ring_t* ring, uint32_t seq) noexcept nogil:
+    """What inserting `seq` would mean. Only the memory of an unconfirmed jump changes."""
+    cdef int32_t ahead = <int32_t>(seq - ring.head)
+    cdef slot_t* slot
+    if ahead >= 0:
+        # The step is bounded by the largest ring, not by this one: a small ring can still grow.
+        if ahead < LARGEST_RING:
+            ring.has_jump = False
+            return INSERT_NEW
+        # RFC 3550 A.1: a far jump is believed when a second packet agrees with it.
+        if ring.has_jump and <uint32_t>(seq - ring.jump_seq) - 1 < SMALLEST_RING:
+            ring.has_jump = False
+            return INSERT_RESTARTED
+        ring.has_jump = True
+        ring.jump_seq = seq
+        return INSERT_JUMP
+    if <int32_t>(seq - ring.tail) < 0:
+        return INSERT_TOO_OLD
+    slot = &ring.slots[seq & ring.mask]
+    return INSERT_DUPLICATE if slot.state == SLOT_HELD else INSERT_LATE
+
+
+cdef inline void ring_fill(
+    ring_t* ring, slot_t* slot, uint32_t seq, uint32_t block, uint16_t size, uint8_t marks, int64_t arrival_us
+) noexcept nogil:
+    """Put a packet's block into the slot that ring_place gave."""
+    slot.stream_seq = seq
+    slot.block = block
+    slot.size = size
+    slot.marks = marks
+    slot.arrival_us = arrival_us
+    slot.batch = 0
+    slot.state = SLOT_HELD
+    ring.held += 1
+    if marks & MARK_GOP_START:
+        ring.key_frames += 1
+        if not ring.has_gop or <int32_t>(seq - ring.gop_start) > 0:
+            ring.has_gop = True
+            ring.gop_start = seq
+
+
+cdef inline void ring_note_lacking(ring_t* ring, int64_t now_us) noexcept nogil:
+    """After a packet was put in: move `lacking` up to the lowest hole that is young enough to matter,
+    or to the head. Each place is passed once, so a packet pays for about one."""
+    if now_us - ring.lacking_us >= LACKING_US:
+        ring.lacking_us = now_us
+        ring.lacking_floor = ring.lacking_next
+        ring.lacking_next = ring.head
+    if <int32_t>(ring.lacking_floor - ring.lacking) > 0:
+        ring.lacking = ring.lacking_floor
+    if <int32_t>(ring.tail - ring.lacking) > 0:
+        ring.lacking = ring.tail
+    while ring.lacking != ring.head and ring.slots[ring.lacking & ring.mask].state != SLOT_EMPTY:
+        ring.lacking += 1
+
+
+cdef inline slot_t* ring_place(
+    ring_t* ring, ring_pool_t* pool, slab_t* slab, uint32_t seq, int64_t now_us
+) noexcept nogil:
+    """The empty slot for a `seq` classified NEW, LATE or RESTARTED, with head and tail moved. Usual are
+    the next number, while there is room, and one behind the head."""
+    if seq == ring.head and seq - ring.tail <= ring.mask:
+        ring.head += 1
+    elif <int32_t>(seq - ring.head) >= 0:
+        return ring_make_place(ring, pool, slab, seq, now_us)
+    return &ring.slots[seq & ring.mask]

@@ -129,28 +129,6 @@ cdef void move_tail(ring_t* ring, slab_t* slab, uint32_t tail) noexcept nogil:
         ring.gop_overwritten += 1
 
 
-cdef int ring_classify(ring_t* ring, uint32_t seq) noexcept nogil:
-    """What inserting `seq` would mean. Only the memory of an unconfirmed jump changes."""
-    cdef int32_t ahead = <int32_t>(seq - ring.head)
-    cdef slot_t* slot
-    if ahead >= 0:
-        # The step is bounded by the largest ring, not by this one: a small ring can still grow.
-        if ahead < LARGEST_RING:
-            ring.has_jump = False
-            return INSERT_NEW
-        # RFC 3550 A.1: a far jump is believed when a second packet agrees with it.
-        if ring.has_jump and <uint32_t>(seq - ring.jump_seq) - 1 < SMALLEST_RING:
-            ring.has_jump = False
-            return INSERT_RESTARTED
-        ring.has_jump = True
-        ring.jump_seq = seq
-        return INSERT_JUMP
-    if <int32_t>(seq - ring.tail) < 0:
-        return INSERT_TOO_OLD
-    slot = &ring.slots[seq & ring.mask]
-    return INSERT_DUPLICATE if slot.state == SLOT_HELD else INSERT_LATE
-
-
 cdef bint worth_growing(const ring_t* ring, uint32_t new_tail, int64_t now_us) noexcept nogil:
     """Would moving the tail lose a young packet or the newest GoP's start? Newest first: the usual
     answer is found at once, and a long search is followed by a move as long."""
@@ -166,14 +144,12 @@ cdef bint worth_growing(const ring_t* ring, uint32_t new_tail, int64_t now_us) n
     return False
 
 
-cdef slot_t* ring_place(
+cdef slot_t* ring_make_place(
     ring_t* ring, ring_pool_t* pool, slab_t* slab, uint32_t seq, int64_t now_us
 ) noexcept nogil:
-    """The empty slot for a `seq` classified NEW, LATE or RESTARTED, with head and tail moved."""
+    """ring_place of any number: tail and head are moved, the ring grows where that is worth it."""
     cdef uint32_t new_tail
     cdef int32_t ahead = <int32_t>(seq - ring.head)
-    if ahead < 0:
-        return &ring.slots[seq & ring.mask]
     if ahead >= LARGEST_RING:
         # A confirmed jump: begin at the packet that announced it, which may still be put in.
         move_tail(ring, slab, ring.head)
@@ -198,48 +174,6 @@ cdef slot_t* ring_place(
         ring.head += 1
     ring.head = seq + 1
     return &ring.slots[seq & ring.mask]
-
-
-cdef void ring_fill(
-    ring_t* ring, slot_t* slot, uint32_t seq, uint32_t block, uint16_t size, uint8_t marks, int64_t arrival_us
-) noexcept nogil:
-    """Put a packet's block into the slot that ring_place gave."""
-    slot.stream_seq = seq
-    slot.block = block
-    slot.size = size
-    slot.marks = marks
-    slot.arrival_us = arrival_us
-    slot.batch = 0
-    slot.state = SLOT_HELD
-    ring.held += 1
-    if marks & MARK_GOP_START:
-        ring.key_frames += 1
-        if not ring.has_gop or <int32_t>(seq - ring.gop_start) > 0:
-            ring.has_gop = True
-            ring.gop_start = seq
-
-
-cdef void ring_note_lacking(ring_t* ring, int64_t now_us) noexcept nogil:
-    """After a packet was put in: move `lacking` up to the lowest hole that is young enough to matter,
-    or to the head. Each place is passed once, so a packet pays for about one."""
-    if now_us - ring.lacking_us >= LACKING_US:
-        ring.lacking_us = now_us
-        ring.lacking_floor = ring.lacking_next
-        ring.lacking_next = ring.head
-    if <int32_t>(ring.lacking_floor - ring.lacking) > 0:
-        ring.lacking = ring.lacking_floor
-    if <int32_t>(ring.tail - ring.lacking) > 0:
-        ring.lacking = ring.tail
-    while ring.lacking != ring.head and ring.slots[ring.lacking & ring.mask].state != SLOT_EMPTY:
-        ring.lacking += 1
-
-
-cdef slot_t* ring_held(const ring_t* ring, uint32_t seq) noexcept nogil:
-    """The slot that holds `seq`, or NULL."""
-    cdef slot_t* slot = &ring.slots[seq & ring.mask]
-    if slot.state == SLOT_HELD and slot.stream_seq == seq:
-        return slot
-    return NULL
 
 
 cdef uint32_t ring_mark_gone(ring_t* ring, uint32_t first, uint32_t count) noexcept nogil:

@@ -17,13 +17,13 @@ from fastpath.link cimport (
 from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED
 from fastpath.report cimport next_report_us, write_clock, write_viewer_report
 from fastpath.ring cimport ring_held, slot_t
-from fastpath.siphash cimport siphash_key_t
+from fastpath.siphash cimport covered_t, media_tag, siphash_key_t
 from fastpath.slab cimport HEADROOM_BYTES, slab_payload
 from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
 from fastpath.wheel cimport wheel_cancel, wheel_set
 from fastpath.wire cimport (
-    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FLAG_REPAIR, FLAG_SEALED, TAG_BYTES, TYPE_FEEDBACK,
-    TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, packet_tag, write_header,
+    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FIB_LEG_BYTES, FLAG_REPAIR, FLAG_SEALED, TAG_BYTES, TYPE_FEEDBACK,
+    TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, is_plain, packet_tag, write_header,
 )
 from fastpath.worker cimport (
     BATCH_BYTES, BATCH_SEGMENTS, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES,
@@ -89,13 +89,19 @@ cdef void write_tag(
 ) noexcept nogil:
     """Put the tag before the payload; the header ends where the tag begins."""
     cdef uint8_t* start = payload - TAG_BYTES - header_bytes
-    store_be64(
-        payload - TAG_BYTES,
-        packet_tag(
+    cdef covered_t plain
+    cdef uint64_t tag
+    if is_plain(header.type, header.flags, header_bytes, payload_bytes + FIB_LEG_BYTES):
+        plain.start = start
+        plain.high = <uint32_t>(hop_seq >> 32)
+        plain.payload_bytes = payload_bytes
+        tag = media_tag(&plain, key)
+    else:
+        tag = packet_tag(
             start, header_bytes, header.type, header.flags & FLAG_SEALED,
             <uint32_t>(hop_seq >> 32), payload, payload_bytes, key,
-        ),
-    )
+        )
+    store_be64(payload - TAG_BYTES, tag)
 
 
 cdef uint16_t delay_at_egress(const slot_t* slot, const link_t* link, int64_t now_us) noexcept nogil:

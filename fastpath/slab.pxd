@@ -21,6 +21,31 @@ ctypedef struct slab_t:
 
 cdef int slab_open(slab_t* slab, size_t total_bytes) noexcept nogil
 cdef void slab_close(slab_t* slab) noexcept nogil
-cdef uint32_t slab_take(slab_t* slab, uint32_t payload_bytes) noexcept nogil
-cdef void slab_give(slab_t* slab, uint32_t block) noexcept nogil
-cdef uint8_t* slab_payload(const slab_t* slab, uint32_t block) noexcept nogil
+
+
+cdef inline uint32_t slab_take(slab_t* slab, uint32_t payload_bytes) noexcept nogil:
+    """A block with room for the payload behind the headroom, or NO_BLOCK."""
+    if payload_bytes <= SMALL_PAYLOAD_BYTES and slab.small.free_count > 0:
+        slab.small.free_count -= 1
+        return slab.small.free[slab.small.free_count]
+    if slab.large.free_count == 0:
+        return NO_BLOCK
+    slab.large.free_count -= 1
+    return slab.large.free[slab.large.free_count] | LARGE_BLOCK_BIT
+
+
+cdef inline void slab_give(slab_t* slab, uint32_t block) noexcept nogil:
+    if block & LARGE_BLOCK_BIT:
+        slab.large.free[slab.large.free_count] = block & ~<uint32_t>LARGE_BLOCK_BIT
+        slab.large.free_count += 1
+    else:
+        slab.small.free[slab.small.free_count] = block
+        slab.small.free_count += 1
+
+
+cdef inline uint8_t* slab_payload(const slab_t* slab, uint32_t block) noexcept nogil:
+    if block & LARGE_BLOCK_BIT:
+        return (
+            slab.large.memory + <size_t>(block & ~<uint32_t>LARGE_BLOCK_BIT) * LARGE_BLOCK_BYTES + HEADROOM_BYTES
+        )
+    return slab.small.memory + <size_t>block * SMALL_BLOCK_BYTES + HEADROOM_BYTES

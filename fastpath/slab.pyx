@@ -28,31 +28,3 @@ cdef void slab_close(slab_t* slab) noexcept nogil:
     free(slab.small.free)
     free(slab.large.memory)
     free(slab.large.free)
-
-
-cdef uint32_t slab_take(slab_t* slab, uint32_t payload_bytes) noexcept nogil:
-    """A block with room for the payload behind the headroom, or NO_BLOCK."""
-    if payload_bytes <= SMALL_PAYLOAD_BYTES and slab.small.free_count > 0:
-        slab.small.free_count -= 1
-        return slab.small.free[slab.small.free_count]
-    if slab.large.free_count == 0:
-        return NO_BLOCK
-    slab.large.free_count -= 1
-    return slab.large.free[slab.large.free_count] | LARGE_BLOCK_BIT
-
-
-cdef void slab_give(slab_t* slab, uint32_t block) noexcept nogil:
-    if block & LARGE_BLOCK_BIT:
-        slab.large.free[slab.large.free_count] = block & ~<uint32_t>LARGE_BLOCK_BIT
-        slab.large.free_count += 1
-    else:
-        slab.small.free[slab.small.free_count] = block
-        slab.small.free_count += 1
-
-
-cdef uint8_t* slab_payload(const slab_t* slab, uint32_t block) noexcept nogil:
-    if block & LARGE_BLOCK_BIT:
-        return (
-            slab.large.memory + <size_t>(block & ~<uint32_t>LARGE_BLOCK_BIT) * LARGE_BLOCK_BYTES + HEADROOM_BYTES
-        )
-    return slab.small.memory + <size_t>block * SMALL_BLOCK_BYTES + HEADROOM_BYTES

@@ -1,6 +1,6 @@
 # A worker's memory: everything one native thread owns.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from fastpath.address cimport address_t, sockaddr_storage, socklen_t
+from fastpath.address cimport address_equal, address_hash, address_t, sockaddr_storage, socklen_t
 from fastpath.cursor cimport cursor_t
 from fastpath.link cimport link_t
 from fastpath.mailbox cimport mailbox_t, message_t
@@ -8,7 +8,7 @@ from fastpath.media_clock cimport media_clock_t
 from fastpath.numbering cimport numbering_t
 from fastpath.ring cimport ring_pool_t, ring_t, slot_t
 from fastpath.siphash cimport siphash_key_t
-from fastpath.slab cimport slab_t
+from fastpath.slab cimport NO_BLOCK, slab_t, slab_take
 from fastpath.verdict cimport VERDICT_COUNT
 from fastpath.wheel cimport wheel_t
 
@@ -224,11 +224,8 @@ ctypedef struct datagram_t:      # borrowed for one call
     address_t source
     int64_t arrival_us
 
-cdef stream_t* find_stream(worker_t* worker, uint32_t stream_id) noexcept nogil
-cdef bint comes_from(const stream_t* stream, int32_t link) noexcept nogil
 cdef void index_stream(worker_t* worker, int32_t stream) noexcept nogil
 cdef void unindex_stream(worker_t* worker, int32_t stream) noexcept nogil
-cdef int32_t find_peer(const worker_t* worker, const address_t* address, int32_t port) noexcept nogil
 cdef void rebuild_peers(worker_t* worker) noexcept nogil
 cdef void index_viewer(worker_t* worker, int32_t cursor) noexcept nogil
 cdef void unindex_viewer(worker_t* worker, int32_t cursor) noexcept nogil
@@ -237,12 +234,76 @@ cdef int32_t first_viewer_at(const worker_t* worker, const address_t* address) n
 cdef int32_t find_stranger(const worker_t* worker, uint32_t node_id, int32_t port) noexcept nogil
 cdef message_t* new_event(worker_t* worker, uint32_t kind) noexcept nogil
 cdef void post_event(worker_t* worker, uint32_t kind, int64_t handle) noexcept nogil
-cdef void count(worker_t* worker, int verdict) noexcept nogil
-cdef void count_many(worker_t* worker, int verdict, uint64_t number) noexcept nogil
-cdef void mark_ready(worker_t* worker, int32_t link) noexcept nogil
-cdef void mark_dirty(worker_t* worker, int32_t stream) noexcept nogil
 cdef void want_key_frame(worker_t* worker, int32_t stream) noexcept nogil
 cdef void want_lost_gop(worker_t* worker, int32_t stream, uint64_t overwritten) noexcept nogil
 cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogil
-cdef int64_t stream_handle(const worker_t* worker, int32_t stream) noexcept nogil
-cdef int64_t link_handle(const worker_t* worker, int32_t link) noexcept nogil
+
+
+cdef inline uint32_t spread(uint32_t stream_id) noexcept nogil:
+    return stream_id * 2654435769u  # Fibonacci hashing; ids are random already
+
+
+cdef inline void count(worker_t* worker, int verdict) noexcept nogil:
+    worker.counters[verdict] += 1
+
+
+cdef inline void count_many(worker_t* worker, int verdict, uint64_t number) noexcept nogil:
+    worker.counters[verdict] += number
+
+
+cdef inline stream_t* find_stream(worker_t* worker, uint32_t stream_id) noexcept nogil:
+    """The Stream FIB: id -> stream with its ring and cursors; NULL if unknown."""
+    cdef int32_t at = worker.stream_buckets[spread(stream_id) & worker.stream_bucket_mask]
+    while at >= 0:
+        if worker.streams[at].stream_id == stream_id:
+            return &worker.streams[at]
+        at = worker.streams[at].next_in_bucket
+    return NULL
+
+
+cdef inline bint comes_from(const stream_t* stream, int32_t link) noexcept nogil:
+    """May this link deliver the stream? For an ingest no link may."""
+    return stream.upstream == link or stream.second_upstream == link
+
+
+cdef inline int32_t find_peer(const worker_t* worker, const address_t* address, int32_t port) noexcept nogil:
+    """The node link whose peer sends from this address to this port, or -1."""
+    cdef uint32_t at = address_hash(address) & worker.peer_mask
+    cdef int32_t link = worker.peer_table[at]
+    while link >= 0:
+        if worker.links[link].port == port and (
+            address_equal(&worker.links[link].peer, address)
+            or (worker.links[link].candidate_until_us != 0 and address_equal(&worker.links[link].candidate, address))
+        ):
+            return link
+        at = (at + 1) & worker.peer_mask
+        link = worker.peer_table[at]
+    return -1
+
+
+cdef inline void mark_ready(worker_t* worker, int32_t link) noexcept nogil:
+    if not worker.links[link].is_ready:
+        worker.links[link].is_ready = True
+        worker.ready_links[worker.ready_count] = link
+        worker.ready_count += 1
+
+
+cdef inline void mark_dirty(worker_t* worker, int32_t stream) noexcept nogil:
+    if not worker.streams[stream].is_dirty:
+        worker.streams[stream].is_dirty = True
+        worker.dirty_streams[worker.dirty_count] = stream
+        worker.dirty_count += 1
+
+
+cdef inline int64_t stream_handle(const worker_t* worker, int32_t stream) noexcept nogil:
+    return (<int64_t>worker.streams[stream].generation << 20) | stream
+
+
+cdef inline int64_t link_handle(const worker_t* worker, int32_t link) noexcept nogil:
+    return (<int64_t>worker.links[link].generation << 20) | link
+
+
+cdef inline uint32_t get_block(worker_t* worker, uint32_t payload_bytes) noexcept nogil:
+    """A block, or NO_BLOCK; usually one is free."""
+    cdef uint32_t block = slab_take(&worker.slab, payload_bytes)
+    return block if block != NO_BLOCK else take_block(worker, payload_bytes)

@@ -1,7 +1,7 @@
 """What several parts of the worker share: its indexes, its events, its lists of work."""
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from fastpath.address cimport address_equal, address_hash, address_t
+from fastpath.address cimport address_hash, address_t
 from fastpath.cursor cimport cursor_t
 from fastpath.mailbox cimport (
     EVENT_CONTROL, EVENT_HELLO, EVENT_KEY_FRAME_WANTED, mailbox_free, mailbox_post, mailbox_reserve, message_t,
@@ -13,33 +13,6 @@ from fastpath.verdict cimport EVENTS_LOST, EVICTED_FOR_SPACE, KEY_REQUESTS_MERGE
 
 cdef enum:
     KEPT_EVENTS = 512            # chosen: every link and stream of a busy node may change at once
-
-
-cdef void count(worker_t* worker, int verdict) noexcept nogil:
-    worker.counters[verdict] += 1
-
-
-cdef void count_many(worker_t* worker, int verdict, uint64_t number) noexcept nogil:
-    worker.counters[verdict] += number
-
-
-cdef inline uint32_t spread(uint32_t stream_id) noexcept nogil:
-    return stream_id * 2654435769u  # Fibonacci hashing; ids are random already
-
-
-cdef stream_t* find_stream(worker_t* worker, uint32_t stream_id) noexcept nogil:
-    """The Stream FIB: id -> stream with its ring and cursors; NULL if unknown."""
-    cdef int32_t at = worker.stream_buckets[spread(stream_id) & worker.stream_bucket_mask]
-    while at >= 0:
-        if worker.streams[at].stream_id == stream_id:
-            return &worker.streams[at]
-        at = worker.streams[at].next_in_bucket
-    return NULL
-
-
-cdef bint comes_from(const stream_t* stream, int32_t link) noexcept nogil:
-    """May this link deliver the stream? For an ingest no link may."""
-    return stream.upstream == link or stream.second_upstream == link
 
 
 cdef void index_stream(worker_t* worker, int32_t stream) noexcept nogil:
@@ -90,21 +63,6 @@ cdef void unindex_viewer(worker_t* worker, int32_t index) noexcept nogil:
         at = &worker.cursors[at[0]].next_in_address_bucket
     if at[0] == index:
         at[0] = cursor.next_in_address_bucket
-
-
-cdef int32_t find_peer(const worker_t* worker, const address_t* address, int32_t port) noexcept nogil:
-    """The node link whose peer sends from this address to this port, or -1."""
-    cdef uint32_t at = address_hash(address) & worker.peer_mask
-    cdef int32_t link = worker.peer_table[at]
-    while link >= 0:
-        if worker.links[link].port == port and (
-            address_equal(&worker.links[link].peer, address)
-            or (worker.links[link].candidate_until_us != 0 and address_equal(&worker.links[link].candidate, address))
-        ):
-            return link
-        at = (at + 1) & worker.peer_mask
-        link = worker.peer_table[at]
-    return -1
 
 
 cdef int32_t find_stranger(const worker_t* worker, uint32_t node_id, int32_t port) noexcept nogil:
@@ -159,20 +117,6 @@ cdef void post_event(worker_t* worker, uint32_t kind, int64_t handle) noexcept n
     if event != NULL:
         event.handle = handle
         mailbox_post(&worker.events)
-
-
-cdef void mark_ready(worker_t* worker, int32_t link) noexcept nogil:
-    if not worker.links[link].is_ready:
-        worker.links[link].is_ready = True
-        worker.ready_links[worker.ready_count] = link
-        worker.ready_count += 1
-
-
-cdef void mark_dirty(worker_t* worker, int32_t stream) noexcept nogil:
-    if not worker.streams[stream].is_dirty:
-        worker.streams[stream].is_dirty = True
-        worker.dirty_streams[worker.dirty_count] = stream
-        worker.dirty_count += 1
 
 
 cdef bint may_free(const stream_t* stream, bint wants_large) noexcept nogil:
@@ -238,11 +182,3 @@ cdef uint32_t take_block(worker_t* worker, uint32_t payload_bytes) noexcept nogi
         want_lost_gop(worker, index, overwritten)
         block = slab_take(&worker.slab, payload_bytes)
     return block
-
-
-cdef int64_t stream_handle(const worker_t* worker, int32_t stream) noexcept nogil:
-    return (<int64_t>worker.streams[stream].generation << 20) | stream
-
-
-cdef int64_t link_handle(const worker_t* worker, int32_t link) noexcept nogil:
-    return (<int64_t>worker.links[link].generation << 20) | link
