@@ -11,7 +11,9 @@ from fastpath.memory_feed import MemoryFeed
 
 RATE_BPS = 10**15  # never the limit
 PORT = 7000
-WARM_PACKETS_A_STREAM = 1_024  # a video ring of the first size is full once
+LARGEST_RING = 4_096
+FIRST_RING = 1_024  # of video
+LARGE_BLOCK_BYTES = 2_048  # of three quarters of the slab
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,11 @@ class MemoryNode:
             turns -= turns_at_once
         return self.feed.figures() - before
 
-    def warm_up(self, packets_a_stream: int = WARM_PACKETS_A_STREAM) -> None:
-        """Until rings and slab are as they are after a while."""
-        self.run(-(-packets_a_stream * self.case.streams // self.case.packets_a_turn))
+    def warm_up(self) -> None:
+        """Until rings and slab are as after a while: each ring, or the slab, was full once.
+
+        A single saturated stream has the largest ring, which every packet would outgrow."""
+        case = self.case
+        blocks = case.slab_bytes * 3 // 4 // LARGE_BLOCK_BYTES
+        packets = min(case.streams * FIRST_RING, blocks) * 5 // 4
+        self.run(max(packets, LARGEST_RING * 5 // 4) // case.packets_a_turn + 1)

@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.chain import key_slice, other_slice, rtp
-from tests.support.native_source import NativeFunction, native_functions
+from tests.support.native_source import (
+    NativeFunction,
+    c_body,
+    c_name,
+    native_functions,
+    python_calls,
+)
 from tests.support.worker import Pair, send_segments, udp_socket, wait_until
 
 pytestmark = pytest.mark.timeout(600)  # Cython annotates every module: minutes on a busy machine
@@ -25,6 +31,13 @@ SOURCES = sorted(
         *(ROOT / "rtp").rglob("*.pyx"),
         *(ROOT / "lab" / "virtual").glob("*.pyx"),
     ]
+)
+# Bodies that are compiled into each module that calls them; annotation does not show these.
+HEADERS = sorted(
+    path
+    for folder in ("fastpath", "rtp", "lab/virtual")
+    for path in (ROOT / folder).rglob("*.pxd")
+    if native_functions(path.read_text())
 )
 LINE = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>[^<]*<span class="">0*(\d+)</span>')
 
@@ -59,8 +72,13 @@ def annotate(source: Path, target: Path) -> dict[int, int]:
 
 
 @pytest.fixture(scope="module")
-def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, dict[int, int]]:
-    target = tmp_path_factory.mktemp("annotated")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the generated C and its annotation go."""
+    return tmp_path_factory.mktemp("annotated")
+
+
+@pytest.fixture(scope="module")
+def scores(target: Path) -> dict[Path, dict[int, int]]:
     with ThreadPoolExecutor(4) as pool:
         return dict(zip(SOURCES, pool.map(lambda s: annotate(s, target), SOURCES), strict=True))
 
@@ -106,6 +124,66 @@ def test_annotation_tells_python_from_c(scores: dict[Path, dict[int, int]]) -> N
     calling = [n for n, line in enumerate(lines, 1) if "raise ValueError" in html.unescape(line)]
     assert calling
     assert all(scores[source][n] > 0 for n in calling)
+
+
+def header_functions() -> dict[str, str]:
+    """C name -> file and function, of all that stands in a .pxd."""
+    found = {}
+    for header in HEADERS:
+        module = ".".join(header.relative_to(ROOT).with_suffix("").parts)
+        for function in native_functions(header.read_text()):
+            found[c_name(module, function.name)] = f"{header.name}: {function.name}"
+    return found
+
+
+def test_inline_functions_of_headers_are_seen() -> None:
+    names = set(header_functions())
+    assert c_name("rtp.big_endian", "load_be32") in names
+    written = sum(
+        len(re.findall(r"noexcept nogil:", header.read_text()))
+        for folder in ("fastpath", "rtp", "lab")
+        for header in (ROOT / folder).rglob("*.pxd")
+    )
+    assert len(names) == written
+
+
+def test_generated_c_of_inline_functions_calls_no_python(
+    scores: dict[Path, dict[int, int]], target: Path
+) -> None:
+    generated = [(target / f"{source.stem}.c").read_text() for source in scores]
+    touched = []
+    for name, where in header_functions().items():
+        bodies = [body for text in generated if (body := c_body(text, name)) is not None]
+        assert bodies, f"{where} is compiled nowhere"
+        touched += [f"{where} calls {calls}" for body in bodies if (calls := python_calls(body))]
+    assert touched == []
+
+
+def test_python_in_an_inline_function_is_found(tmp_path: Path) -> None:
+    """The same look at a header that does touch Python, in a function that may not be missed."""
+    (tmp_path / "hot.pxd").write_text(
+        "cdef inline int plain(int x) noexcept nogil:\n    return x + 1\n\n\n"
+        "cdef inline int tells(int x) noexcept nogil:\n"
+        "    with gil:\n        print(x)\n    return plain(x)\n"
+    )
+    (tmp_path / "hot.pyx").write_text("")
+    (tmp_path / "user.pyx").write_text(
+        "from hot cimport tells\ncdef int use(int x) noexcept nogil:\n    return tells(x)\n"
+        "def run(int x):\n    return use(x)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-m", "cython", "-3", "user.pyx"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    generated = (tmp_path / "user.c").read_text()
+    plain = c_body(generated, c_name("hot", "plain"))
+    tells = c_body(generated, c_name("hot", "tells"))
+    assert plain is not None
+    assert tells is not None
+    assert python_calls(plain) == set()
+    assert any("GIL" in name for name in python_calls(tells))
 
 
 # -- memory
