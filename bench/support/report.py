@@ -11,7 +11,6 @@ from bench.support.rig import Rig, Trial
 
 # A yardstick that costs more beside the bare loop than this is no yardstick.
 MAX_PLUS_TO_LOOP = {"gro": 2.1, "plain": 1.25}
-OWN_NAMES = ("engine", "loop", "loop_plus")
 
 
 def batches(trial: Trial) -> dict[str, object]:
