@@ -9,7 +9,6 @@ all at rates that all pass. `won` is what a variant costs beside the one with ev
 from __future__ import annotations
 
 import functools
-import json
 import sys
 import time
 from dataclasses import asdict, replace
@@ -26,7 +25,7 @@ from bench.support.measure import Case, Found, Plan, measure
 from bench.support.native import BenchError
 from bench.support.network import enter_private_network
 from bench.support.relays import EngineRelay, LoopPlusRelay, LoopRelay, RelayMaker
-from bench.support.report import ratio, relay_report
+from bench.support.report import ratio, relay_report, write_report
 from bench.support.rig import Rig
 from bench.support.threads import Cores
 
@@ -133,11 +132,7 @@ def main(
         "method": {"plan": asdict(plan), "seconds": round(time.monotonic() - start, 1)},
         "cases": reports,
     }
-    text = json.dumps(report, indent=2) + "\n"
-    if json_file == "-":
-        sys.stdout.write(text)
-    else:
-        Path(json_file).write_text(text)
+    write_report(report, json_file)
 
 
 if __name__ == "__main__":
