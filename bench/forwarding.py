@@ -1,99 +1,81 @@
-"""What does forwarding cost beside the bare system calls?
+"""What does forwarding cost beside the bare system calls, and how long does a packet take?
 
-One node takes one stream of RTP and sends it to 1, 10 and 100 viewers over loopback. Beside it, in
-turns on the same core, a C loop does the same system calls and nothing else. For both: the highest
-rate at which less than 0.1 % is lost, and CPU time per packet that a receiver got, at that rate
-and at half of the lower of the two. The table goes to stderr, JSON to a file or stdout.
+A node takes overlay datagrams on one link and sends them on 1, 10 and 100 links, over loopback in
+a network of its own. Beside it, in turns on the same core, run two C loops with the same system
+calls: `loop` does nothing else, `loop_plus` also does what any relay of this design must. For each:
+the highest rate at which less than 0.1 % is lost (RFC 2544 26.1, which allows none), CPU time per
+packet that a receiver got, delays at shares of that rate, and both at rates they have in common.
+The table goes to stderr, JSON to a file or stdout.
 
-The generator sends bursts of 16 packets, one system call each. That fixes what GRO can join on the
-way in, and with it the figures to GRO receivers: on loopback such a buffer passes the kernel whole,
-which no network card does. They are a ceiling.
+Cases: `node` (overlay in and out) and `edge` (plain RTP in and out, no loop_plus), one stream in
+bursts of 16 packets, one system call each; `frames`, a thousand streams paced as encoders are, at
+their own rate; `even`, 20,000 single packets/s. Bursts fix what GRO can join on the way in, and
+with it the figures to GRO receivers: on loopback such a buffer passes the kernel whole, which no
+network card does. They are a ceiling.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.support.environment import environment
 from bench.support.measure import (
-    COMMON_SHARE,
-    DISTURBED_SHARE,
-    MAX_BEHIND_S,
-    MAX_LOSS,
+    COMMON_SHARES,
+    OWN_SHARES,
     Case,
     Found,
     Plan,
-    Rig,
-    Trial,
     measure,
-    measure_at,
+    measure_given,
 )
 from bench.support.native import BenchError
 from bench.support.network import enter_private_network, receive_buffer_bytes, udp_socket
+from bench.support.progress import Progress
+from bench.support.relays import EngineRelay, Place, Relay, RelayMaker, accepts_option, makers_for
+from bench.support.report import case_report
+from bench.support.rig import DISTURBED_SHARE, MAX_BEHIND_S, MAX_LOSS, Rig
+from bench.support.schedule import (
+    BURST_PACKETS,
+    BURSTS_PER_GOP,
+    FRAME_PACKETS,
+    FRAME_RATES,
+    GOP_S,
+    KEY_FRAME_PACKETS,
+    packets_per_s,
+)
 from bench.support.search import RESOLUTION
 from bench.support.threads import Cores
-from bench.support.traffic import BURST_PACKETS, BURSTS_PER_GOP
 
 QUESTION = "What does a packet out of the engine cost, beside a C loop of the same system calls?"
 FANOUTS = [1, 10, 100]
 PAYLOADS_BYTES = [1_200, 200]
 START_PPS = {"gro": 400_000.0, "plain": 200_000.0}
-FULL = Plan(searches=3, trial_s=0.7, patience_s=8)
-QUICK = Plan(searches=1, trial_s=0.35, patience_s=2)
+STREAMS, LINKS = 1_000, [10, 100]
+EVEN_PPS = 20_000.0
+SPIN_US = 50  # where the engine can wait actively, it is measured with that, too
+FULL = Plan(searches=3, trial_s=0.6, patience_s=6)
+QUICK = Plan(searches=1, trial_s=0.3, patience_s=2)
 
 
-def figures(trial: Trial) -> dict[str, float]:
-    return {
-        "packets_out": trial.packets_out,
-        "pps_out": round(trial.pps_out),
-        "cpu_us_per_packet_out": round(trial.cpu_us_per_packet_out, 4),
-        "loss": round(trial.loss, 6),
-        "batches_mean_packets": round(trial.batches_mean_packets, 2),
-        "cpu_share": round(trial.cpu_share, 3),
-    }
+class Group(StrEnum):
+    """Cases that belong together."""
 
-
-def relay_report(found: Found) -> dict[str, object]:
-    """At the highest rate, if it was searched; `at_common_rate` is the same rate for both."""
-    report: dict[str, object] = {"at_common_rate": figures(found.common)}
-    if found.highest is not None:
-        report = {**figures(found.highest), "limited_by": found.limited_by, **report}
-    return report
-
-
-def ratio(engine: Trial | None, loop: Trial | None) -> float | None:
-    if engine is None or loop is None:
-        return None
-    return round(engine.cpu_us_per_packet_out / max(loop.cpu_us_per_packet_out, 1e-9), 2)
-
-
-def case_report(case: Case, found: dict[str, Found], repeated: int) -> dict[str, object]:
-    engine, loop = found["engine"], found["loop"]
-    return {
-        **asdict(case),
-        "streams": 1,
-        "engine": relay_report(engine),
-        "loop": relay_report(loop),
-        "ratio_to_loop": ratio(engine.highest, loop.highest),
-        "ratio_to_loop_at_common_rate": ratio(engine.common, loop.common),
-        "repeated_trials": repeated,
-        # Then the rate found is not the relay's limit; the CPU figures hold.
-        "is_generator_bound": "generator" in engine.limited_by + loop.limited_by,
-    }
+    NODE = "node"
+    EDGE = "edge"
+    FRAMES = "frames"
+    EVEN = "even"
 
 
 class Receiver(StrEnum):
@@ -103,99 +85,186 @@ class Receiver(StrEnum):
     PLAIN = "plain"
 
 
-class Progress:
-    """The table so far, with what runs now below it; drawn between trials only."""
+class Peer(Protocol):
+    """Another relay to measure beside ours; None: it cannot do the case."""
 
-    def __init__(self) -> None:
-        self._table = Table(
-            title="engine / loop: packets out at < 0.1 % loss, CPU time of each", box=box.SIMPLE
+    name: str
+
+    def __call__(self, place: Place) -> Relay | None: ...
+
+
+def saturated_cases(
+    kind: str, fanouts: Iterable[int], payloads: Sequence[int], receivers: Sequence[Receiver]
+) -> list[Case]:
+    return [
+        Case(count, size, receiver.value, kind=kind)
+        for size in payloads
+        for count in fanouts
+        for receiver in receivers
+    ]
+
+
+def frames_cases(
+    streams: int, links: Iterable[int], payloads: Sequence[int], receivers: Sequence[Receiver]
+) -> list[Case]:
+    """Each stream to one link, at the rate at which encoders send."""
+    return [
+        Case(
+            1,
+            size,
+            receiver.value,
+            streams=streams,
+            pacing="frames",
+            links=count,
+            rate_pps=round(packets_per_s(streams)),
         )
-        for heading in ("case", "k/s", "us", "ratio", "at half", "limit"):
-            self._table.add_column(heading, justify="right", no_wrap=True)
-        self._live = Live(self._table, console=Console(stderr=True), auto_refresh=False)
+        for size in payloads
+        for count in links
+        for receiver in receivers
+    ]
 
-    def __enter__(self) -> Progress:
-        self._live.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._table.caption = None
-        self._live.refresh()
-        self._live.stop()
+def even_cases(payloads: Sequence[int]) -> list[Case]:
+    """One packet at a time: GRO has nothing to join."""
+    return [Case(1, size, "plain", pacing="even", rate_pps=EVEN_PPS) for size in payloads]
 
-    def tell(self, text: str) -> None:
-        self._table.caption = text
-        self._live.refresh()
 
-    def add(self, case: Case, found: dict[str, Found]) -> None:
-        engine, loop = found["engine"], found["loop"]
-        shown = [one.highest or one.common for one in (engine, loop)]
-        row = [
-            f"{case.fanout} x {case.payload_bytes} {case.receiver}",
-            "/".join(f"{trial.pps_out / 1000:,.0f}" for trial in shown),
-            "/".join(f"{trial.cpu_us_per_packet_out:.3f}" for trial in shown),
-            f"{ratio(*shown)}",
-            f"{ratio(engine.common, loop.common)}",
-            " ".join(sorted({*engine.limited_by, *loop.limited_by})),
-        ]
-        self._table.add_row(*row)
-        if self._live.console.is_terminal:
-            self._live.refresh()
+def relays_of(case: Case, peers: Iterable[Peer]) -> dict[str, RelayMaker]:
+    makers = makers_for(case)
+    if case.pacing == "even" and accepts_option("spin_us", SPIN_US):
+        name = f"engine_spin_{SPIN_US}us"
+        makers[name] = functools.partial(EngineRelay, name=name, options={"spin_us": SPIN_US})
+    return makers | {peer.name: peer for peer in peers}
+
+
+def measure_case(
+    case: Case, plan: Plan, peers: Iterable[Peer], cores: Cores, progress: Progress
+) -> tuple[dict[str, object], bool]:
+    """Its report, and whether CPU times include the softirq thread's."""
+
+    def tell(text: str) -> None:
+        progress.tell(f"{case.name}: {text}")
+
+    tell("set up")
+    rig = Rig(case, relays_of(case, peers), cores, plan)
+    try:
+        if case.rate_pps is None:
+            found: dict[str, Found] = measure(rig, START_PPS[case.receiver], plan, tell)
         else:
-            self._live.console.print("  ".join(row), soft_wrap=True)
+            found = measure_given(rig, case.rate_pps, plan, tell)
+    finally:
+        rig.close()
+    progress.add(case, found)
+    return case_report(case, found, rig), rig.counts_softirq_thread
 
 
-def run(cases: list[Case], plan: Plan, rate_pps: float | None) -> dict[str, object]:
-    """The whole report. rate_pps: measure at that rate (packets/s out) only, without a search."""
+def run_warnings(described: dict[str, object], cores: Cores) -> list[str]:
+    told = []
+    if cores.relay is None:
+        told.append("one core for all: rates and delays are of relay, generator and sink together")
+    if described["network"] != "private namespace":
+        told.append(
+            "no network namespace (needs CAP_SYS_ADMIN): other traffic and firewall rules take part"
+        )
+    if not described["counts_softirq_thread"]:
+        told.append("ksoftirqd's time cannot be read: CPU times are too low under load")
+    return told
+
+
+def method(plan: Plan, seconds: float) -> dict[str, object]:
+    return {
+        "burst_packets": BURST_PACKETS,
+        "bursts_per_gop": BURSTS_PER_GOP,
+        "encoders": {
+            "frame_rates": FRAME_RATES,
+            "gop_s": GOP_S,
+            "frame_packets": FRAME_PACKETS,
+            "key_frame_packets": KEY_FRAME_PACKETS,
+        },
+        "max_loss": MAX_LOSS,
+        "max_behind_s": MAX_BEHIND_S,
+        "rate_resolution": RESOLUTION,
+        "searches": plan.searches,
+        "trial_s": plan.trial_s,
+        "common_rate_shares": COMMON_SHARES,
+        "own_rate_shares": OWN_SHARES,
+        "repeats_when_disturbed": {
+            "waited_share": DISTURBED_SHARE,
+            "patience_s": plan.patience_s,
+        },
+        "cpu": "relay's threads and its core's ksoftirqd (schedstat), per packet received",
+        "ratio_to": "CPU time per packet at the highest common rate, which engine and loops all "
+        "pass; ..._at_half: at half of the lowest highest rate, where neither generator nor sink "
+        "is near its limit",
+        "delay": "generator's system call to sink's read, a sample of packets; those of one buffer "
+        "share it. A percentile is told from 10 samples beyond it on",
+        "seconds": round(seconds, 1),
+    }
+
+
+def run(
+    cases: Sequence[Case],
+    plan: Plan,
+    *,
+    peers: Sequence[Peer] = (),
+    progress: Progress | None = None,
+) -> dict[str, object]:
+    """The whole report. The calling thread moves to a network of its own, where it may."""
     described = environment()
     described["network"] = "private namespace" if enter_private_network() else "host loopback"
     cores = Cores.allowed()
     with udp_socket() as one:
         described["socket_buffer_bytes"] = receive_buffer_bytes(one)
     described["relay_has_own_core"] = cores.relay is not None
+    described["counts_softirq_thread"] = True
     reports = []
     start = time.monotonic()
-    with Progress() as progress:
+    with progress or Progress() as shown:
         for case in cases:
-            name = f"{case.fanout} x {case.payload_bytes} {case.receiver}"
-            rig = Rig(case, cores, plan)
-            try:
-                described["counts_softirq_thread"] = rig.counts_softirq_thread
-
-                def tell(text: str, name: str = name) -> None:
-                    progress.tell(f"{name}: {text}")
-
-                if rate_pps is None:
-                    found = measure(rig, START_PPS[case.receiver], plan, tell)
-                else:
-                    common = measure_at(rig, rate_pps, plan, tell)
-                    found = {name: Found(None, [], trial) for name, trial in common.items()}
-            finally:
-                rig.close()
-            reports.append(case_report(case, found, rig.repeated))
-            progress.add(case, found)
+            report, counts_softirq = measure_case(case, plan, peers, cores, shown)
+            described["counts_softirq_thread"] = counts_softirq
+            reports.append(report)
     return {
         "question": QUESTION,
         "environment": described,
-        "method": {
-            "burst_packets": BURST_PACKETS,
-            "bursts_per_gop": BURSTS_PER_GOP,
-            "max_loss": MAX_LOSS,
-            "max_behind_s": MAX_BEHIND_S,
-            "rate_resolution": RESOLUTION,
-            "searches": plan.searches,
-            "trial_s": plan.trial_s,
-            "fixed_rate_pps": rate_pps,
-            "common_rate_share": COMMON_SHARE,
-            "repeats_when_disturbed": {
-                "waited_share": DISTURBED_SHARE,
-                "patience_s": plan.patience_s,
-            },
-            "cpu": "relay's thread and its core's ksoftirqd (schedstat), per packet received",
-            "seconds": round(time.monotonic() - start, 1),
-        },
+        "method": method(plan, time.monotonic() - start),
+        "warnings": run_warnings(described, cores),
         "cases": reports,
     }
+
+
+def chosen_cases(
+    groups: Sequence[Group],
+    fanouts: Sequence[int] | None,
+    payloads: Sequence[int] | None,
+    receivers: Sequence[Receiver],
+    streams: int,
+    links: Sequence[int],
+    *,
+    quick: bool,
+) -> list[Case]:
+    """What of the options is not given is what the group is made for."""
+    large = payloads or PAYLOADS_BYTES[:1]
+    both = payloads or (PAYLOADS_BYTES[:1] if quick else PAYLOADS_BYTES)
+    cases: list[Case] = []
+    for group in groups:
+        if group is Group.NODE:
+            cases += saturated_cases("node", fanouts or FANOUTS, both, receivers)
+        elif group is Group.EDGE:
+            cases += saturated_cases("edge", fanouts or FANOUTS, large, receivers)
+        elif group is Group.FRAMES:
+            cases += frames_cases(streams, links[:1] if quick else links, large, receivers)
+        else:
+            cases += even_cases(large)
+    return cases
+
+
+def write(report: dict[str, object], json_file: str) -> None:
+    text = json.dumps(report, indent=2) + "\n"
+    if json_file == "-":
+        sys.stdout.write(text)
+    else:
+        Path(json_file).write_text(text)
 
 
 def main(
@@ -203,10 +272,13 @@ def main(
         str, typer.Option("--json", metavar="FILE|-", help="Where the report goes; -: stdout.")
     ] = "-",
     quick: Annotated[
-        bool, typer.Option("--quick", help="One search of short trials: within two minutes.")
+        bool, typer.Option("--quick", help="Fewer cases, one search each: within two minutes.")
     ] = False,
+    case: Annotated[
+        list[Group] | None, typer.Option(help="Only this group of cases; repeatable.")
+    ] = None,
     fanout: Annotated[
-        list[int] | None, typer.Option(min=1, max=1000, help="Only this one; repeatable.")
+        list[int] | None, typer.Option(min=1, max=1000, help="Of node and edge; repeatable.")
     ] = None,
     payload_bytes: Annotated[
         list[int] | None, typer.Option(min=32, max=1436, help="Size of an RTP packet; repeatable.")
@@ -214,9 +286,13 @@ def main(
     receiver: Annotated[
         list[Receiver] | None, typer.Option(help="Only this one; repeatable.")
     ] = None,
+    streams: Annotated[int, typer.Option(min=1, max=10_000, help="Of frames.")] = STREAMS,
+    links: Annotated[
+        list[int] | None, typer.Option(min=1, max=1000, help="Of frames; repeatable.")
+    ] = None,
     rate_pps: Annotated[
         float | None,
-        typer.Option(min=1, help="Packets/s out of both: measure there, search nothing."),
+        typer.Option(min=1, help="Packets/s out of each: measure there, search nothing."),
     ] = None,
     trial_s: Annotated[float | None, typer.Option(min=0.01, help="Length of a trial.")] = None,
     patience_s: Annotated[
@@ -224,27 +300,30 @@ def main(
         typer.Option(min=0, help="Time a case may spend on repeating what others disturbed."),
     ] = None,
 ) -> None:
-    """Compare the engine's forwarding with a C loop of the same system calls."""
+    """Compare the engine's forwarding with C loops of the same system calls."""
     plan = QUICK if quick else FULL
-    plan = replace(plan, trial_s=trial_s or plan.trial_s)
+    if trial_s is not None:
+        plan = replace(plan, trial_s=trial_s)
     if patience_s is not None:
         plan = replace(plan, patience_s=patience_s)
-    cases = [
-        Case(count, size, kind.value)
-        for size in payload_bytes or PAYLOADS_BYTES
-        for count in fanout or FANOUTS
-        for kind in receiver or Receiver
-    ]
+    groups = case or [group for group in Group if not (quick and group is Group.EDGE)]
+    cases = chosen_cases(
+        groups,
+        fanout,
+        payload_bytes,
+        receiver or list(Receiver),
+        streams,
+        links or LINKS,
+        quick=quick,
+    )
+    if rate_pps is not None:
+        cases = [replace(one, rate_pps=rate_pps) for one in cases]
     try:
-        report = run(cases, plan, rate_pps)
+        report = run(cases, plan)
     except BenchError as error:
         typer.echo(f"forwarding: {error}", err=True)
         raise typer.Exit(1) from None
-    text = json.dumps(report, indent=2) + "\n"
-    if json_file == "-":
-        sys.stdout.write(text)
-    else:
-        Path(json_file).write_text(text)
+    write(report, json_file)
 
 
 if __name__ == "__main__":

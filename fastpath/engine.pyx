@@ -34,7 +34,7 @@ from fastpath.turn cimport begin_turn, end_turn, run_on_sockets
 from fastpath.virtual_io cimport outbox_close, outbox_open, outbox_t, outgoing_t, virtual_transmit
 from fastpath.wheel cimport wheel_close, wheel_next_us, wheel_open
 from fastpath.worker cimport (
-    EARLY_PACKETS, PARAMETER_SET_BYTES, datagram_t, early_t, port_t, stream_t, worker_t,
+    BATCH_SIZES, EARLY_PACKETS, PARAMETER_SET_BYTES, datagram_t, early_t, port_t, stream_t, worker_t,
 )
 from fastpath.verdict cimport TRUNCATED
 from fastpath.verdict import Verdict
@@ -623,6 +623,9 @@ cdef class Engine:  # its attributes are in engine.pxd
 
     def verdicts(self):
         return {name: self.worker.counters[value] for name, value in _COUNTERS}
+
+    def batch_sizes(self):
+        return [self.worker.batch_sizes[i] for i in range(BATCH_SIZES)]
 
     def link_stats(self, int64_t link):
         table = self.node_links if link in self.node_links.used else self.viewer_links

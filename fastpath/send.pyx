@@ -38,6 +38,14 @@ cdef enum:
     SR_NTP_MIDDLE = 10           # where the middle 32 bits stand in a sender report
 
 
+cdef extern from *:
+    """
+    /* Of 1, 2, 3-4, 5-8, ...: which one a number is in. */
+    #define overlane_size_class(n) ((n) < 2 ? 0 : 32 - __builtin_clz((unsigned)(n) - 1))
+    """
+    int overlane_size_class(int32_t) nogil
+
+
 cdef void flush_batch(worker_t* worker) noexcept nogil:
     cdef batch_t* batch = &worker.batch
     if batch.packets == 0:
@@ -45,6 +53,7 @@ cdef void flush_batch(worker_t* worker) noexcept nogil:
     worker.transmit(worker, batch)
     count_many(worker, SENT_PACKETS, <uint64_t>batch.packets)
     count_many(worker, SENT_BATCHES, 1)
+    worker.batch_sizes[overlane_size_class(batch.packets)] += 1
     batch.packets = 0
     batch.pieces = 0
     batch.total_bytes = 0

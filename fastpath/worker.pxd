@@ -22,6 +22,7 @@ cdef enum:
     EARLY_AGE_US = 1000000
     BATCH_SEGMENTS = 64          # kernel's limit of UDP_SEGMENT
     BATCH_PARTS = 128            # a viewer packet has two
+    BATCH_SIZES = 7              # classes of packets a batch: 1, 2, 3-4, 5-8, ... 33-64
     BATCH_BYTES = 65000          # and of one datagram, with room for headers
     QUANTUM_BYTES = 16384        # deficit round robin: long enough for a batch of 13 large packets
 
@@ -216,6 +217,7 @@ cdef struct worker_t:
     bint is_running
     uint8_t fallbacks            # bits: 1 gro, 2 gso, 4 timestamps
     uint64_t counters[VERDICT_COUNT]
+    uint64_t batch_sizes[BATCH_SIZES]
 
 ctypedef struct datagram_t:      # borrowed for one call
     const uint8_t* data

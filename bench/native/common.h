@@ -29,6 +29,13 @@ static inline void bench_add(uint64_t *counter, uint64_t number)
     __atomic_store_n(counter, *counter + number, __ATOMIC_RELEASE);  /* one writer */
 }
 
+static inline int64_t bench_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 static inline int bench_watch(int epoll, int fd, uint32_t tag)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = tag};

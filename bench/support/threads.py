@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bench.support.native import BenchError
 
@@ -35,6 +36,33 @@ class Cores:
         return cls(found[-1], frozenset(found[:-1]))
 
 
+class Tasks(Protocol):
+    """Threads whose CPU time is measured."""
+
+    def schedstats(self) -> list[Path]:
+        """Of the threads there are now."""
+
+    def check(self) -> None:
+        """Raise BenchError if it has ended."""
+
+
+class ProcessTasks:
+    """All threads of another process."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        self._name = name
+        self._folder = Path(f"/proc/{pid}/task")
+
+    def schedstats(self) -> list[Path]:
+        try:
+            return [task / "schedstat" for task in self._folder.iterdir()]
+        except FileNotFoundError:
+            raise BenchError(f"{self._name} ended") from None
+
+    def check(self) -> None:
+        self.schedstats()
+
+
 class PinnedThread:
     """A thread on given cores that runs one native call until `stop` makes it return."""
 
@@ -52,6 +80,9 @@ class PinnedThread:
     def native_id(self) -> int:
         assert self._thread.native_id is not None
         return self._thread.native_id
+
+    def schedstats(self) -> list[Path]:
+        return [Path(f"/proc/self/task/{self.native_id}/schedstat")]
 
     def check(self) -> None:
         """Raise what ended it."""
@@ -100,10 +131,10 @@ def _softirq_thread(core: int) -> Path | None:
 
 
 class RelayClock:
-    """CPU time of one thread and, where the relay has a core of its own, of its ksoftirqd."""
+    """CPU time of a relay's threads and, where it has its own core, of that core's ksoftirqd."""
 
-    def __init__(self, native_id: int, core: int | None) -> None:
-        self._thread = Path(f"/proc/self/task/{native_id}/schedstat")
+    def __init__(self, tasks: Tasks, core: int | None) -> None:
+        self._tasks = tasks
         self._softirq = None if core is None else _softirq_thread(core)
 
     @property
@@ -112,11 +143,13 @@ class RelayClock:
 
     def read(self) -> CpuTime:
         """Waiting for its own ksoftirqd is no waiting: that is the relay's work too."""
-        thread = _schedstat(self._thread)
+        threads = [_schedstat(path) for path in self._tasks.schedstats()]
+        busy_us = sum(one.busy_us for one in threads)
+        waited_us = sum(one.waited_us for one in threads)
         if self._softirq is None:
-            return thread
+            return CpuTime(busy_us, waited_us)
         softirq = _schedstat(self._softirq)
-        return CpuTime(thread.busy_us + softirq.busy_us, thread.waited_us - softirq.busy_us)
+        return CpuTime(busy_us + softirq.busy_us, waited_us - softirq.busy_us)
 
 
 def _busy_ticks() -> int:
@@ -138,8 +171,8 @@ def wait_until_idle(until_s: float) -> None:
 class EndsClock:
     """Of the sink's thread and this one, which generates: waiting, but not for each other."""
 
-    def __init__(self, sink_id: int) -> None:
-        self._sink = Path(f"/proc/self/task/{sink_id}/schedstat")
+    def __init__(self, sink: PinnedThread) -> None:
+        (self._sink,) = sink.schedstats()
         self._generator = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
 
     def read(self) -> CpuTime:

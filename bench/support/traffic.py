@@ -1,4 +1,4 @@
-"""The two ends of a measurement: an encoder that keeps a rate, receivers that count."""
+"""The two ends of a measurement: encoders that keep a rate, receivers that count and time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from bench.support.case import Case
+from bench.support.delay import Delays
 from bench.support.native import check, native
 from bench.support.network import Address, udp_socket
+from bench.support.schedule import Schedule
 from bench.support.threads import PinnedThread
 
-BURST_PACKETS = 16  # one frame, one send; decides what GRO can join (method.burst_packets)
-BURSTS_PER_GOP = 32
+FIRST_STREAM_ID = 1
+FIRST_STREAM_SEQ = 65_000  # of each stream: RTP sequence numbers wrap soon
+SAMPLES_A_TRIAL = 40_000  # packets whose delay is read, or all there are
+PACKETS_SAMPLED = 4  # datagrams at a time (sink.c)
 
 
 @contextlib.contextmanager
@@ -31,27 +36,36 @@ def ahead_of_others() -> Iterator[None]:
 
 
 class Generator:
-    """One H.264 stream; its numbers go on from one call of `generate` to the next."""
+    """All encoders behind one socket; numbers go on from one call of `generate` to the next."""
 
-    def __init__(self, target: Address, packet_bytes: int) -> None:
+    def __init__(self, case: Case, key: bytes) -> None:
+        ffi = native().ffi
         self._socket = udp_socket()
-        self._socket.connect(target)
-        self._native: Any = native().ffi.new(
+        self.address: Address = self._socket.getsockname()
+        self._tracks = ffi.new("struct track[]", case.streams)
+        for track in self._tracks:
+            track.stream_seq = FIRST_STREAM_SEQ
+        self._native: Any = ffi.new(
             "struct generator *",
             {
                 "fd": self._socket.fileno(),
-                "packet_bytes": packet_bytes,
-                "packets_per_burst": BURST_PACKETS,
-                "bursts_per_gop": BURSTS_PER_GOP,
-                "sequence_number": 65_000,
+                "is_overlay": case.is_overlay,
+                "payload_bytes": case.payload_bytes,
+                "first_stream_id": FIRST_STREAM_ID,
+                "tracks": self._tracks,
+                "key": list(key),
             },
         )
 
-    def generate(self, bursts: int, packets_per_s: float) -> float:
-        """Send `bursts` bursts evenly, in this thread; how many seconds it took."""
-        interval_ns = BURST_PACKETS / packets_per_s * 1e9
+    def connect(self, target: Address) -> None:
+        self._socket.connect(target)
+
+    def generate(self, schedule: Schedule) -> float:
+        """Play the schedule in this thread; how many seconds it took."""
+        ffi, lib = native().ffi, native().lib
+        frames = ffi.from_buffer("struct frame[]", schedule)
         with ahead_of_others():
-            taken_ns = native().lib.bench_generate(self._native, bursts, interval_ns)
+            taken_ns = lib.bench_generate(self._native, frames, len(schedule))
         return check(taken_ns, "generator") / 1e9
 
     def close(self) -> None:
@@ -61,18 +75,22 @@ class Generator:
 class Sink:
     """Receivers on sockets of their own, drained by one native thread."""
 
-    def __init__(self, count: int, packet_bytes: int, *, gro: bool, cores: set[int]) -> None:
-        self._sockets: list[socket.socket] = [udp_socket(gro=gro) for _ in range(count)]
+    def __init__(self, case: Case, cores: set[int]) -> None:
+        gro = case.receiver == "gro"
+        self._sockets: list[socket.socket] = [udp_socket(gro=gro) for _ in range(case.link_count)]
         self._stop = os.eventfd(0)
         ffi, lib = native().ffi, native().lib
         self._fds = ffi.new("int[]", [one.fileno() for one in self._sockets])
+        self._delays = ffi.new("uint64_t[]", lib.bench_delay_buckets())
         self._native: Any = ffi.new(
             "struct sink *",
             {
                 "fds": self._fds,
-                "count": count,
+                "count": case.link_count,
                 "stop_fd": self._stop,
-                "packet_bytes": packet_bytes,
+                "is_overlay": case.is_overlay,
+                "packet_bytes": case.datagram_bytes,
+                "delays": self._delays,
             },
         )
         self.thread = PinnedThread(
@@ -84,13 +102,27 @@ class Sink:
 
     @property
     def packets(self) -> int:
-        ffi, lib = native().ffi, native().lib
-        return int(lib.bench_read(ffi.addressof(self._native, "packets")))
+        """Of media."""
+        return self._counter("packets")
+
+    @property
+    def other_datagrams(self) -> int:
+        """Overlay datagrams that are not media: a node's probes."""
+        return self._counter("other_datagrams")
 
     @property
     def odd_bytes(self) -> int:
+        return self._counter("odd_bytes")
+
+    def sample(self, expected_datagrams: int) -> None:
+        """From now on read enough time stamps for about SAMPLES_A_TRIAL of so many datagrams."""
         ffi, lib = native().ffi, native().lib
-        return int(lib.bench_read(ffi.addressof(self._native, "odd_bytes")))
+        every = max(expected_datagrams * PACKETS_SAMPLED // SAMPLES_A_TRIAL - PACKETS_SAMPLED, 1)
+        lib.bench_set(ffi.addressof(self._native, "sample_every"), every)
+
+    def delays(self) -> Delays:
+        """All delays so far; the difference of two tells of the time between them."""
+        return Delays.of(native().ffi.buffer(self._delays))
 
     def ports(self) -> list[int]:
         return [one.getsockname()[1] for one in self._sockets]
@@ -100,3 +132,7 @@ class Sink:
         os.close(self._stop)
         for one in self._sockets:
             one.close()
+
+    def _counter(self, name: str) -> int:
+        ffi, lib = native().ffi, native().lib
+        return int(lib.bench_read(ffi.addressof(self._native, name)))
