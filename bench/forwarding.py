@@ -17,7 +17,6 @@ network card does. They are a ceiling.
 from __future__ import annotations
 
 import functools
-import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -44,7 +43,7 @@ from bench.support.native import BenchError
 from bench.support.network import enter_private_network, receive_buffer_bytes, udp_socket
 from bench.support.progress import Progress
 from bench.support.relays import EngineRelay, Place, Relay, RelayMaker, accepts_option, makers_for
-from bench.support.report import case_report
+from bench.support.report import case_report, write_report
 from bench.support.rig import DISTURBED_SHARE, MAX_BEHIND_S, MAX_LOSS, Rig
 from bench.support.schedule import (
     BURST_PACKETS,
@@ -65,8 +64,9 @@ START_PPS = {"gro": 400_000.0, "plain": 200_000.0}
 STREAMS, LINKS = 1_000, [10, 100]
 EVEN_PPS = 20_000.0
 SPIN_US = 50  # where the engine can wait actively, it is measured with that, too
-FULL = Plan(searches=3, trial_s=0.6, patience_s=6)
-QUICK = Plan(searches=1, trial_s=0.3, patience_s=2)
+FULL = Plan(searches=3, trial_s=0.5, patience_s=4)
+FILL_TRIALS = 5
+QUICK = Plan(searches=1, trial_s=0.2, patience_s=1)
 
 
 class Group(StrEnum):
@@ -166,7 +166,7 @@ def run_warnings(described: dict[str, object], cores: Cores) -> list[str]:
         told.append(
             "no network namespace (needs CAP_SYS_ADMIN): other traffic and firewall rules take part"
         )
-    if not described["counts_softirq_thread"]:
+    if cores.relay is not None and not described["counts_softirq_thread"]:
         told.append("ksoftirqd's time cannot be read: CPU times are too low under load")
     return told
 
@@ -259,14 +259,6 @@ def chosen_cases(
     return cases
 
 
-def write(report: dict[str, object], json_file: str) -> None:
-    text = json.dumps(report, indent=2) + "\n"
-    if json_file == "-":
-        sys.stdout.write(text)
-    else:
-        Path(json_file).write_text(text)
-
-
 def main(
     json_file: Annotated[
         str, typer.Option("--json", metavar="FILE|-", help="Where the report goes; -: stdout.")
@@ -303,7 +295,7 @@ def main(
     """Compare the engine's forwarding with C loops of the same system calls."""
     plan = QUICK if quick else FULL
     if trial_s is not None:
-        plan = replace(plan, trial_s=trial_s)
+        plan = replace(plan, trial_s=trial_s, fill_s=min(plan.fill_s, FILL_TRIALS * trial_s))
     if patience_s is not None:
         plan = replace(plan, patience_s=patience_s)
     groups = case or [group for group in Group if not (quick and group is Group.EDGE)]
@@ -323,7 +315,7 @@ def main(
     except BenchError as error:
         typer.echo(f"forwarding: {error}", err=True)
         raise typer.Exit(1) from None
-    write(report, json_file)
+    write_report(report, json_file)
 
 
 if __name__ == "__main__":

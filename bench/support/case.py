@@ -56,3 +56,6 @@ class Plan:
     searches: int  # of each relay; medians are taken. Trials at a given rate: as many
     trial_s: float
     patience_s: float  # what a case may spend on repeating trials that others disturbed
+    # Encoders send for so long before anything is measured: rings (2 s) are then as full as they
+    # get, and no memory is touched for the first time.
+    fill_s: float = 2.5

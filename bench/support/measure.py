@@ -7,14 +7,14 @@ First the highest rate of each, several searches; then all of them at rates they
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from bench.support.case import Case as Case
 from bench.support.case import Plan as Plan
 from bench.support.delay import together
 from bench.support.native import BenchError
-from bench.support.relays import Sent
+from bench.support.relays import OURS, Sent
 from bench.support.rig import PATIENCE_S, Rig, Trial
 from bench.support.search import RateSearch
 
@@ -63,7 +63,7 @@ def search_in_turns(
             trial = rig.trial(name, search.rate, plan.trial_s * (SHORT if grows else 1))
             (best if trial.passed else worst)[name] = trial
             search.on_result(trial.passed)
-    for name in ("engine", "loop", "loop_plus"):
+    for name in OURS:
         if name in searches and searches[name].found is None:
             raise BenchError(f"{name}: no rate passed; the last trial was {worst[name]}")
     return {
@@ -110,8 +110,15 @@ def measure_given(rig: Rig, pps_out: float, plan: Plan, tell: Tell) -> dict[str,
     return {name: Found(common={"given": trial}) for name, trial in trials.items()}
 
 
-def measure(rig: Rig, start_pps: float, plan: Plan, tell: Tell) -> dict[str, Found]:
-    """All searches of a case, then the common rates, then the delays."""
+def measure(
+    rig: Rig,
+    start_pps: float,
+    plan: Plan,
+    tell: Tell,
+    compared: Collection[str] = OURS,
+) -> dict[str, Found]:
+    """All searches of a case, then the common rates, then the delays. compared: whose highest rates
+    set the common ones (slower peers would only lower them)."""
     ends: dict[str, list[Highest]] = {name: [] for name in rig.relays}
     starts, factor = dict.fromkeys(rig.relays, start_pps), GROWTH
     for _ in range(plan.searches):
@@ -121,10 +128,7 @@ def measure(rig: Rig, start_pps: float, plan: Plan, tell: Tell) -> dict[str, Fou
         starts = {name: end.passed.pps_out for name, end in found.items()}
         factor = REFINEMENT
     highest = {name: median([end.passed for end in each]) for name, each in ends.items() if each}
-    # Peers that are slower than the loops do not lower the rate at which the loops are compared.
-    lowest = min(
-        trial.pps_out for name, trial in highest.items() if name in ("engine", "loop", "loop_plus")
-    )
+    lowest = min(trial.pps_out for name, trial in highest.items() if name in compared)
     common = {
         which: measure_at(rig, share * lowest, plan.trial_s / 2, plan, tell)
         for which, share in COMMON_SHARES.items()

@@ -28,6 +28,7 @@ SLOTS_A_STREAM = 128
 MAX_SLOTS = 1 << 17  # 256 MiB
 SLAB_BYTES = 64 << 20
 SLAB_BYTES_A_STREAM = 512 << 10  # 2 s of a stream of 1 Mbit/s, in 2 KiB blocks
+OURS = ("engine", "loop", "loop_plus")
 SIZES = ("1", "2", "3-4", "5-8", "9-16", "17-32", "33-64")  # of batches, in packets
 
 

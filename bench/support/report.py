@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from bench.support.case import Case
 from bench.support.measure import Found
@@ -11,7 +15,6 @@ from bench.support.rig import Rig, Trial
 
 # A yardstick that costs more beside the bare loop than this is no yardstick.
 MAX_PLUS_TO_LOOP = {"gro": 2.1, "plain": 1.25}
-OWN_NAMES = ("engine", "loop", "loop_plus")
 
 
 def batches(trial: Trial) -> dict[str, object]:
@@ -121,3 +124,12 @@ def case_report(case: Case, found: dict[str, Found], rig: Rig) -> dict[str, obje
         "other_datagrams": rig.sink.other_datagrams,
         "warnings": case_warnings(case, found),
     }
+
+
+def write_report(report: Mapping[str, object], json_file: str) -> None:
+    """As JSON to a file, or to stdout for "-"."""
+    text = json.dumps(report, indent=2) + "\n"
+    if json_file == "-":
+        sys.stdout.write(text)
+    else:
+        Path(json_file).write_text(text)

@@ -16,13 +16,21 @@ from bench.support.case import Case, Plan
 from bench.support.delay import Delays
 from bench.support.native import BenchError
 from bench.support.relays import KEY_BYTES, Place, Relay, RelayMaker, Sent
-from bench.support.schedule import BURST_PACKETS, Schedule, encoders, packets_per_s, saturated
+from bench.support.schedule import (
+    BURST_PACKETS,
+    Schedule,
+    encoders,
+    length_s,
+    packets_per_s,
+    saturated,
+)
 from bench.support.threads import Cores, EndsClock, RelayClock, wait_until_idle
 from bench.support.traffic import Generator, Sink
 
 MAX_LOSS = 0.001
 MAX_BEHIND_S = 0.01  # of traffic under way when the generator ends: more is a queue that grows
 MAX_LATENESS = 1.02  # of the time a trial should take: beyond, the generator missed its rate
+WAKE_UP_S = 0.001  # and the last one may be late
 # A failed trial is repeated if a part waited this share of it while other processes had its core.
 DISTURBED_SHARE = 0.01
 QUIET_S = 0.05  # nothing arrives any more: what is missing is lost
@@ -31,11 +39,8 @@ SETTLE_S = 1.0
 WARM_UP_PPS = 50_000
 WARM_UP_BURSTS = 64
 RESUME_BURSTS = 2  # after a gap in the numbers the engine waits for a second packet to believe it
-CHECK_S = 1.0  # of encoders, at CHECK_SPEED: each has sent
+CHECK_S = 0.5  # of encoders, at CHECK_SPEED: each has sent
 CHECK_SPEED = 0.25
-FILL_S = (
-    2.5  # of encoders: rings are as full as they get, and no memory is touched for the first time
-)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class Rig:
         self.case = case
         # On one core they always wait for each other.
         self._patience_s = 0 if cores.relay is None else plan.patience_s
+        self._fill_s = plan.fill_s
         self.repeated = 0  # trials that were taken again
         self._cores = cores
         self.sink = Sink(case, set(cores.others))
@@ -151,7 +157,7 @@ class Rig:
                 f"{self.sink.odd_bytes} bytes not in whole packets"
             )
         if self.case.pacing == "frames":
-            self._play(name, encoders(self.case.streams, FILL_S))
+            self._play(name, encoders(self.case.streams, self._fill_s))
 
     def _play(self, name: str, schedule: Schedule) -> int:
         """How many packets of a schedule arrived."""
@@ -196,8 +202,7 @@ class Rig:
         schedule = self.schedule(pps_out, seconds)
         expected = self._expected(schedule)
         self._resume(name)
-        joined = 1 if self.case.receiver == "plain" else expected / len(schedule) / self.case.fanout
-        self.sink.sample(round(expected / joined))
+        self.sink.sample(expected)
         before, delays = self._counts(relay), self.sink.delays()
         cpu, ends_cpu = clock.read(), self._ends_clock.read()
         taken_s = self._generators[name].generate(schedule)
@@ -207,8 +212,14 @@ class Rig:
         cpu, ends_cpu = clock.read() - cpu, self._ends_clock.read() - ends_cpu
         for tasks in (relay.thread, self.sink.thread):
             tasks.check()
-        should_take_s = expected / pps_out
-        limit = self._limit(expected, pps_out, taken_s / should_take_s, at_end, after)
+        should_take_s = length_s(schedule)
+        limit = None
+        if taken_s > MAX_LATENESS * should_take_s + WAKE_UP_S:
+            limit = "generator"
+        elif after.received < (1 - MAX_LOSS) * expected:
+            limit = after.behind(expected)
+        elif expected - at_end.received > MAX_BEHIND_S * pps_out + BURST_PACKETS * self.case.fanout:
+            limit = at_end.behind(expected)
         trial = Trial(
             packets_out=after.received,
             pps_out=after.received / max(taken_s, should_take_s),
@@ -221,18 +232,6 @@ class Rig:
         )
         waited_us = max(cpu.waited_us, ends_cpu.waited_us)
         return trial, waited_us / 1e6 > DISTURBED_SHARE * taken_s
-
-    def _limit(
-        self, expected: int, pps_out: float, lateness: float, at_end: Counts, after: Counts
-    ) -> str | None:
-        may_be_under_way = MAX_BEHIND_S * pps_out + BURST_PACKETS * self.case.fanout
-        if lateness > MAX_LATENESS:
-            return "generator"
-        if after.received < (1 - MAX_LOSS) * expected:
-            return after.behind(expected)
-        if expected - at_end.received > may_be_under_way:
-            return at_end.behind(expected)
-        return None
 
     def _counts(self, relay: Relay) -> Counts:
         return Counts(self.sink.packets, relay.sent())

@@ -38,6 +38,12 @@ def saturated(bursts: int, packets_per_s: float, *, burst_packets: int = BURST_P
     return frames
 
 
+def length_s(schedule: Schedule) -> float:
+    """How long it should take, the last frame's share of the time included."""
+    last_s = float(schedule["due_ns"][-1]) / 1e9
+    return last_s * len(schedule) / max(len(schedule) - 1, 1)
+
+
 def packets_per_s(streams: int) -> float:
     """What `encoders` send in the mean."""
     frame_rate = sum(FRAME_RATES) / 2

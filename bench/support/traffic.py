@@ -18,7 +18,7 @@ from bench.support.threads import PinnedThread
 FIRST_STREAM_ID = 1
 FIRST_STREAM_SEQ = 65_000  # of each stream: RTP sequence numbers wrap soon
 SAMPLES_A_TRIAL = 40_000  # packets whose delay is read, or all there are
-PACKETS_SAMPLED = 4  # datagrams at a time (sink.c)
+SAMPLED_AT_ONCE = 4  # datagrams: SAMPLED of sink.c
 
 
 @contextlib.contextmanager
@@ -125,10 +125,10 @@ class Sink:
     def odd_bytes(self) -> int:
         return self._counter("odd_bytes")
 
-    def sample(self, expected_datagrams: int) -> None:
-        """From now on read enough time stamps for about SAMPLES_A_TRIAL of so many datagrams."""
+    def sample(self, expected_packets: int) -> None:
+        """From now on read the time stamps of about SAMPLES_A_TRIAL of so many packets."""
         ffi, lib = native().ffi, native().lib
-        every = max(expected_datagrams * PACKETS_SAMPLED // SAMPLES_A_TRIAL - PACKETS_SAMPLED, 1)
+        every = max(expected_packets * SAMPLED_AT_ONCE // SAMPLES_A_TRIAL - SAMPLED_AT_ONCE, 1)
         lib.bench_set(ffi.addressof(self._native, "sample_every"), every)
 
     def delays(self) -> Delays:

@@ -9,6 +9,7 @@ from bench.support.schedule import (
     FRAME_PACKETS,
     KEY_FRAME_PACKETS,
     encoders,
+    length_s,
     packets_per_s,
     saturated,
 )
@@ -19,6 +20,7 @@ def test_saturated_bursts_keep_a_rate() -> None:
     assert (frames["packets"] == 16).all()
     assert frames["due_ns"][0] == 0
     assert frames["due_ns"][-1] == pytest.approx(999 * 16 / 160_000 * 1e9, rel=1e-6)
+    assert length_s(frames) == pytest.approx(0.1)
     assert frames["is_key"].sum() == 32  # of 1,000 frames, each 32nd
     assert frames["is_key"][0]
 
