@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.padding import Padding
+from rich.console import Console, Group, RenderableType
 from rich.status import Status
+from rich.table import Table
 from rich.text import Text
 
 from bench.forwarding import run
@@ -18,27 +18,29 @@ from bench.support.peer_list import PeerMaker
 from bench.support.progress import Progress
 from bench.support.reading import Row, rows
 from bench.support.threads import Cores
-from overlane.columns import new_table
 
-NUMBERS = ("packets/s", "Gbit/s", "CPU us", "engine/it", "p50 us", "p99 us")
+WIDTHS = {
+    "packets/s": 11,
+    "Gbit/s": 7,
+    "CPU us": 7,
+    "engine/it": 9,
+    "p50 us": 7,
+    "p99 us": 7,
+    "limit": 11,
+}
 
 
 def measure(
     cases: Sequence[Case], plan: Plan, peers: Sequence[PeerMaker], console: Console
 ) -> dict[str, Any]:
     """The report, once it is shown; its warnings are those of the host and of the harness."""
-    cores = Cores.allowed()
-    facts = spoilers.observe(cores)
-    before = spoilers.warnings(facts)
+    before = spoilers.warnings(spoilers.observe(Cores.allowed()))
     _show_warnings(console, before)
     for note in _unable(cases, peers):
         console.print(note)
-    watch = spoilers.Watch(len(cores.others) + (cores.relay is not None))
     report: dict[str, Any] = run(
         cases, plan, peers=peers, progress=Shown(console, len(cases), [one.name for one in peers])
     )
-    report["environment"] = {**facts, **report["environment"], **watch.facts()}
-    report["warnings"] = spoilers.warnings(report["environment"])
     console.print(table(report["cases"]))
     console.print()
     for sentence in summary(report["cases"]):
@@ -56,7 +58,7 @@ def _unable(cases: Iterable[Case], peers: Iterable[PeerMaker]) -> list[str]:
     for peer in peers:
         left_out = [case.name for case in cases if not peer.kind.can_do(case)]
         if left_out:
-            told.append(f"{peer.name} cannot do: {', '.join(left_out)}")
+            told.append(f"{peer.name} has no part in: {', '.join(left_out)}")
     return told
 
 
@@ -81,7 +83,8 @@ class Shown(Progress):
     def __enter__(self) -> Shown:
         if self._status is not None:
             self._status.start()
-        self._console.print(f"{self._cases} cases{self._with}", soft_wrap=True)
+        cases = f"{self._cases} case{'s' if self._cases > 1 else ''}"
+        self._console.print(f"{cases}{self._with}", soft_wrap=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,14 +122,26 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def table(cases: Iterable[Mapping[str, Any]]) -> Any:
-    """A line for each relay under each case; fits 80 columns."""
-    made = new_table("case", *NUMBERS, "limit", right=NUMBERS)
+def table(cases: Iterable[Mapping[str, Any]]) -> Group:
+    """A line for each relay under the name of each case; fits 80 columns."""
+    head = _table()
+    head.add_row(*(Text(name, style="bold") for name in ("", *WIDTHS)))
+    parts: list[RenderableType] = [Text(""), head]
     for case in cases:
-        made.add_row(Text(str(case["name"]), style="bold"))
+        made = _table()
         for row in rows(case):
             made.add_row(*_cells(row))
-    return Padding(made, (1, 0, 0, 0))
+        parts += [Text(str(case["name"]), style="bold"), made]
+    return Group(*parts)
+
+
+def _table() -> Table:
+    """With the columns of all the others, however long the names of the cases are."""
+    made = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
+    made.add_column(width=12, no_wrap=True)
+    for name, width in WIDTHS.items():
+        made.add_column(width=width, justify="left" if name == "limit" else "right", no_wrap=True)
+    return made
 
 
 def _receivers(case: Mapping[str, Any]) -> str:

@@ -30,10 +30,10 @@ def request(kind: int, *attributes: bytes) -> bytes:
     return struct.pack(">HHI", kind, len(body), MAGIC_COOKIE) + os.urandom(12) + body
 
 
-def xor_peer_address(port: int) -> bytes:
-    """Of a port at the loopback address (RFC 8489 section 14.2)."""
-    host = int.from_bytes(socket.inet_aton(LOOPBACK))
-    return struct.pack(">BBHI", 0, 1, port ^ MAGIC_COOKIE >> 16, host ^ MAGIC_COOKIE)
+def xor_address(host: str, port: int) -> bytes:
+    """RFC 8489 section 14.2, of IPv4."""
+    number = int.from_bytes(socket.inet_aton(host))
+    return struct.pack(">BBHI", 0, 1, port ^ MAGIC_COOKIE >> 16, number ^ MAGIC_COOKIE)
 
 
 class Coturn(Peer):
@@ -83,7 +83,7 @@ simple-log
         transport = attribute(REQUESTED_TRANSPORT, struct.pack(">I", UDP << 24))
         self._ask(generator, request(ALLOCATE, transport, lifetime))
         channel = attribute(CHANNEL_NUMBER, struct.pack(">I", CHANNEL << 16))
-        peer = attribute(XOR_PEER_ADDRESS, xor_peer_address(self.place.ports[0]))
+        peer = attribute(XOR_PEER_ADDRESS, xor_address(LOOPBACK, self.place.ports[0]))
         self._ask(generator, request(CHANNEL_BIND, channel, peer))
 
     def _ask(self, client: socket.socket, message: bytes) -> None:

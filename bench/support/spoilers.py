@@ -277,8 +277,8 @@ def _network(facts: Mapping[str, Any]) -> str | None:
 
 
 def _softirq(facts: Mapping[str, Any]) -> str | None:
-    if facts.get("counts_softirq_thread", True):
-        return None
+    if facts.get("counts_softirq_thread", True) or not facts.get("relay_has_own_core", True):
+        return None  # on a shared core its time would not be the relay's
     return (
         "ksoftirqd's CPU time cannot be read: what the kernel delivers there is missing, and CPU "
         "per packet is too low under load; run outside of a container's PID namespace"
