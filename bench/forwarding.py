@@ -27,8 +27,10 @@ from typing import Annotated, Protocol
 
 import typer
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.support import spoilers
 from bench.support.environment import environment
 from bench.support.measure import (
     COMMON_SHARES,
@@ -88,8 +90,8 @@ class Receiver(StrEnum):
 class Peer(Protocol):
     """Another relay to measure beside ours; None: it cannot do the case."""
 
-    name: str
-
+    @property
+    def name(self) -> str: ...
     def __call__(self, place: Place) -> Relay | None: ...
 
 
@@ -158,19 +160,6 @@ def measure_case(
     return case_report(case, found, rig), rig.counts_softirq_thread
 
 
-def run_warnings(described: dict[str, object], cores: Cores) -> list[str]:
-    told = []
-    if cores.relay is None:
-        told.append("one core for all: rates and delays are of relay, generator and sink together")
-    if described["network"] != "private namespace":
-        told.append(
-            "no network namespace (needs CAP_SYS_ADMIN): other traffic and firewall rules take part"
-        )
-    if cores.relay is not None and not described["counts_softirq_thread"]:
-        told.append("ksoftirqd's time cannot be read: CPU times are too low under load")
-    return told
-
-
 def method(plan: Plan, seconds: float) -> dict[str, object]:
     return {
         "burst_packets": BURST_PACKETS,
@@ -215,7 +204,8 @@ def run(
     cores = Cores.allowed()
     with udp_socket() as one:
         described["socket_buffer_bytes"] = receive_buffer_bytes(one)
-    described["relay_has_own_core"] = cores.relay is not None
+    described |= spoilers.observe(cores)
+    watch = spoilers.Watch(cores.count)
     described["counts_softirq_thread"] = True
     reports = []
     start = time.monotonic()
@@ -224,11 +214,12 @@ def run(
             report, counts_softirq = measure_case(case, plan, peers, cores, shown)
             described["counts_softirq_thread"] = counts_softirq
             reports.append(report)
+    described |= watch.facts()
     return {
         "question": QUESTION,
         "environment": described,
         "method": method(plan, time.monotonic() - start),
-        "warnings": run_warnings(described, cores),
+        "warnings": spoilers.warnings(described),
         "cases": reports,
     }
 

@@ -21,6 +21,7 @@ import uvloop
 from pydantic import ValidationError
 
 from overlane import controller_commands, paths, streams
+from overlane.bench_command import bench
 from overlane.doctor.command import doctor
 from overlane.lab_command import demo, lab
 from overlane.status_command import status
@@ -44,6 +45,7 @@ app.command()(doctor)
 app.command()(status)
 app.command()(lab)
 app.command()(demo)
+app.command()(bench)
 app.add_typer(paths.app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -110,12 +110,19 @@ static int send_frame(struct generator *generator, const struct frame *frame, co
     uint8_t control[CMSG_SPACE(sizeof(uint16_t))] __attribute__((aligned(8)));
     struct iovec part = {data, (size_t)frame->packets * packet_bytes};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     uint8_t *packet = data;
     uint64_t stamp;
+    if (generator->port_count > 0) {
+        to.sin_port = htons(generator->ports[generator->next_port++ % generator->port_count]);
+        message.msg_name = &to;
+        message.msg_namelen = sizeof to;
+    }
     for (uint16_t place = 0; place < frame->packets; place++) {
-        write_packet(generator, frame, place, packet);
+        memcpy(packet, generator->prefix, generator->prefix_bytes);
+        write_packet(generator, frame, place, packet + generator->prefix_bytes);
         if (generator->is_overlay)
-            memcpy(packet + HEADER_BYTES, &tags[place], TAG_BYTES);
+            memcpy(packet + generator->prefix_bytes + HEADER_BYTES, &tags[place], TAG_BYTES);
         packet += packet_bytes;
     }
     stamp = (uint64_t)bench_now_ns();
@@ -129,14 +136,16 @@ static int send_frame(struct generator *generator, const struct frame *frame, co
 int64_t bench_generate(struct generator *generator, const struct frame *frames, int64_t count)
 {
     static uint8_t data[MAX_FRAME_BYTES];
-    uint32_t packet_bytes = generator->payload_bytes + (generator->is_overlay ? LEG_BYTES : 0);
+    uint32_t packet_bytes =
+        generator->prefix_bytes + (generator->is_overlay ? LEG_BYTES : 0) + generator->payload_bytes;
     uint64_t packets, *tags = NULL;
     uint32_t streams;
     uint16_t largest;
     int64_t start_ns, sent = 0;
     int failure = 0;
     measure_frames(frames, count, &largest, &packets, &streams);
-    if ((uint64_t)largest * packet_bytes > sizeof data || generator->payload_bytes < TAGGED_PAYLOAD_BYTES + STAMP_BYTES)
+    if (generator->prefix_bytes > sizeof generator->prefix || (uint64_t)largest * packet_bytes > sizeof data ||
+        generator->payload_bytes < TAGGED_PAYLOAD_BYTES + STAMP_BYTES)
         return -EINVAL;
     if (generator->is_overlay) {
         tags = malloc((packets + 1) * sizeof *tags);

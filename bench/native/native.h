@@ -23,6 +23,11 @@ struct generator {
     struct track *tracks;
     uint64_t hop_seq;              /* last used on this link */
     uint8_t key[16];
+    uint8_t prefix[4];             /* before each packet, as the relay's protocol has it */
+    uint32_t prefix_bytes;
+    const uint16_t *ports;         /* of the loopback address; frames go to one after the other */
+    uint32_t port_count;           /* 0: all go where the socket is connected to */
+    uint32_t next_port;
 };
 /* Send the frames, each when it is due; how long that took in nanoseconds. */
 int64_t bench_generate(struct generator *generator, const struct frame *frames, int64_t count);

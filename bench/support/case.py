@@ -45,7 +45,7 @@ class Case:
         """For people: what is unusual about it is named."""
         parts = [self.kind, f"{self.fanout} x {self.payload_bytes} {self.receiver}"]
         if self.streams > 1 or self.pacing != "saturated":
-            parts.append(f"{self.streams} streams {self.pacing}")
+            parts.append(f"{self.streams} stream{'s' * (self.streams > 1)} {self.pacing}")
         if self.link_count != self.fanout:
             parts.append(f"{self.link_count} links")
         return " ".join(parts)

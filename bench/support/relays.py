@@ -14,7 +14,7 @@ from bench.support.case import Case
 from bench.support.native import BenchError, check, native
 from bench.support.network import SOL_UDP, UDP_GRO, Address, udp_socket
 from bench.support.threads import PinnedThread, Tasks
-from bench.support.traffic import FIRST_STREAM_ID, FIRST_STREAM_SEQ
+from bench.support.traffic import FIRST_STREAM_ID, FIRST_STREAM_SEQ, Generator
 from fastpath import Codec, Engine, Media, PortKind
 
 LINK_RATE_BPS = 10**12  # never the limit
@@ -48,11 +48,15 @@ class Place:
     """What a relay is made for: where packets come from, where they go, and where it runs."""
 
     case: Case
-    source: Address
+    generator: Generator
     ports: Sequence[int]  # of the receivers, on the loopback address; one a link
     cores: set[int]
     receive_key: bytes = field(default_factory=lambda: secrets.token_bytes(KEY_BYTES))
     send_key: bytes = field(default_factory=lambda: secrets.token_bytes(KEY_BYTES))
+
+    @property
+    def source(self) -> Address:
+        return self.generator.address
 
     @property
     def groups(self) -> int:

@@ -108,9 +108,7 @@ class Rig:
         receive_key = secrets.token_bytes(KEY_BYTES)
         generator = Generator(self.case, receive_key)
         relay_cores = set(self._cores.others) if self._cores.relay is None else {self._cores.relay}
-        place = Place(
-            self.case, generator.address, self.sink.ports(), relay_cores, receive_key=receive_key
-        )
+        place = Place(self.case, generator, self.sink.ports(), relay_cores, receive_key=receive_key)
         relay = maker(place)
         if relay is None:
             generator.close()

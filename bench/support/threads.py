@@ -28,6 +28,10 @@ class Cores:
     relay: int | None
     others: frozenset[int]
 
+    @property
+    def count(self) -> int:
+        return len(self.others) + (self.relay is not None)
+
     @classmethod
     def allowed(cls) -> Cores:
         found = sorted(os.sched_getaffinity(0))

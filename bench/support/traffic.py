@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.support.case import Case
@@ -40,15 +40,15 @@ class Generator:
 
     def __init__(self, case: Case, key: bytes) -> None:
         ffi = native().ffi
-        self._socket = udp_socket()
-        self.address: Address = self._socket.getsockname()
+        self.socket = udp_socket()
+        self.address: Address = self.socket.getsockname()
         self._tracks = ffi.new("struct track[]", case.streams)
         for track in self._tracks:
             track.stream_seq = FIRST_STREAM_SEQ
         self._native: Any = ffi.new(
             "struct generator *",
             {
-                "fd": self._socket.fileno(),
+                "fd": self.socket.fileno(),
                 "is_overlay": case.is_overlay,
                 "payload_bytes": case.payload_bytes,
                 "first_stream_id": FIRST_STREAM_ID,
@@ -58,7 +58,18 @@ class Generator:
         )
 
     def connect(self, target: Address) -> None:
-        self._socket.connect(target)
+        self.socket.connect(target)
+
+    def set_prefix(self, prefix: bytes) -> None:
+        """At most 4 bytes before each packet, as a relay's protocol has it."""
+        self._native.prefix = list(prefix.ljust(4, b"\0"))
+        self._native.prefix_bytes = len(prefix)
+
+    def spread(self, ports: Sequence[int]) -> None:
+        """Frames go in turn to these ports of the loopback address."""
+        self._ports = native().ffi.new("uint16_t[]", list(ports))
+        self._native.ports = self._ports
+        self._native.port_count = len(ports)
 
     def generate(self, schedule: Schedule) -> float:
         """Play the schedule in this thread; how many seconds it took."""
@@ -69,7 +80,7 @@ class Generator:
         return check(taken_ns, "generator") / 1e9
 
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
 
 
 class Sink:
