@@ -44,7 +44,7 @@ class NodeCollector(Collector):
         if (agent := self._agent()) is not None:
             yield from _of_control(agent)
         node = self._node
-        links = [([n.name], node.engine.link_stats(n.link)) for n in node.neighbours.values()]
+        links = [([n.name], n.stats()) for n in node.neighbours.values()]
         yield from _families("overlane_link", ["neighbour"], links, LinkStats, _LINK_GAUGES)
         streams = [
             ([stream.broadcast, stream.track.media], node.engine.stream_stats(stream.handle))

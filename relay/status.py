@@ -101,7 +101,7 @@ def _neighbour(node: Node, name: str) -> Json:
         "is_static": neighbour.peer.is_static,
         "rate_bps": neighbour.peer.rate_bps,
         "handshake": neighbour.handshake.state,
-        **dataclasses.asdict(node.engine.link_stats(neighbour.link)),
+        **dataclasses.asdict(neighbour.stats()),
     }
 
 

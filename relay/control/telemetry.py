@@ -49,7 +49,7 @@ class LinkMeter:
         self._since_us = now_us
         self._marks = {}
         for name, neighbour in self._node.neighbours.items():
-            stats = self._node.engine.link_stats(neighbour.link)
+            stats = neighbour.stats()
             self._marks[name] = LinkMark(
                 neighbour.link, stats.sent_bytes, stats.received_packets, stats.lost
             )
@@ -63,7 +63,7 @@ class LinkMeter:
         for name in neighbours if names is None else names:
             if (neighbour := neighbours.get(name)) is None:
                 continue
-            stats = self._node.engine.link_stats(neighbour.link)
+            stats = neighbour.stats()
             is_known = stats.rtt_us > 0 or (stats.has_keys and not stats.is_up)
             if is_known:
                 mark = self._marks.get(name)
@@ -197,10 +197,9 @@ class LoadMeter:
     def _egress_bytes(self) -> int:
         """To neighbours and viewers, as far as they are still there."""
         node, before = self._node, self._sent
-        links = [neighbour.link for neighbour in node.neighbours.values()]
         legs = [leg.cursor for viewer in node.edge.viewers for leg in viewer.legs.values()]
         # Handles of links and cursors may be equal numbers: cursors are kept below 0.
-        sent = {link: node.engine.link_stats(link).sent_bytes for link in links}
+        sent = {each.link: each.stats().sent_bytes for each in node.neighbours.values()}
         sent |= {-cursor: node.engine.cursor_stats(cursor).bytes for cursor in legs}
         self._sent = sent
         return sum(grown(before.get(key, 0), value) for key, value in sent.items())
