@@ -49,6 +49,7 @@ class Daemon:
     def __init__(self, config: NodeConfig) -> None:
         self.config = config
         self.workers = new_workers(config)
+        self.workers.read_cpu_us = self._worker_cpu_us
         self.node = Node(config, self.workers, SystemRandom())
         self.logger = service_log.get_logger(node=config.name)
         self.control = (
@@ -235,7 +236,7 @@ class Daemon:
             except OSError as error:
                 self.logger.warning("worker_not_bound", worker=number, cpu=cpu, reason=str(error))
 
-    def worker_cpu_us(self) -> list[int]:
+    def _worker_cpu_us(self) -> list[int]:
         """CPU time that each worker's thread has used; empty unless all run."""
         if not self._is_working:
             return []

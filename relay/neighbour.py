@@ -18,8 +18,8 @@ from relay.pairs import FIRST_PAIR, Pair, PairLink, PairLinks
 from relay.workers import Workers
 from service.address import Address, parse_address
 
-TELL_TIMES = 4
-TELL_RETRY_US = 200_000  # chosen: the longest round trip between two nodes; doubling, 3 s in all
+TELL_TIMES = 3
+TELL_RETRY_US = 200_000  # chosen: the longest round trip between two nodes; doubling, 1.4 s in all
 
 
 @dataclass(frozen=True, slots=True)
