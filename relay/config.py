@@ -4,6 +4,7 @@ Unknown keys are errors, and all problems are reported at once: what is malforme
 what contradicts itself (`config_checks`) among the parts that are well formed.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -20,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from relay.config_checks import Parts, cross_check
+from relay.config_checks import MAX_PORT, Parts, cross_check
 from rtp.errors import RtpParseError
 from rtp.payload.parameter_sets import stap_a_from_sprop
 from rtp.sdp import PayloadFormat
@@ -42,8 +43,9 @@ MAX_NODE_NAME = 32  # chosen, with the next three, so that every control message
 MAX_STREAM_NAME = 64
 MAX_FMTP = 400  # room for the parameter sets of H.264 (RFC 6184 8.1) in base64
 MAX_PARAMETER_SETS = 512  # what the engine keeps of a track; usual ones take 40 bytes
-MAX_PORT = 65_535
 MAX_PATH_NODES = 8  # the hop limit of Stream-FIB legs
+MAX_WORKERS = 64  # chosen: the cores of a large host; as many ports fit one message
+CORES_WITHOUT_PYTHON = 2  # chosen: "auto" leaves a core to Python where there are more
 
 
 def _secret_hex(text: str) -> str:
@@ -67,6 +69,9 @@ StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=MAX_S
 StreamPattern = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9._-]+)$", max_length=MAX_STREAM_NAME)]
 PayloadType = Annotated[int, Field(ge=0, le=127), AfterValidator(_not_like_rtcp)]
 NodeId = Annotated[int, Field(ge=1, le=65535)]
+WorkerCount = Annotated[int, Field(ge=1, le=MAX_WORKERS)]
+Workers = Literal["auto"] | WorkerCount
+CpuNumber = Annotated[int, Field(ge=0, le=65535)]
 RateBps = Annotated[int, Field(ge=100_000, le=100_000_000_000)]
 
 
@@ -228,7 +233,7 @@ class StreamPath(Model):
 
 
 class Limits(Model):
-    """Sizes of everything allocated at start. Defaults: the engine's."""
+    """Sizes of everything allocated at start, of all workers together. Defaults: the engine's."""
 
     streams: int = Field(default=1024, ge=1, le=1_000_000)
     cursors: int = Field(default=8192, ge=1, le=1_000_000)
@@ -266,9 +271,18 @@ class NodeConfig(Model):
     """How other nodes and paths call this node."""
     node_id: NodeId
     listen: AddressText
-    """The overlay's UDP socket: the one port that neighbours reach."""
+    """The overlay's UDP socket, which neighbours reach; that of worker k is k ports further."""
     advertised_as: ReachableAddress | None = None
-    """What neighbours are to configure, if it differs from `listen` (wildcard, NAT); in /status."""
+    """What neighbours are to configure, if it differs from `listen` (wildcard, NAT); in /status.
+    Workers are reached at the ports after it, in the same order."""
+    workers: Workers = 1
+    """Native threads that forward, each with its own port and memory. "auto": one for each core
+    that the process may use, less one for Python if there are more than two."""
+    worker_cpus: tuple[CpuNumber, ...] = ()
+    """The core each worker is bound to; empty: where the system puts it."""
+    viewers_per_worker: int = Field(default=500, ge=1, le=524_288)
+    """Viewers of one broadcast in one worker, before further ones are served by another. Chosen:
+    at 1.5 us a packet, 500 viewers of 500 packets/s take 40 % of a core."""
     admin: Admin = Admin()
     controller: Controller | None = None
     log: Log = Log()
@@ -284,6 +298,27 @@ class NodeConfig(Model):
     def endpoint(self) -> Address:
         """`listen` as a socket takes it."""
         return parse_address(self.listen)
+
+    @cached_property
+    def worker_count(self) -> int:
+        """`workers`, counted."""
+        return count_workers(self.workers)
+
+    @cached_property
+    def worker_endpoints(self) -> tuple[Address, ...]:
+        """Where each worker's overlay socket is."""
+        return ports_from(self.endpoint, self.worker_count)
+
+    @cached_property
+    def viewer_endpoints(self) -> tuple[Address, ...]:
+        """Where each worker's socket for viewers is; port 0: any."""
+        return ports_from(parse_address(self.viewers.listen), self.worker_count)
+
+    @cached_property
+    def reached_ports(self) -> tuple[int, ...]:
+        """The ports that neighbours send to, worker by worker."""
+        reached = parse_address(self.advertised_as or self.listen)
+        return tuple(port for _, port in ports_from(reached, self.worker_count))
 
     @model_validator(mode="wrap")
     @classmethod
@@ -303,6 +338,20 @@ class NodeConfig(Model):
         """The configured way to a stream; a path that names it wins over "*"."""
         by_stream = {path.stream: path.via for path in self.paths}
         return by_stream.get(stream, by_stream.get("*"))
+
+
+def count_workers(workers: Workers) -> int:
+    """What "auto" stands for on this host."""
+    if workers != "auto":
+        return workers
+    cores = len(os.sched_getaffinity(0))
+    return min(cores - 1 if cores > CORES_WITHOUT_PYTHON else cores, MAX_WORKERS)
+
+
+def ports_from(first: Address, count: int) -> tuple[Address, ...]:
+    """The address and those at the ports after it; port 0 is any port for all."""
+    host, port = first
+    return tuple((host, port + worker if port else 0) for worker in range(count))
 
 
 def _valid_parts(data: Any) -> Parts:
@@ -331,4 +380,6 @@ def _valid_parts(data: Any) -> Parts:
         ingests=each("ingests", TypeAdapter(Ingest)),
         paths=each("paths", TypeAdapter(StreamPath)),
         limits=one(TypeAdapter(Limits), table.get("limits", {})),
+        workers=count_workers(one(TypeAdapter(Workers), table.get("workers", 1)) or 1),
+        worker_cpus=one(TypeAdapter(tuple[CpuNumber, ...]), table.get("worker_cpus", ())),
     )

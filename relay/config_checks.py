@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 MAX_TRACKS_OF_PORT = 4  # the engine's limit
 
+MAX_PORT = 65_535
+MIN_SLAB_MIB = 4  # of a worker; the least that limits.slab_mib may be
+
 MAX_PRODUCED = 256  # the control channel's limit
 
 
@@ -46,6 +49,8 @@ class Parts:
     ingests: Sequence[tuple[int, Ingest]]
     paths: Sequence[tuple[int, StreamPath]]
     limits: Limits | None
+    workers: int
+    worker_cpus: tuple[int, ...] | None
 
     @classmethod
     def of(cls, config: NodeConfig) -> Parts:
@@ -61,6 +66,8 @@ class Parts:
             ingests=tuple(enumerate(config.ingests)),
             paths=tuple(enumerate(config.paths)),
             limits=config.limits,
+            workers=config.worker_count,
+            worker_cpus=config.worker_cpus,
         )
 
 
@@ -73,6 +80,7 @@ def cross_check(parts: Parts) -> list[Problem]:
         *_check_sockets(parts),
         *_check_paths(parts),
         *_check_limits(parts),
+        *_check_workers(parts),
         *_check_controller(parts),
     ]
 
@@ -141,13 +149,15 @@ def _check_ingests(parts: Parts) -> Iterator[Problem]:
 def _check_sockets(parts: Parts) -> Iterator[Problem]:
     taken: list[tuple[str, Address]] = []
     if parts.listen is not None:
-        taken.append(("listen", parse_address(parts.listen)))
+        taken += _of_workers("listen", parse_address(parts.listen), parts.workers)
         if parse_address(parts.listen)[1] == 0:
             yield Problem("listen", "neighbours need a fixed port, not 0")
     if parts.viewers is not None:
-        key, address = "viewers.listen", parse_address(parts.viewers.listen)
-        yield from _clashes(key, address, taken)
-        taken.append((key, address))
+        first = parse_address(parts.viewers.listen)
+        sockets = _of_workers("viewers.listen", first, parts.workers)
+        for _, address in sockets:
+            yield from _clashes("viewers.listen", address, taken)
+        taken += sockets
     tracks = [
         (f"ingests[{i}].tracks[{j}]", track)
         for i, ingest in parts.ingests
@@ -167,6 +177,15 @@ def _check_sockets(parts: Parts) -> Iterator[Problem]:
                 hint = 'use rtcp = "mux", or leave the port after "listen" free'
                 yield Problem(problem.key, f"{problem.text}: {hint}")
             taken.append((f"{key}.rtcp", track.rtcp_endpoint))
+
+
+def _of_workers(key: str, first: Address, workers: int) -> list[tuple[str, Address]]:
+    """One socket for each worker, at consecutive ports."""
+    host, port = first
+    if port == 0:
+        return [(key, first)]
+    names = [key, *(f"{key} (worker {worker})" for worker in range(1, workers))]
+    return [(name, (host, port + worker)) for worker, name in enumerate(names)]
 
 
 def _check_shared(users: Sequence[tuple[str, Track]]) -> Iterator[Problem]:
@@ -213,12 +232,34 @@ def _check_limits(parts: Parts) -> Iterator[Problem]:
     needs = {
         "node_links": (len(parts.neighbours), "neighbours"),
         "streams": (len(tracks), "tracks of the ingests"),
-        "ports": (2 + len(sockets), "sockets"),
+        "ports": (2 * parts.workers + len(sockets), "sockets"),
     }
     for key, (need, what) in needs.items():
         limit = getattr(parts.limits, key)
         if need > limit:
             yield Problem(f"limits.{key}", f"is {limit}, but there are {need} {what}")
+
+
+def _check_workers(parts: Parts) -> Iterator[Problem]:
+    for key, text in (("listen", parts.listen), ("advertised_as", parts.advertised_as)):
+        if text is not None and parse_address(text)[1] + parts.workers - 1 > MAX_PORT:
+            yield Problem(key, f"leaves no room for the ports of {parts.workers} workers after it")
+    viewers = parse_address(parts.viewers.listen)[1] if parts.viewers is not None else 0
+    if viewers + parts.workers - 1 > MAX_PORT:
+        text = f"leaves no room for the ports of {parts.workers} workers after it"
+        yield Problem("viewers.listen", text)
+    if parts.worker_cpus:
+        if len(set(parts.worker_cpus)) != len(parts.worker_cpus):
+            yield Problem("worker_cpus", "names a core twice")
+        if len(parts.worker_cpus) != parts.workers:
+            text = f"names {len(parts.worker_cpus)} cores for {parts.workers} workers"
+            yield Problem("worker_cpus", text)
+    if parts.limits is not None and parts.limits.slab_mib < MIN_SLAB_MIB * parts.workers:
+        text = (
+            f"is {parts.limits.slab_mib}, shared by {parts.workers} workers, "
+            f"which need {MIN_SLAB_MIB} each"
+        )
+        yield Problem("limits.slab_mib", text)
 
 
 def _check_controller(parts: Parts) -> Iterator[Problem]:

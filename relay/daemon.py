@@ -1,4 +1,4 @@
-"""The shell of a node: sockets, the worker's thread, timers, signals. `admin` is its HTTP side.
+"""The shell of a node: sockets, the workers' threads, timers, signals. `admin` is its HTTP side.
 
 The loop is always the same: one input to the node, all of its reports, one timer armed again.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from random import SystemRandom
@@ -26,8 +28,9 @@ from relay.edge.plain_rtp import RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused, RelayError
 from relay.events import ViewerStarted, ViewerTurnedAway
 from relay.messages import Track
-from relay.node import Node, new_engine
+from relay.node import Node
 from relay.sockets import open_sockets
+from relay.workers import new_workers
 from service import log as service_log
 from service.address import Address, parse_address
 from service.errors import ConfigError, ServiceError
@@ -45,13 +48,20 @@ class Daemon:
 
     def __init__(self, config: NodeConfig) -> None:
         self.config = config
-        self.node = Node(config, new_engine(config), SystemRandom())
+        self.workers = new_workers(config)
+        self.workers.read_cpu_us = self._worker_cpu_us
+        self.node = Node(config, self.workers, SystemRandom())
         self.logger = service_log.get_logger(node=config.name)
         self.control = (
             ControlShell(self.node, self.settle, self.logger) if config.controller else None
         )
         self.started_us = now_us()
-        self._worker = threading.Thread(target=self._run_worker, name="worker", daemon=True)
+        self._threads = [
+            threading.Thread(
+                target=self._run_worker, args=(number,), name=f"worker-{number}", daemon=True
+            )
+            for number in range(len(self.workers))
+        ]
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
@@ -59,8 +69,12 @@ class Daemon:
 
     @property
     def is_ready(self) -> bool:
-        """The ports are open and the worker runs."""
-        return self._worker.is_alive() and not self._is_stopping
+        """The ports are open and the workers run."""
+        return self._is_working and not self._is_stopping
+
+    @property
+    def _is_working(self) -> bool:
+        return all(thread.is_alive() for thread in self._threads)
 
     @property
     def agent(self) -> ControlAgent | None:
@@ -82,7 +96,7 @@ class Daemon:
         for number in stop_signals():
             loop.add_signal_handler(number, self._stop.set)
         sockets = open_sockets(self.config, self.logger)
-        await self._start_worker()
+        await self._start_workers()
         try:
             held = await self.control.load() if self.control else None
             self.node.start(now_us(), sockets)
@@ -91,15 +105,16 @@ class Daemon:
                 self.control.start(held, parse_address(server.address))
         except BaseException:
             self._is_stopping = True
-            self._stop_worker()
+            self._stop_workers()
             raise
-        loop.add_reader(self.node.engine.event_fd, self._on_engine_bell)
+        for engine in self.workers.engines:
+            loop.add_reader(engine.event_fd, self._on_engine_bell)
         self.settle()
         self.logger.info("node_started", listen=self.config.listen, admin=server.address)
         try:
             await self._stop.wait()
         finally:
-            has_failed = not self._worker.is_alive()
+            has_failed = not self._is_working
             await self._close(server)
         self.logger.info("node_stopped")
         return EXIT_FAILED if has_failed else 0
@@ -186,39 +201,61 @@ class Daemon:
         self.settle()
         await server.close()
         await asyncio.gather(asyncio.sleep(GOODBYE_S), self._leave_controller())
-        self._loop.remove_reader(self.node.engine.event_fd)
-        self._stop_worker()
+        for engine in self.workers.engines:
+            self._loop.remove_reader(engine.event_fd)
+        self._stop_workers()
 
     async def _leave_controller(self) -> None:
         if self.control is not None:
             await self.control.stop()
 
-    async def _start_worker(self) -> None:
+    async def _start_workers(self) -> None:
         """Before the first command: a large configuration has more than the mailbox holds."""
-        atexit.register(self._stop_worker)
-        self._worker.start()
-        # A native thread sets no asyncio event.
-        while self._worker.is_alive() and not self.node.engine.is_running:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        atexit.register(self._stop_workers)
+        for thread in self._threads:
+            thread.start()
+        for engine in self.workers.engines:
+            # A native thread sets no asyncio event.
+            while self._is_working and not engine.is_running:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
 
-    def _run_worker(self) -> None:
+    def _run_worker(self, number: int) -> None:
         try:
-            self.node.engine.run()
+            self._pin(number)
+            self.workers.engines[number].run()
         finally:
             if not self._is_stopping:
                 self._loop.call_soon_threadsafe(self._on_worker_death)
+
+    def _pin(self, number: int) -> None:
+        """Of this thread alone."""
+        if self.config.worker_cpus:
+            cpu = self.config.worker_cpus[number]
+            try:
+                os.sched_setaffinity(0, {cpu})
+            except OSError as error:
+                self.logger.warning("worker_not_bound", worker=number, cpu=cpu, reason=str(error))
+
+    def _worker_cpu_us(self) -> list[int]:
+        """CPU time that each worker's thread has used; empty unless all run."""
+        if not self._is_working:
+            return []
+        clocks = [time.pthread_getcpuclockid(thread.ident or 0) for thread in self._threads]
+        return [time.clock_gettime_ns(clock) // 1000 for clock in clocks]
 
     def _on_worker_death(self) -> None:
         if not self._is_stopping:
             self.logger.error("worker_died")
             self._stop.set()
 
-    def _stop_worker(self) -> None:
+    def _stop_workers(self) -> None:
         """Also at interpreter exit: a thread that outlives it would crash it."""
-        atexit.unregister(self._stop_worker)
-        self.node.engine.stop()
-        if self._worker.is_alive():
-            self._worker.join(JOIN_S)
+        atexit.unregister(self._stop_workers)
+        for engine in self.workers.engines:
+            engine.stop()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(JOIN_S)
 
 
 def run(config_path: Path | str, overrides: Mapping[str, object] | None = None) -> int:

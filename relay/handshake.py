@@ -90,6 +90,17 @@ class Handshake:
         heard = self._candidate is not None and self._candidate.peer != NO_NONCE
         return "answering" if heard else "starting"
 
+    def pair_keys(self, own_worker: int, peer_worker: int, generation: int) -> tuple[bytes, bytes]:
+        """(receive, send) between two workers of the two nodes, from the session in force. Raises
+        KeyError before there is one."""
+        if self._current is None:
+            raise KeyError(f"no session with node {self._peer.node_id} yet")
+        session = self._session_key(self._current)
+        own = Endpoint(self._own.node_id, own_worker)
+        peer = Endpoint(self._peer.node_id, peer_worker)
+        receive_key = link_key(session, peer, own, generation)
+        return receive_key, link_key(session, own, peer, generation)
+
     def next_event(self) -> HandshakeEvent | None:
         """Take the oldest output."""
         return self._events.popleft() if self._events else None
@@ -187,14 +198,15 @@ class Handshake:
         if self._offered in ((*nonces, True), (*nonces, is_proof)):
             return False
         self._offered = (*nonces, is_proof)
-        session = session_key(
-            self._secret,
-            {self._own.node_id: candidate.own, self._peer.node_id: candidate.peer},
-        )
+        session = self._session_key(candidate)
         receive_key = link_key(session, self._peer, self._own)
         send_key = link_key(session, self._own, self._peer)
         self._events.append(OfferKeys(receive_key, send_key, is_proof))
         return is_proof
+
+    def _session_key(self, session: Session) -> bytes:
+        nonces = {self._own.node_id: session.own, self._peer.node_id: session.peer}
+        return session_key(self._secret, nonces)
 
     def _answer(self, session: Session, now_us: int) -> None:
         if now_us >= self._answer_after_us:

@@ -46,7 +46,10 @@ def session_key(secret: bytes, nonces: dict[int, bytes]) -> bytes:
     return hkdf_extract(salt, secret)
 
 
-def link_key(session: bytes, sender: Endpoint, receiver: Endpoint) -> bytes:
-    """The key of one direction of one link."""
+def link_key(session: bytes, sender: Endpoint, receiver: Endpoint, generation: int = 0) -> bytes:
+    """The key of one direction of one link. generation: how often the two workers have made one
+    anew in this session, whose packets are numbered from 1 again; below 2^32."""
     info = b"overlane link" + sender.to_bytes() + receiver.to_bytes()
+    if generation:
+        info += generation.to_bytes(4, "big")
     return hkdf_expand(session, info, KEY_BYTES)

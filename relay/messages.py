@@ -3,6 +3,8 @@
 Each message is idempotent and repeats by itself: SUBSCRIBE until it is answered and then as a
 refresh, so nothing here needs acknowledging. A broadcast is subscribed to as a whole; OK lists its
 tracks. Loops are seen twice: SUBSCRIBE names the nodes behind and before it, OK those it came from.
+Nodes with several workers tell each other their ports first (WorkerPorts), and then in SUBSCRIBE
+and OK which two workers a broadcast goes between; what they add is left out at a node with one.
 Source: LiveNet (SIGCOMM 2022) 5 for the reverse-path subscription and the cache hit.
 """
 
@@ -17,6 +19,7 @@ from relay.errors import MessageError, RefusalCode
 
 MAX_MESSAGE_BYTES = 1400  # what the engine carries in one control packet
 MAX_ANCESTORS = 7  # a path of eight nodes: the hop limit of Stream-FIB legs
+MAX_WORKERS = 64  # of a node: as many ports fit one message
 MAX_TRACKS = 8  # chosen: video, audio, and room for more of either
 
 # \Z, as $ would let a line feed stand at the end.
@@ -25,6 +28,8 @@ Names: TypeAlias = Annotated[tuple[Name, ...], Meta(max_length=MAX_ANCESTORS)]
 U32: TypeAlias = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 StreamId: TypeAlias = Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
 StreamIds: TypeAlias = Annotated[tuple[StreamId, ...], Meta(min_length=1, max_length=MAX_TRACKS)]
+Port: TypeAlias = Annotated[int, Meta(ge=1, le=65_535)]
+Worker: TypeAlias = Annotated[int, Meta(ge=0, lt=MAX_WORKERS)]
 Media: TypeAlias = Literal["video", "audio"]
 
 
@@ -50,7 +55,9 @@ class Subscribe(_Struct, frozen=True, tag="subscribe"):
     path: nodes still to visit after the receiver, the producer last. visited: those before it,
     the first asker first and the sender last. mode "standby": be ready to, but send no media yet;
     the same transaction with mode "active" ends that and is never taken back. starts, with start
-    "seq": by stream id, the first packet that the asker lacks.
+    "seq": by stream id, the first packet that the asker lacks. worker: the asker's, to send to.
+    source, generation: the worker that OK named, and of the link between the two as the asker has
+    it, 0 while it has none (see Ok).
     """
 
     transaction: U32
@@ -60,6 +67,9 @@ class Subscribe(_Struct, frozen=True, tag="subscribe"):
     start: Literal["live", "gop", "seq"] = "live"
     mode: Literal["active", "standby", "duplicate"] = "active"
     starts: Annotated[dict[StreamId, U32], Meta(max_length=MAX_TRACKS)] = {}
+    worker: Worker = 0
+    source: Worker = 0
+    generation: U32 = 0
 
 
 class Ok(_Struct, frozen=True, tag="ok"):
@@ -67,7 +77,9 @@ class Ok(_Struct, frozen=True, tag="ok"):
 
     ancestors: where it comes from, the producer first and the sender last; their number is the
     sender's depth. state: "lost" while the sender itself waits for its upstream. To a standby, a
-    track's first_stream_seq says nothing.
+    track's first_stream_seq says nothing. worker: the sender's, that media comes from. to: the
+    asker's, that it goes to; 0 also from nodes that know of no workers. generation: of the link
+    between the two; the higher of the two that both sides name holds. 0: the nodes' first link.
     """
 
     transaction: U32
@@ -75,6 +87,9 @@ class Ok(_Struct, frozen=True, tag="ok"):
     tracks: Annotated[tuple[Track, ...], Meta(min_length=1, max_length=MAX_TRACKS)]
     ancestors: Names
     state: Literal["live", "lost"] = "live"
+    worker: Worker = 0
+    to: Worker = 0
+    generation: U32 = 0
 
 
 class Error(_Struct, frozen=True, tag="error"):
@@ -105,7 +120,16 @@ class End(_Struct, frozen=True, tag="end"):
     stream_ids: StreamIds
 
 
-Message: TypeAlias = Subscribe | Ok | Error | Unsubscribe | UpstreamLost | End
+class WorkerPorts(_Struct, frozen=True, tag="workers"):
+    """The ports that the sender's workers are reached at, in order; at its address as the receiver
+    knows it. Said by a node with several when keys are new, and in answer to one that has not
+    `heard` the sender's."""
+
+    ports: Annotated[tuple[Port, ...], Meta(min_length=1, max_length=MAX_WORKERS)]
+    heard: bool = False
+
+
+Message: TypeAlias = Subscribe | Ok | Error | Unsubscribe | UpstreamLost | End | WorkerPorts
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

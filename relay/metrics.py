@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from fastpath.stats import LinkStats, StreamStats
 from relay.control.agent import ControlAgent
 from relay.node import Node
+from relay.workers import Workers
 from service.log import standard_error
 
 _LINK_GAUGES = frozenset({"is_up", "has_keys", "rtt_us", "holes_open", "backlogged"})
@@ -41,10 +42,11 @@ class NodeCollector(Collector):
         """Called by prometheus_client, once per scrape."""
         yield from self._of_node()
         yield from self._of_memory()
+        yield from _of_workers(self._node.engine)
         if (agent := self._agent()) is not None:
             yield from _of_control(agent)
         node = self._node
-        links = [([n.name], node.engine.link_stats(n.link)) for n in node.neighbours.values()]
+        links = [([n.name], n.stats()) for n in node.neighbours.values()]
         yield from _families("overlane_link", ["neighbour"], links, LinkStats, _LINK_GAUGES)
         streams = [
             ([stream.broadcast, stream.track.media], node.engine.stream_stats(stream.handle))
@@ -109,6 +111,23 @@ def new_registry(
     registry = CollectorRegistry()
     registry.register(NodeCollector(node, agent))
     return registry
+
+
+def _of_workers(workers: Workers) -> Iterator[Metric]:
+    """What each does; what it has is in the metrics of the node, summed."""
+    cpu = CounterMetricFamily(
+        "overlane_worker_cpu_seconds", "CPU time of its thread", labels=["worker"]
+    )
+    for worker, used_us in enumerate(workers.read_cpu_us()):
+        cpu.add_metric([str(worker)], used_us * 1e-6)
+    yield cpu
+    used = GaugeMetricFamily(
+        "overlane_worker_memory_used", "Entries in use", labels=["worker", "table"]
+    )
+    for worker, engine in enumerate(workers.engines):
+        for table, (count, _) in dataclasses.asdict(engine.memory()).items():
+            used.add_metric([str(worker), table], count)
+    yield used
 
 
 def _of_control(agent: ControlAgent) -> Iterator[Metric]:

@@ -13,13 +13,14 @@ from typing import TypeAlias
 
 from control_client.errors import TableRefusalCode
 from control_client.messages import Neighbour as TableEntry
-from fastpath import Engine
 from fastpath import events as engine_events
 from relay import events
 from relay.config import NodeConfig
 from relay.errors import RelayError
+from relay.lanes import Lanes
 from relay.neighbour import Neighbour, Peer
 from relay.slowpath.subscription import SubscriptionTable
+from relay.workers import Workers
 from service.address import format_address, ip_of, parse_address
 
 LinkEvent: TypeAlias = (
@@ -53,37 +54,62 @@ class Neighbourhood:
     """Owns the engine's links with nodes."""
 
     def __init__(
-        self, config: NodeConfig, engine: Engine, subscriptions: SubscriptionTable, rng: Random
+        self, config: NodeConfig, workers: Workers, subscriptions: SubscriptionTable, rng: Random
     ) -> None:
         self.by_name: dict[str, Neighbour] = {}
         self._by_link: dict[int, Neighbour] = {}
         self._config = config
-        self._engine = engine
-        self._port = -1
+        self._workers = workers
+        self._ports: tuple[int, ...] = ()
         self._subscriptions = subscriptions
         self._rng = rng
+        self._begun: list[tuple[Neighbour, bool]] = []
 
-    def start(self, port: int, now_us: int) -> None:
-        """Link with the configured ones. port: the engine's, of the overlay. Raises
+    def start(self, ports: tuple[int, ...], now_us: int) -> None:
+        """Link with the configured ones. ports: the workers', of the overlay. Raises
         EngineFullError."""
-        self._port = port
+        self._ports = ports
         for config in self._config.neighbours:
             self._link(Peer.of_config(config), now_us)
 
     def of_link(self, link: int) -> Neighbour | None:
-        """None if it was removed meanwhile."""
+        """None if it was removed meanwhile, or joins further workers: nothing is said on those."""
         return self._by_link.get(link)
 
     def next_timer_us(self) -> int | None:
         """When `handle_timer` is due."""
-        times = (neighbour.handshake.next_timer_us() for neighbour in self.by_name.values())
+        times = (
+            time_us
+            for neighbour in self.by_name.values()
+            for time_us in (
+                neighbour.handshake.next_timer_us(),
+                neighbour.next_tell_us(),
+                neighbour.pairs.next_timer_us(),
+            )
+        )
         return min((time_us for time_us in times if time_us is not None), default=None)
 
     def handle_timer(self, now_us: int) -> None:
-        """HELLO again."""
+        """HELLO again, and whatever else is to be said again."""
         for neighbour in self.by_name.values():
             neighbour.handshake.handle_timer(now_us)
             neighbour.carry_out()
+            if neighbour.tell(now_us):
+                self._subscriptions.on_link_up(neighbour.name, now_us)
+
+    def renew(self, lanes: Lanes, now_us: int) -> None:
+        """Once what the last engine event has led to is carried out: the links of further workers
+        that its session or its address was for."""
+        while self._begun:
+            neighbour, is_session = self._begun.pop()
+            if self.by_name.get(neighbour.name) is not neighbour:
+                continue
+            lanes.forget_peer(neighbour.name)
+            if is_session:
+                neighbour.begin_session(now_us)
+                neighbour.tell(now_us)
+            else:
+                neighbour.pairs.close()
 
     # -- lists of neighbours
 
@@ -120,7 +146,7 @@ class Neighbourhood:
         """Its link goes, and whatever cursor is still on it."""
         del self.by_name[neighbour.name]
         del self._by_link[neighbour.link]
-        self._engine.remove_link(neighbour.link)
+        neighbour.close()
 
     def add(self, peer: Peer, now_us: int) -> None:
         """A new link. Raises EngineFullError."""
@@ -128,8 +154,16 @@ class Neighbourhood:
         self._subscriptions.add_neighbour(peer.name)
 
     def _link(self, peer: Peer, now_us: int) -> None:
-        own_id = self._config.node_id
-        added = Neighbour(peer, own_id, self._engine, self._port, self._rng, now_us)
+        config = self._config
+        added = Neighbour(
+            peer,
+            config.node_id,
+            self._workers,
+            self._ports,
+            config.reached_ports,
+            self._rng,
+            now_us,
+        )
         self.by_name[peer.name] = self._by_link[added.link] = added
 
     def _faults(self, static: dict[str, Peer], wanted: dict[str, Peer]) -> Iterator[str]:
@@ -168,6 +202,8 @@ class Neighbourhood:
         """What the node has to report of it. A link that was removed says nothing any more."""
         neighbour = self._by_link.get(event.link)
         if neighbour is None:
+            if isinstance(event, engine_events.LinkDown):
+                self._on_pair_down(event.link, now_us)
             return None
         name, handshake = neighbour.name, neighbour.handshake
         match event:
@@ -177,6 +213,7 @@ class Neighbourhood:
             case engine_events.LinkKeyed():
                 handshake.on_keyed()
                 has_restarted = neighbour.carry_out()
+                self._begun.append((neighbour, True))
                 if has_restarted:
                     self._subscriptions.on_peer_restarted(name, now_us)
                 else:
@@ -193,6 +230,19 @@ class Neighbourhood:
                 self._subscriptions.on_link_down(name, now_us)
                 return events.NeighbourDown(name)
             case engine_events.LinkMoved():
+                if event.address[0] != neighbour.address[0] and [*neighbour.pairs]:
+                    # What took them is asked for again, from there.
+                    self._subscriptions.on_peer_restarted(name, now_us)
+                    self._begun.append((neighbour, False))
                 neighbour.moved_to = event.address
                 return events.NeighbourMoved(name, format_address(event.address))
         return None
+
+    def _on_pair_down(self, link: int, now_us: int) -> None:
+        """Between further workers; what comes that way is lost, and nothing else."""
+        for neighbour in self.by_name.values():
+            pair = neighbour.pairs.pair_of(link)
+            found = neighbour.pairs.find(pair) if pair else None
+            if found is not None:
+                names = sorted(found.users)
+                self._subscriptions.on_way_down(neighbour.name, names, now_us)

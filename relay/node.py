@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from functools import partial
 from random import Random
 from typing import Literal
 
@@ -22,6 +23,7 @@ from relay.config import NodeConfig
 from relay.edge.destinations import check_report_ports
 from relay.edge.plain_rtp import PlainRtpEdge, RtcpMode, Viewer
 from relay.errors import MessageError, RefusalCode, Refused
+from relay.lanes import Lanes
 from relay.messages import (
     End,
     Message,
@@ -29,6 +31,7 @@ from relay.messages import (
     Subscribe,
     Track,
     UpstreamLost,
+    WorkerPorts,
     decode,
     encode,
     is_name,
@@ -36,31 +39,41 @@ from relay.messages import (
 from relay.neighbour import Neighbour
 from relay.neighbourhood import Neighbourhood
 from relay.node_streams import NodeStreams
-from relay.ports import VIRTUAL, Ports, open_ports
+from relay.placement import Placement
+from relay.ports import VIRTUAL, Ports, ingest_workers, open_ports
+from relay.replicas import Replicas
 from relay.slowpath import subscription_events as wanted
 from relay.slowpath.path_monitor import SAMPLE_US
 from relay.slowpath.routes import Paths
 from relay.slowpath.subscription import SubscriptionTable
 from relay.slowpath.ways import MAX_HOPS
+from relay.stream import StreamRegistry
+from relay.workers import Workers
 from service.address import Address, format_address, ip_of, parse_address
 
 
 class Node:
-    """rng: a secure source in production (nonces, SSRCs, viewer ids), seeded in virtual time."""
+    """engine: its workers, or the engine of its only one. rng: a secure source in production
+    (nonces, SSRCs, viewer ids), seeded in virtual time."""
 
-    def __init__(self, config: NodeConfig, engine: Engine, rng: Random) -> None:
+    def __init__(self, config: NodeConfig, engine: Workers | Engine, rng: Random) -> None:
         self.config = config
-        self.engine = engine
+        self.engine = engine if isinstance(engine, Workers) else Workers([engine])
         self.subscriptions = SubscriptionTable(
             config.name, [neighbour.name for neighbour in config.neighbours], rng
         )
         if config.controller is not None:
             self.subscriptions.asks_for_paths = True
             self.subscriptions.max_hops = MAX_HOPS
-        self.neighbourhood = Neighbourhood(config, engine, self.subscriptions, rng)
+        self.neighbourhood = Neighbourhood(config, self.engine, self.subscriptions, rng)
         self.counters: Counter[str] = Counter()
-        self._carried = NodeStreams(engine, rng, self._link_of)
-        self.streams = self._carried.registry
+        self._placement = Placement(self.engine, ingest_workers(config))
+        self._lanes = Lanes(self.neighbours, self._placement, self.subscriptions)
+        self.streams = StreamRegistry(self.engine)
+        self._replicas = Replicas(self.engine, self.streams, config.node_id, rng)
+        self._carried = NodeStreams(
+            self.engine, self.streams, self._replicas, self._placement, self._lanes, rng
+        )
         self._pushed_paths: dict[str, Paths] = {}
         self._next_sample_us: int | None = None
         self._rng = rng
@@ -77,12 +90,14 @@ class Node:
         self.ports = open_ports(config, self.engine, sockets)
         self.edge = PlainRtpEdge(
             self.engine,
-            self.ports.viewer,
+            self.ports.viewers,
             config.viewers.rate_bps,
             round(config.viewers.expiry_s * 1_000_000),
             self._rng,
+            self._place_viewer,
         )
-        self.neighbourhood.start(self.ports.overlay, now_us)
+        self._replicas.start(self.ports.overlays, config.worker_endpoints)
+        self.neighbourhood.start(self.ports.overlays, now_us)
         made = self._carried.open(self.edge, config.ingests, self.ports.ingests)
         for name, tracks in made.items():
             self.subscriptions.add_local(name, tracks)
@@ -107,6 +122,9 @@ class Node:
     def handle_timer(self, now_us: int) -> None:
         """HELLO again, ask again, expire."""
         self.neighbourhood.handle_timer(now_us)
+        for neighbour in self.neighbours.values():
+            is_used = partial(self._lanes.is_used, neighbour)
+            neighbour.pairs.sweep(is_used, now_us)
         for viewer in self.edge.expired(now_us):
             self._remove_viewer(viewer, now_us, expired=True)
         self.subscriptions.handle_timer(now_us)
@@ -153,6 +171,7 @@ class Node:
     def _remove_neighbour(self, neighbour: Neighbour, now_us: int) -> None:
         self.neighbourhood.remove(neighbour, now_us)
         self._carry_out(now_us)  # as long as there is a link to say it on
+        self._lanes.forget_peer(neighbour.name)
         self.neighbourhood.unlink(neighbour)
 
     # -- viewers
@@ -227,8 +246,28 @@ class Node:
 
     def _remove_viewer(self, viewer: Viewer, now_us: int, *, expired: bool) -> None:
         self.edge.remove(viewer)
+        if len(self.engine) > 1:
+            self._carried.prune(viewer.broadcast)
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
         self._events.append(events.ViewerLeft(viewer.id, viewer.broadcast, expired))
+
+    def _place_viewer(self, stream: str) -> int:
+        """Where fewest of the stream's viewers are. When it has as many there as one worker should
+        serve, the next ones find a copy in another."""
+        home = self._placement.home(stream)
+        if len(self.engine) == 1:
+            return home
+        copies = self._replicas.workers_of(stream)
+        ready = [home, *(w for w in sorted(copies) if self._replicas.is_ready(stream, w))]
+        chosen = min(ready, key=lambda worker: self.edge.served(stream, worker))
+        is_full = self.edge.served(stream, chosen) + 1 >= self.config.viewers_per_worker
+        used = {home, *copies}
+        if is_full and len(ready) == len(used) < len(self.engine):
+            try:
+                self._replicas.add(stream, self._placement.least_loaded(used))
+            except EngineFullError as error:
+                self._full(error)  # more viewers each, then
+        return chosen
 
     # -- paths from outside: nodes as SUBSCRIBE travels, a neighbour first, the producer last
 
@@ -272,12 +311,15 @@ class Node:
             for event in batch:
                 self._on_engine_event(event, now_us)
                 self._carry_out(now_us)
+                self.neighbourhood.renew(self._lanes, now_us)
 
     def _on_engine_event(self, event: engine_events.Event, now_us: int) -> None:
         match event:
             case engine_events.ControlReceived(link, payload):
                 self._on_control(link, payload, now_us)
             case engine_events.CursorStarted(cursor, first_stream_seq):
+                if self._on_copy_started(cursor, first_stream_seq, now_us):
+                    return
                 if (owner := self._carried.cursors.owner(cursor)) is not None:
                     self.subscriptions.on_cursor_started(*owner, first_stream_seq)
             case engine_events.ViewerPaused(cursor):
@@ -333,8 +375,65 @@ class Node:
             self.counters["control_malformed"] += 1
             return
         self.counters[f"received_{type(message).__name__.lower()}"] += 1
+        if isinstance(message, WorkerPorts):
+            self._on_worker_ports(neighbour, message, now_us)
+            return
         self.subscriptions.on_rtt(neighbour.name, self.engine.link_stats(link).rtt_us)
         self.subscriptions.on_message(neighbour.name, message, now_us)
+        if isinstance(message, Subscribe | Ok):
+            try:
+                self._follow_lanes(neighbour.name, message, now_us)
+            except EngineFullError as error:
+                self._full(error)  # said again with the next refresh
+
+    # -- between which workers
+
+    def _on_worker_ports(self, neighbour: Neighbour, message: WorkerPorts, now_us: int) -> None:
+        """Which workers a neighbour has; what waited for that, and what it can be sent better."""
+        if not neighbour.on_worker_ports(message):
+            return
+        for broadcast in tuple(self.subscriptions.broadcasts):
+            if neighbour.name in broadcast.nodes:
+                self._move_cursors(neighbour.name, broadcast.name, now_us)
+        self.subscriptions.on_link_up(neighbour.name, now_us)
+
+    def _follow_lanes(self, peer: str, message: Subscribe | Ok, now_us: int) -> None:
+        """Of a subscription that is held, the neighbour has named its worker."""
+        broadcast = self.subscriptions.find(message.broadcast)
+        if broadcast is None:
+            return
+        if isinstance(message, Subscribe):
+            node = broadcast.nodes.get(peer)
+            if node is not None and node.transaction == message.transaction:
+                self._lanes.on_subscribe(peer, message, now_us)
+                self._carry_out(now_us)
+                self._move_cursors(peer, broadcast.name, now_us)
+            return
+        way = broadcast.on_way(peer)
+        if way is None or way.transaction != message.transaction:
+            return
+        if self._lanes.on_ok(peer, message, now_us):
+            self.subscriptions.ask_again(peer, broadcast.name, now_us)
+        self._carry_out(now_us)
+        if (upstream := broadcast.upstream) is not None and not upstream.is_paused:
+            second = broadcast.successor.peer if broadcast.successor else None
+            self._carried.follow_lane(broadcast.name, upstream.peer, second)
+
+    def _move_cursors(self, peer: str, broadcast: str, now_us: int) -> None:
+        try:
+            has_moved = self._carried.move_cursors(peer, broadcast, now_us)
+        except EngineFullError as error:
+            self._full(error)
+            return
+        if has_moved:
+            self.subscriptions.answer_again(peer, broadcast)
+
+    def _on_copy_started(self, cursor: int, first_stream_seq: int, now_us: int) -> bool:
+        try:
+            return self._carried.on_cursor_started(cursor, first_stream_seq, now_us)
+        except EngineFullError as error:
+            self._full(error)
+            return True
 
     # -- what the subscriptions want
 
@@ -342,7 +441,7 @@ class Node:
         while (event := self.subscriptions.next_event()) is not None:
             match event:
                 case wanted.Send(peer, message):
-                    self._send(peer, message)
+                    self._send(peer, message, now_us)
                 case wanted.TracksChanged():
                     self._change_tracks(event)
                 case wanted.UpstreamChanged(broadcast, peer, second):
@@ -354,11 +453,13 @@ class Node:
                     self._events.append(switched)
                 case wanted.BroadcastRemoved(broadcast):
                     self._carried.remove(broadcast)
+                    self._placement.forget(broadcast)
+                    self._lanes.forget(broadcast)
                     self._events.append(events.BroadcastChanged(broadcast, "removed"))
                 case wanted.AddCursor():
                     self._add_cursor(event, now_us)
                 case wanted.RemoveCursor(peer, stream_id):
-                    self._carried.cursors.remove(peer, stream_id)
+                    self._carried.remove_cursor(peer, stream_id)
                 case wanted.ViewerReady(number, _):
                     self._start_viewer(number, now_us)
                 case wanted.ViewerRefused(number, code, text):
@@ -366,15 +467,22 @@ class Node:
                 case wanted.StateChanged(broadcast, state):
                     self._events.append(events.BroadcastChanged(broadcast, state.value))
 
-    def _send(self, peer: str, message: Message) -> None:
-        link = self._link_of(peer)
-        if link is None:
+    def _send(self, peer: str, message: Message, now_us: int) -> None:
+        if (neighbour := self.neighbours.get(peer)) is None:
             self.counters["control_to_nobody"] += 1  # it has been removed meanwhile
             return
         if isinstance(message, Subscribe) and message.start == "seq" and not message.starts:
             starts = self._carried.lacking(message.broadcast)
             start: Literal["live", "seq"] = "seq" if starts else "live"
             message = msgspec.structs.replace(message, start=start, starts=starts)
+        if isinstance(message, Subscribe) and neighbour.is_settling:
+            self.counters["control_held"] += 1  # it is asked once its workers are known
+            return
+        try:
+            message = self._with_workers(neighbour, message, now_us)
+        except EngineFullError as error:
+            self._full(error)
+            return
         try:
             payload = encode(message)
         except MessageError:
@@ -387,11 +495,19 @@ class Node:
         )
         for _ in range(2 if is_urgent else 1):
             self.counters[f"sent_{type(message).__name__.lower()}"] += 1
-            self.engine.send_control(link, payload)
+            self.engine.send_control(neighbour.link, payload)
 
-    def _link_of(self, peer: str) -> int | None:
-        neighbour = self.neighbours.get(peer)
-        return neighbour.link if neighbour else None
+    def _with_workers(self, neighbour: Neighbour, message: Message, now_us: int) -> Message:
+        """Named the workers that the broadcast is to go between."""
+        peer = neighbour.name
+        if isinstance(message, Ok):
+            return self._lanes.fill_ok(peer, message, now_us)
+        if not isinstance(message, Subscribe):
+            return message
+        name = message.broadcast
+        if self._placement.home(name) and not neighbour.is_aware:
+            self._carried.move_home(name, 0)  # that is where it sends
+        return self._lanes.fill_subscribe(peer, message, now_us)
 
     def _change_tracks(self, change: wanted.TracksChanged) -> None:
         try:
@@ -402,7 +518,7 @@ class Node:
     def _add_cursor(self, cursor: wanted.AddCursor, now_us: int) -> None:
         peer, stream_id = cursor.peer, cursor.stream_id
         try:
-            self._carried.add_cursor(peer, stream_id, cursor.start_seq)
+            self._carried.add_cursor(peer, stream_id, cursor.start_seq, now_us)
         except EngineFullError as error:
             self.subscriptions.on_cursor_refused(peer, stream_id, self._full(error), now_us)
 
@@ -432,24 +548,3 @@ class Node:
     def _full(self, error: EngineFullError) -> str:
         self._events.append(events.TableFull(error.table))
         return f"{self.config.name}: no more {error.table}, the limit is {error.limit}"
-
-
-def new_engine(config: NodeConfig) -> Engine:
-    """An engine of the configured sizes; everything it will ever use is allocated here."""
-    limits, repair = config.limits, config.repair
-    return Engine(
-        node_id=config.node_id,
-        streams=limits.streams,
-        cursors=limits.cursors,
-        node_links=limits.node_links,
-        viewer_links=limits.viewers,
-        ports=limits.ports,
-        slab_bytes=limits.slab_mib << 20,
-        repair=repair.enabled,
-        repair_scan_us=repair.scan_interval_us,
-        repair_early=repair.early,
-        reorder_us=repair.reorder_us,
-        repair_give_up_us=repair.give_up_us,
-        use_gro=config.kernel.use_gro,
-        use_gso=config.kernel.use_gso,
-    )

@@ -1,22 +1,26 @@
-"""The streams that a node carries, as its engine holds them: from encoders or from upstream, and
-the cursors of neighbours on them. What the subscription table decides about streams is done here.
+"""The streams that a node carries, as its workers hold them: from encoders or from upstream, their
+copies in further workers, and the cursors of neighbours on them. What the subscription table
+decides about streams is done here.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from random import Random
 
 import msgspec
 
-from fastpath import Engine
 from relay.config import Ingest
 from relay.edge.plain_rtp import PlainRtpEdge
+from relay.lanes import Lanes
 from relay.messages import Track
+from relay.placement import Placement
+from relay.replicas import Replicas
 from relay.slowpath.path_monitor import PathSample
-from relay.stream import CODECS, StreamRegistry
+from relay.stream import CODECS, Stream, StreamRegistry
 from relay.subscriber import NodeCursors
+from relay.workers import Workers, worker_of
 from rtp.sequence import is_newer
 from service.address import parse_address
 
@@ -26,16 +30,28 @@ MOST_LEFT = 8  # chosen: streams of one broadcast that its upstreams may go back
 
 
 class NodeStreams:
-    """link_of: the engine's link with a neighbour, None if there is none. Engine errors pass
-    through."""
+    """Engine errors pass through."""
 
-    def __init__(self, engine: Engine, rng: Random, link_of: Callable[[str], int | None]) -> None:
-        self.registry = StreamRegistry(engine)
-        self.cursors = NodeCursors(engine)
-        self._engine = engine
+    def __init__(
+        self,
+        workers: Workers,
+        registry: StreamRegistry,
+        replicas: Replicas,
+        placement: Placement,
+        lanes: Lanes,
+        rng: Random,
+    ) -> None:
+        self.registry = registry
+        self.cursors = NodeCursors(workers)
+        self._workers = workers
+        self._replicas = replicas
+        self._placement = placement
+        self._lanes = lanes
         self._rng = rng
-        self._link_of = link_of
         self._ingests: dict[str, Ingest] = {}
+        self._upstreams: dict[str, int | None] = {}
+        # Of neighbours' cursors that wait for a copy, by stream id: the neighbour and where from.
+        self._waiting: defaultdict[int, dict[str, int | None]] = defaultdict(dict)
         # By broadcast and stream id: the first packet that viewers here were not sent.
         self._left: defaultdict[str, dict[int, int]] = defaultdict(dict)
 
@@ -83,15 +99,19 @@ class NodeStreams:
         """The new ones first: viewers go on from the old to the new as one stream. A stream they
         were on before goes on where it was left: what is older they have seen."""
         if peer is None:
+            self._upstreams.pop(broadcast, None)
+            self._placement.forget(broadcast)
             self._add_local(broadcast, tracks)
         else:
-            link = self._link_of(peer)
+            link = self._upstreams[broadcast] = self._lanes.upstream(peer, broadcast)
+            home = self._placement.home(broadcast)
             for track in tracks:
                 stream = self.registry.by_id(track.stream_id)
                 if stream is not None:
-                    self._engine.set_upstream(stream.handle, link)
-                elif link is not None:
-                    self.registry.add(broadcast, self._unseen(broadcast, track), link)
+                    self._workers.set_upstream(stream.handle, link)
+                elif self._lanes.knows(peer):
+                    unseen = self._unseen(broadcast, track)
+                    self._add(broadcast, unseen, link, home)
         kept = [track.stream_id for track in tracks]
         staying = [s for s in self.registry.of(broadcast) if s.track.stream_id in kept]
         self._edge.move(broadcast, staying)
@@ -101,13 +121,26 @@ class NodeStreams:
     def remove(self, broadcast: str) -> None:
         """All of the broadcast's streams, and their cursors."""
         self._left.pop(broadcast, None)
+        self._upstreams.pop(broadcast, None)
         self._remove_but(broadcast, ())
+
+    def _add(self, broadcast: str, track: Track, upstream: int | None, worker: int) -> Stream:
+        """With a copy wherever the broadcast has one already, or viewers."""
+        count = len(self._workers)
+        copies = {w for w in range(count) if count > 1 and self._edge.served(broadcast, w)}
+        copies |= self._replicas.workers_of(broadcast) if count > 1 else set()
+        stream = self.registry.add(broadcast, track, upstream, worker)
+        self._replicas.follow(stream, copies)
+        return stream
 
     def _remove_but(self, broadcast: str, kept: Collection[int]) -> None:
         for stream in self.registry.of(broadcast):
             if stream.track.stream_id not in kept:
+                self._waiting.pop(stream.track.stream_id, None)
                 self.cursors.forget_stream(stream.track.stream_id)
+                self._replicas.forget(stream)
                 self.registry.remove(stream)
+        self._replicas.part_unused()
 
     def _note_left(self, broadcast: str, kept: Collection[int]) -> None:
         """Where the streams end here that are no longer among those of the broadcast."""
@@ -117,7 +150,7 @@ class NodeStreams:
         left = self._left[broadcast]
         for stream in self.registry.of(broadcast):
             if stream.track.stream_id not in kept:
-                stats = self._engine.stream_stats(stream.handle)
+                stats = self._workers.stream_stats(stream.handle)
                 left[stream.track.stream_id] = stats.next_stream_seq
         for stream_id in [*left][:-MOST_LEFT]:
             del left[stream_id]
@@ -130,20 +163,105 @@ class NodeStreams:
 
     def set_upstream(self, broadcast: str, peer: str, second: str | None) -> None:
         """Where its packets may come from."""
-        link, other = self._link_of(peer), self._link_of(second) if second else None
+        link = self._lanes.upstream(peer, broadcast)
+        other = self._lanes.upstream(second, broadcast) if second else None
+        self._upstreams[broadcast] = link
         for stream in self.registry.of(broadcast):
-            self._engine.set_upstream(stream.handle, link, second=other)
+            self._workers.set_upstream(stream.handle, link, second=other)
 
-    def add_cursor(self, peer: str, stream_id: int, start_seq: int | None) -> None:
+    def follow_lane(self, broadcast: str, peer: str, second: str | None) -> None:
+        """As `set_upstream`, where only the neighbour's worker may be another now: what is on its
+        way from the one before is taken too."""
+        before = self._upstreams.get(broadcast)
+        link = self._lanes.upstream(peer, broadcast)
+        other = self._lanes.upstream(second, broadcast) if second else None
+        if link == before and second is None:
+            return
+        self._upstreams[broadcast] = link
+        for stream in self.registry.of(broadcast):
+            late = before
+            if (
+                before is None
+                or worker_of(before) != stream.home
+                or before == link
+                or not self._lanes.has_link(peer, before)
+            ):
+                late = None
+            self._workers.set_upstream(stream.handle, link, second=late if other is None else other)
+
+    def add_cursor(self, peer: str, stream_id: int, start_seq: int | None, now_us: int) -> None:
         """Send a stream to a neighbour; one of the two that is gone already is fine."""
-        stream, link = self.registry.by_id(stream_id), self._link_of(peer)
-        if stream is not None and link is not None:
+        stream = self.registry.by_id(stream_id)
+        if stream is None:
+            return
+        link = self._lanes.downstream(peer, stream.broadcast, now_us)
+        if link is None:
+            return
+        if worker_of(link) in stream.handles:
             self.cursors.add(peer, stream, link, start_seq)
+        else:
+            self._waiting[stream_id][peer] = start_seq
+            self._replicas.add(stream.broadcast, worker_of(link))
+
+    def remove_cursor(self, peer: str, stream_id: int) -> None:
+        """One that is gone already is fine."""
+        self._waiting[stream_id].pop(peer, None)
+        self.cursors.remove(peer, stream_id)
+        if len(self._workers) > 1 and (stream := self.registry.by_id(stream_id)) is not None:
+            self.prune(stream.broadcast)
+
+    def move_cursors(self, peer: str, broadcast: str, now_us: int) -> bool:
+        """To the link that the neighbour is sent it on now; True if that was another."""
+        has_moved = False
+        for stream in self.registry.of(broadcast):
+            stream_id = stream.track.stream_id
+            cursor = self.cursors.of(peer, stream_id)
+            if cursor is None:
+                continue
+            link = self._lanes.downstream(peer, broadcast, now_us)
+            if link is not None and link != self.cursors.link_of(cursor):
+                has_moved = True
+                start_seq = self._workers.cursor_stats(cursor).next_stream_seq
+                self.cursors.remove(peer, stream_id)
+                self.add_cursor(peer, stream_id, start_seq, now_us)
+        if has_moved:
+            self.prune(broadcast)
+        return has_moved
+
+    def on_cursor_started(self, cursor: int, first_stream_seq: int, now_us: int) -> bool:
+        """True if it was a copy's, which is there now; who waited for it is sent it."""
+        stream = self._replicas.on_cursor_started(cursor, first_stream_seq)
+        if stream is None:
+            return False
+        for peer, start_seq in self._waiting.pop(stream.track.stream_id, {}).items():
+            self.add_cursor(peer, stream.track.stream_id, start_seq, now_us)
+        return True
+
+    def move_home(self, broadcast: str, worker: int) -> None:
+        """It is to be delivered to another worker; the upstream is still to be set. What an encoder
+        sends here stays where that arrives, until it comes from elsewhere."""
+        self._placement.set_home(broadcast, worker)
+        if broadcast in self._upstreams:
+            self._replicas.move_home(broadcast, worker)
+            self.prune(broadcast)
+
+    def prune(self, broadcast: str) -> None:
+        """Remove copies that nobody is served from any more."""
+        for worker in sorted(self._replicas.workers_of(broadcast)):
+            streams = self.registry.of(broadcast)
+            ids = [stream.track.stream_id for stream in streams]
+            is_needed = (
+                self._edge.served(broadcast, worker)
+                or not self._replicas.is_ready(broadcast, worker)
+                or any(worker in self.cursors.workers_of(stream_id) for stream_id in ids)
+            )
+            if not is_needed:
+                self._replicas.remove(broadcast, worker)
 
     def lacking(self, broadcast: str) -> dict[int, int]:
         """By stream id, the first packet that another upstream should send."""
         return {
-            stream.track.stream_id: self._engine.stream_stats(stream.handle).first_lacking_seq
+            stream.track.stream_id: self._workers.stream_stats(stream.handle).first_lacking_seq
             for stream in self.registry.of(broadcast)
             if stream.is_started
         }
@@ -153,16 +271,17 @@ class NodeStreams:
         streams = sorted(self.registry.of(broadcast), key=lambda s: s.track.media != "video")
         if not streams:
             return None
-        stats = self._engine.stream_stats(streams[0].handle)
+        stats = self._workers.stream_stats(streams[0].handle)
         return PathSample(stats.next_stream_seq, stats.packets, stats.delay_us)
 
     def _add_local(self, name: str, tracks: tuple[Track, ...]) -> None:
         for configured, track in zip(self._ingests[name].tracks, tracks, strict=True):
             if self.registry.by_id(track.stream_id) is not None:
                 continue
-            stream = self.registry.add(name, track, None)
-            self._engine.set_ingest(
-                self._ports[name, track.media],
+            port = self._ports[name, track.media]
+            stream = self._add(name, track, None, worker_of(port))
+            self._workers.set_ingest(
+                port,
                 stream=stream.handle,
                 codec=CODECS[track.codec],
                 payload_type=track.payload_type,

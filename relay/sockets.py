@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from relay.config import NodeConfig
 from relay.errors import SocketError
 from relay.ports import IngestKey, Ports, ingest_tracks
-from service.address import Address, ip_of, parse_address
+from service.address import Address, ip_of
 from service.http_server import bind_error
 from service.log import Logger
 
@@ -21,8 +21,10 @@ def open_sockets(config: NodeConfig, logger: Logger) -> Ports:
     """Bind everything the configuration names. Raises SocketError, and leaves nothing open then."""
     opened: list[socket.socket] = []
     try:
-        overlay = _bind("listen", config.endpoint, opened, logger)
-        viewer = _bind("viewers.listen", parse_address(config.viewers.listen), opened, logger)
+        overlays = [_bind("listen", each, opened, logger) for each in config.worker_endpoints]
+        viewers = [
+            _bind("viewers.listen", each, opened, logger) for each in config.viewer_endpoints
+        ]
         bound: dict[Address, int] = {}
         ingests: dict[IngestKey, int] = {}
         reports: dict[IngestKey, int] = {}
@@ -41,7 +43,7 @@ def open_sockets(config: NodeConfig, logger: Logger) -> Ports:
         raise
     for opened_socket in opened:
         opened_socket.detach()
-    return Ports(overlay, viewer, ingests, reports)
+    return Ports(tuple(overlays), tuple(viewers), ingests, reports)
 
 
 def _bind(what: str, address: Address, opened: list[socket.socket], logger: Logger) -> int:

@@ -29,6 +29,7 @@ def node_status(
         "listen": config.listen,
         "advertised_as": config.advertised_as or config.listen,
         "uptime_s": uptime_us / 1_000_000,
+        "workers": _workers(node),
         "neighbours": [_neighbour(node, name) for name in node.neighbours],
         "streams": [
             _broadcast(node, broadcast.name) for broadcast in node.subscriptions.broadcasts
@@ -92,6 +93,21 @@ def viewer_status(node: Node, viewer: Viewer) -> Json:
     }
 
 
+def _workers(node: Node) -> list[Json]:
+    """cpu_s: null where they have no threads."""
+    cpu_us: list[int] | list[None] = node.engine.read_cpu_us() or [None] * len(node.engine)
+    return [
+        {
+            "listen": format_address(endpoint),
+            "cpu_s": None if used_us is None else used_us / 1_000_000,
+            "memory": dataclasses.asdict(engine.memory()),
+        }
+        for endpoint, used_us, engine in zip(
+            node.config.worker_endpoints, cpu_us, node.engine.engines, strict=True
+        )
+    ]
+
+
 def _neighbour(node: Node, name: str) -> Json:
     neighbour = node.neighbours[name]
     return {
@@ -101,7 +117,9 @@ def _neighbour(node: Node, name: str) -> Json:
         "is_static": neighbour.peer.is_static,
         "rate_bps": neighbour.peer.rate_bps,
         "handshake": neighbour.handshake.state,
-        **dataclasses.asdict(node.engine.link_stats(neighbour.link)),
+        "workers": max(1, len(neighbour.worker_ports)),
+        "pairs": sorted(neighbour.pairs),
+        **dataclasses.asdict(neighbour.stats()),
     }
 
 
@@ -125,6 +143,8 @@ def _broadcast(node: Node, name: str) -> Json:
         "viewers": len(broadcast.viewers),
         "tracks": {
             stream.track.media: {
+                "worker": stream.home,
+                "copies": sorted(set(stream.handles) - {stream.home}),
                 "codec": stream.track.codec,
                 "payload_type": stream.track.payload_type,
                 "clock_rate": stream.track.clock_rate,

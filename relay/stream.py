@@ -1,12 +1,14 @@
-"""The streams that an engine holds for a node, by handle, by id and by broadcast."""
+"""The streams that the workers hold for a node, by handle, by id and by broadcast."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from fastpath import Codec, Engine, Media
+from fastpath import Codec, Media
 from relay.messages import Track
+from relay.workers import Workers, worker_of
 
 MEDIA = {"video": Media.VIDEO, "audio": Media.AUDIO}
 CODECS = {"H264": Codec.H264, "VP8": Codec.VP8, "opus": Codec.OPUS}
@@ -14,21 +16,29 @@ CODECS = {"H264": Codec.H264, "VP8": Codec.VP8, "opus": Codec.OPUS}
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """One track here. is_started: its first packet has arrived."""
+    """One track here. home: the worker that encoder or upstream deliver it to. handles: by worker,
+    of its ring there; of copies as well. is_started: its first packet has arrived."""
 
     broadcast: str
     track: Track
-    handle: int
+    home: int
+    handles: dict[int, int]
     is_started: bool = False
+
+    @property
+    def handle(self) -> int:
+        """Of its ring at home."""
+        return self.handles[self.home]
 
 
 class StreamRegistry:
     """Owns the engine's streams. Engine errors of `add` pass through."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
         self._by_handle: dict[int, Stream] = {}
         self._by_id: dict[int, Stream] = {}
+        self._by_broadcast: defaultdict[str, list[Stream]] = defaultdict(list)
         self._groups: dict[str, int] = {}
         self._last_group = 0
 
@@ -39,7 +49,7 @@ class StreamRegistry:
 
     def of(self, broadcast: str) -> list[Stream]:
         """A broadcast's streams."""
-        return [stream for stream in self._by_handle.values() if stream.broadcast == broadcast]
+        return [*self._by_broadcast.get(broadcast, ())]
 
     def by_handle(self, handle: int) -> Stream | None:
         """None if it was removed meanwhile."""
@@ -49,27 +59,49 @@ class StreamRegistry:
         """None if it is not here."""
         return self._by_id.get(stream_id)
 
-    def add(self, broadcast: str, track: Track, upstream: int | None) -> Stream:
-        """upstream: the engine's link, None for an ingest. Raises EngineFullError."""
-        handle = self._engine.add_stream(
-            stream_id=track.stream_id,
-            media=MEDIA[track.media],
-            first_stream_seq=track.first_stream_seq,
-            upstream=upstream,
-            clock_rate=track.clock_rate,
-            group=self._group_of(broadcast),
-        )
-        stream = Stream(broadcast, track, handle)
-        self._by_handle[handle] = self._by_id[track.stream_id] = stream
+    def add(self, broadcast: str, track: Track, upstream: int | None, worker: int = 0) -> Stream:
+        """upstream: the engine's link, None for an ingest, or as long as it is not known; then in
+        this worker. Raises EngineFullError."""
+        worker = worker if upstream is None else worker_of(upstream)
+        stream = Stream(broadcast, track, worker, {})
+        self.add_copy(stream, worker, upstream, track.first_stream_seq)
+        self._by_handle[stream.handle] = self._by_id[track.stream_id] = stream
+        self._by_broadcast[broadcast].append(stream)
         return stream
+
+    def add_copy(
+        self, stream: Stream, worker: int, upstream: int | None, first_stream_seq: int
+    ) -> None:
+        """Another ring of it. Raises EngineFullError."""
+        stream.handles[worker] = self._workers.add_stream(
+            stream_id=stream.track.stream_id,
+            media=MEDIA[stream.track.media],
+            first_stream_seq=first_stream_seq,
+            upstream=upstream,
+            clock_rate=stream.track.clock_rate,
+            group=self._group_of(stream.broadcast),
+            worker=worker,
+        )
+
+    def remove_copy(self, stream: Stream, worker: int) -> None:
+        """Its cursors go with it. Not the one at home."""
+        self._workers.remove_stream(stream.handles.pop(worker))
+
+    def set_home(self, stream: Stream, worker: int) -> None:
+        """Where it has a ring already."""
+        del self._by_handle[stream.handle]
+        stream.home = worker
+        self._by_handle[stream.handle] = stream
 
     def remove(self, stream: Stream) -> None:
         """Its cursors go with it."""
         del self._by_handle[stream.handle]
         del self._by_id[stream.track.stream_id]
-        if not self.of(stream.broadcast):
-            del self._groups[stream.broadcast]
-        self._engine.remove_stream(stream.handle)
+        self._by_broadcast[stream.broadcast].remove(stream)
+        if not self._by_broadcast[stream.broadcast]:
+            del self._by_broadcast[stream.broadcast], self._groups[stream.broadcast]
+        for handle in stream.handles.values():
+            self._workers.remove_stream(handle)
 
     def _group_of(self, broadcast: str) -> int:
         """What the engine knows a broadcast's tracks by."""

@@ -57,6 +57,10 @@ class ScenarioNode(Model):
     name: NodeName
     city: City | None = None
     last_resort: bool = False
+    workers: int = Field(default=1, ge=1, le=8)
+    """Engines that share its work. More than one in virtual time only: a lab's links of real time
+    join one port of each two nodes."""
+    viewers_per_worker: int = Field(default=500, ge=1, le=524_288)
 
 
 class Mesh(Model):

@@ -119,10 +119,12 @@ class Invariants:
                 yield f"{name}: {len(host.node.subscriptions.broadcasts)} broadcasts of {streams}"
             if len(host.node.neighbours) > nodes - 1:
                 yield f"{name}: {len(host.node.neighbours)} neighbours of {nodes - 1}"
-            # Two tracks, each as it is and as it will be when it is replaced.
-            if memory.streams[0] > 4 * streams:
+            # Two tracks, each as it is and as it will be when it is replaced, in each worker.
+            workers = len(host.node.engine)
+            if memory.streams[0] > 4 * streams * workers:
                 yield f"{name}: {memory.streams[0]} streams of {streams} broadcasts"
-            if memory.cursors[0] > 4 * streams * nodes + 2 * len(here):
+            others = nodes + workers - 1
+            if memory.cursors[0] > 4 * streams * others + 2 * len(here):
                 yield f"{name}: {memory.cursors[0]} cursors"
 
     def _packets(self) -> Iterator[str]:

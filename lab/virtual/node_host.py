@@ -18,7 +18,8 @@ from relay.config import NodeConfig
 from relay.control.agent import ControlAgent
 from relay.control.agent_events import StoreTable
 from relay.events import NodeEvent
-from relay.node import Node, new_engine
+from relay.node import Node
+from relay.workers import new_workers
 
 _LINK_COUNTS = ("received_packets", "lost", "repaired", "voided", "gone", "given_up")
 
@@ -74,10 +75,11 @@ class NodeHost:
         self.starts += 1
         self.versions = []
         now_us = self._agenda.now_us
-        engine = new_engine(self.config)
-        self._node = Node(self.config, engine, self._luck.source("node", self.name, self.starts))
+        workers = new_workers(self.config)
+        self._node = Node(self.config, workers, self._luck.source("node", self.name, self.starts))
         ports = self._node.start(now_us)
-        self._world.add_host(self.number, engine, ports.overlay)
+        for worker, engine in enumerate(workers.engines):
+            self._world.add_host(self.number, engine, ports.overlays[worker], worker)
         if self._brain is not None:
             assert self.config.controller is not None
             assert self.config.controller.token is not None
@@ -195,7 +197,7 @@ class NodeHost:
 
     def _link_stats(self) -> Iterator[tuple[str, LinkStats]]:
         for name, neighbour in self.node.neighbours.items():
-            yield name, self.node.engine.link_stats(neighbour.link)
+            yield name, neighbour.stats()
 
 
 def _counts(stats: LinkStats) -> dict[str, int]:

@@ -60,13 +60,23 @@ def random_scenario(seed: int) -> Scenario:
             "seed": seed,
             "duration_s": END_S,
             "brain": {"control_delay_ms": rng.choice([5, 20, 80]), "report_s": 5},
-            "nodes": [{"name": name} for name in names],
+            "nodes": _nodes(seed, names),
             "links": links,
             "broadcasts": broadcasts,
             "viewers": viewers,
             "events": _Trouble(rng, names, broadcasts, viewers, links).events(),
         }
     )
+
+
+def _nodes(seed: int, names: list[str]) -> list[dict[str, Any]]:
+    """With one to three workers each, and a copy in another from the second viewer on. Draws of
+    their own, so that the same seed is the same trouble for any of them."""
+    rng = Random(f"workers {seed}")
+    return [
+        {"name": name, "workers": rng.randint(1, 3), "viewers_per_worker": rng.choice([1, 500])}
+        for name in names
+    ]
 
 
 class _Trouble:

@@ -60,7 +60,13 @@ class VirtualOverlay:
         self.at_node = {b.name: b.node for b in scenario.broadcasts}
         """Where each encoder sends to."""
         entries = [(entry, name) for entry in scenario.viewers for name in entry.names]
-        self.world = World(len(self.numbers), len(entries), len(self.encoders), start_us=START_US)
+        self.world = World(
+            len(self.numbers),
+            len(entries),
+            len(self.encoders),
+            workers=max(node.workers for node in scenario.nodes),
+            start_us=START_US,
+        )
         joined = set(self.links)
         self.nodes = {
             config.name: NodeHost(

@@ -32,6 +32,7 @@ def viewer_addresses(number: int) -> dict[str, tuple[str, int]]:
 def node_configs(scenario: Scenario, joined: set[Pair], luck: Luck) -> list[NodeConfig]:
     """In the order of the file; a node's number is its place, its id one more."""
     numbers = {node.name: number for number, node in enumerate(scenario.nodes)}
+    workers = {node.name: node.workers for node in scenario.nodes}
     viewers = {name: 0 for name in numbers}
     for entry in scenario.viewers:
         moves = {
@@ -48,15 +49,17 @@ def node_configs(scenario: Scenario, joined: set[Pair], luck: Luck) -> list[Node
             "name": name,
             "node_id": number + 1,
             "listen": address_of(number),
-            "viewers": {"listen": f"10.0.{number >> 8}.{number & 255}:7002"},
+            "workers": scenario.nodes[number].workers,
+            "viewers_per_worker": scenario.nodes[number].viewers_per_worker,
+            "viewers": {"listen": f"10.0.{number >> 8}.{number & 255}:7100"},
             "ingests": [_ingest(b, i, number) for i, b in enumerate(hosted)],
             "limits": {
-                "streams": _STREAMS + 8 * len(scenario.broadcasts),
-                "cursors": 64 + 16 * len(numbers) + 4 * viewers[name],
+                "streams": (_STREAMS + 8 * len(scenario.broadcasts)) * workers[name],
+                "cursors": (64 + 16 * len(numbers)) * workers[name] + 4 * viewers[name],
                 "node_links": max(4, len(numbers)),
                 "viewers": 8 + 2 * viewers[name],
-                "ports": 8 + 4 * len(hosted),
-                "slab_mib": _SLAB_MIB,
+                "ports": 6 + 2 * workers[name] + 4 * len(hosted),
+                "slab_mib": _SLAB_MIB * workers[name],
             },
         }
         if scenario.brain is not None:

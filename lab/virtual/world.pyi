@@ -12,15 +12,18 @@ from lab.virtual.figures import ViewerFigures
 
 @final
 class World:
-    def __new__(cls, hosts: int, viewers: int, encoders: int, *, start_us: int = 0) -> World: ...
+    def __new__(
+        cls, hosts: int, viewers: int, encoders: int, *, workers: int = 1, start_us: int = 0
+    ) -> World:
+        """workers: the most that a host has."""
 
     # -- hosts and paths
-    def add_host(self, host: int, engine: Engine, overlay_port: int) -> None:
-        """From now on this engine answers there; nobody else may turn it."""
+    def add_host(self, host: int, engine: Engine, overlay_port: int, worker: int = 0) -> None:
+        """From now on this engine answers there; nobody else may turn it. worker: whose it is."""
     def remove_host(self, host: int) -> None:
         """What is under way to it is lost."""
     def wake(self, host: int) -> None:
-        """It has commands: a turn at the present time, in the next `run`."""
+        """Its workers have commands: a turn at the present time, in the next `run`."""
     def set_path(self, source: int, target: int, config: LinkConfig, seed: int) -> None:
         """Join two hosts in one direction, or change that (the seed is the first call's)."""
     def path_counts(self, source: int, target: int) -> tuple[int, int, int]:
@@ -40,7 +43,7 @@ class World:
         has_audio: bool,
     ) -> None: ...
     def aim_encoder(self, encoder: int, host: int, video_port: int, audio_port: int) -> None:
-        """It sends to these ports of a host, or with -1 to nobody."""
+        """It sends to these ports of a host, both of one worker, or with -1 to nobody."""
     def restart_encoder(self, encoder: int) -> None:
         """New SSRCs, sequence numbers and time stamps, and a key frame; frames are counted on."""
     def frames_sent(self, encoder: int) -> int: ...

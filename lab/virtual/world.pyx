@@ -3,7 +3,7 @@ viewers under one queue.
 
 `run` goes on until a time, or until an engine has told Python something. At each moment it hands
 the hosts concerned what is there, ends their turns and puts what they send on the paths. A host is a
-node's engine at 10.0.H.L port 7000; a viewer is 10.128.0.0 plus its number, ports 6004 (video) and
+node's engines at 10.0.H.L port 7000 and, of further workers, the ports after it; a viewer is 10.128.0.0 plus its number, ports 6004 (video) and
 6006 (audio); encoders send from 10.64.0.0 plus theirs.
 """
 
@@ -40,6 +40,8 @@ cdef enum:
     VIEWER_NET = 128             # second byte of viewers' addresses, and above
     ENCODER_NET = 64
     INDEX_MASK = 0xFFFFF         # fastpath/handles.py
+    WORKER_SHIFT = 52            # relay/workers.py
+    LOOPBACK_US = 30             # between workers of one host: a system call and a wake-up
     ENCODER_MARK = 0x10000000    # tells numbers of encoders and viewers from those of hosts
     VIEWER_MARK = 0x20000000
 
@@ -56,8 +58,9 @@ ctypedef struct host_t:
 ctypedef struct world_t:
     int64_t now_us
     queue_t queue
-    host_t* hosts
+    host_t* hosts                # a place for each worker: worker * host_count + host
     int32_t host_count
+    int32_t place_count
     path_t** paths               # host_count^2, row = sender; NULL: not joined
     encoder_t* encoders
     int32_t encoder_count
@@ -112,15 +115,26 @@ cdef void hand_over(
     receive_datagram(world.hosts[index].worker, &datagram, world.now_us)
 
 
+cdef int64_t arrival_time(world_t* world, int32_t source, int32_t target, uint32_t size) noexcept nogil:
+    """When it comes to another place, of the same host or over a path; -1: never."""
+    cdef int32_t sender = source % world.host_count
+    cdef int32_t receiver = target % world.host_count
+    cdef path_t* path = world.paths[sender * world.host_count + receiver]
+    if sender == receiver:
+        return world.now_us + LOOPBACK_US
+    if path == NULL:
+        world.unjoined += 1
+        return -1
+    return path_admit(path, size, world.now_us)
+
+
 cdef void put_on_path(world_t* world, int32_t source, int32_t target, const uint8_t* data, uint32_t size) noexcept nogil:
-    cdef path_t* path
     cdef happening_t arrival
     cdef int64_t block
-    if target >= world.host_count or world.paths[source * world.host_count + target] == NULL or size > BLOCK_BYTES:
+    if target < 0 or target >= world.place_count or size > BLOCK_BYTES:
         world.unjoined += 1
         return
-    path = world.paths[source * world.host_count + target]
-    arrival.time_us = path_admit(path, size, world.now_us)
+    arrival.time_us = arrival_time(world, source, target, size)
     if arrival.time_us < 0:
         return
     block = queue_take_block(&world.queue)
@@ -149,6 +163,15 @@ cdef void give_to_viewer(world_t* world, int32_t source, const address_t* target
         viewer_receive(world.viewers[number], is_video, data, size, world.now_us)
 
 
+cdef int32_t place_at(const world_t* world, const address_t* address) noexcept nogil:
+    """Of the worker whose overlay port this is; -1: there is none."""
+    cdef int32_t host = (address.ip[2] << 8) | address.ip[3]
+    cdef int32_t worker = <int32_t>address.port - OVERLAY_PORT
+    if host >= world.host_count or worker < 0 or worker >= world.place_count // world.host_count:
+        return -1
+    return worker * world.host_count + host
+
+
 cdef void send_out(world_t* world, int32_t index) noexcept nogil:
     cdef outbox_t* outbox = world.hosts[index].outbox
     cdef const outgoing_t* record
@@ -159,8 +182,8 @@ cdef void send_out(world_t* world, int32_t index) noexcept nogil:
         data = outbox.bytes + record.start
         if record.destination.ip[0] != 10:
             world.unjoined += 1
-        elif record.destination.ip[1] == 0 and record.destination.port == OVERLAY_PORT:
-            put_on_path(world, index, (record.destination.ip[2] << 8) | record.destination.ip[3], data, record.size)
+        elif record.destination.ip[1] == 0:
+            put_on_path(world, index, place_at(world, &record.destination), data, record.size)
         elif record.destination.ip[1] >= VIEWER_NET:
             give_to_viewer(world, index, &record.destination, data, record.size)
     outbox.record_count = 0
@@ -293,29 +316,32 @@ cdef class World:
     cdef world_t world
     cdef list engines            # held as long as the host is there
 
-    def __cinit__(self, int hosts, int viewers, int encoders, *, int64_t start_us=0):
+    def __cinit__(self, int hosts, int viewers, int encoders, *, int workers=1, int64_t start_us=0):
         cdef world_t* w = &self.world
         cdef int32_t i
+        if not 1 <= workers <= 64:
+            raise ValueError("1 to 64 workers")
         if not 1 <= hosts <= 65535 or not 0 <= viewers < 1 << 23 or not 0 <= encoders < 65536:
             raise ValueError("1 to 65,535 hosts, below 2^23 viewers, below 65,536 encoders")
         w.now_us = start_us
-        w.hosts = <host_t*>calloc(hosts, sizeof(host_t))
+        w.hosts = <host_t*>calloc(<size_t>hosts * workers, sizeof(host_t))
         w.paths = <path_t**>calloc(<size_t>hosts * hosts, sizeof(path_t*))
-        w.open_hosts = <int32_t*>calloc(hosts, sizeof(int32_t))
+        w.open_hosts = <int32_t*>calloc(<size_t>hosts * workers, sizeof(int32_t))
         w.encoders = <encoder_t*>calloc(encoders + 1, sizeof(encoder_t))
         w.viewers = <viewer_t**>calloc(viewers + 1, sizeof(viewer_t*))
         if w.hosts == NULL or w.paths == NULL or w.open_hosts == NULL or w.encoders == NULL or w.viewers == NULL:
             raise MemoryError
         w.host_count = hosts
+        w.place_count = hosts * workers
         w.encoder_count = encoders
         w.viewer_count = viewers
-        self.engines = [None] * hosts
-        for i in range(hosts):
+        self.engines = [None] * w.place_count
+        for i in range(w.place_count):
             w.hosts[i].timer_us = -1
             w.hosts[i].address.ip[0] = 10
-            w.hosts[i].address.ip[2] = <uint8_t>(i >> 8)
-            w.hosts[i].address.ip[3] = <uint8_t>i
-            w.hosts[i].address.port = OVERLAY_PORT
+            w.hosts[i].address.ip[2] = <uint8_t>((i % hosts) >> 8)
+            w.hosts[i].address.ip[3] = <uint8_t>(i % hosts)
+            w.hosts[i].address.port = OVERLAY_PORT + i // hosts
         for i in range(viewers):
             w.viewers[i] = viewer_open(0, 0)
             if w.viewers[i] == NULL:
@@ -344,12 +370,14 @@ cdef class World:
 
     # -- hosts and paths
 
-    def add_host(self, int host, Engine engine, int64_t overlay_port):
+    def add_host(self, int host, Engine engine, int64_t overlay_port, int worker=0):
         self.check(host, self.world.host_count)
-        cdef host_t* h = &self.world.hosts[host]
+        cdef int64_t place = <int64_t>worker * self.world.host_count + host
+        self.check(place, self.world.place_count)
+        cdef host_t* h = &self.world.hosts[place]
         engine.go_virtual()
         engine.turned_us = self.world.now_us
-        self.engines[host] = engine
+        self.engines[place] = engine
         h.worker = engine.worker
         h.outbox = engine.outbox
         h.turned_us = &engine.turned_us
@@ -358,13 +386,18 @@ cdef class World:
 
     def remove_host(self, int host):
         self.check(host, self.world.host_count)
-        self.world.hosts[host].worker = NULL
-        self.engines[host] = None
+        cdef int32_t place
+        for place in range(host, self.world.place_count, self.world.host_count):
+            self.world.hosts[place].worker = NULL
+            self.engines[place] = None
 
     def wake(self, int host):
         self.check(host, self.world.host_count)
-        self.world.hosts[host].is_woken = True
-        set_timer(&self.world, host, self.world.now_us)
+        cdef int32_t place
+        for place in range(host, self.world.place_count, self.world.host_count):
+            if self.world.hosts[place].worker != NULL:
+                self.world.hosts[place].is_woken = True
+                set_timer(&self.world, place, self.world.now_us)
 
     def set_path(self, int source, int target, config, uint64_t seed):
         self.check(source, self.world.host_count)
@@ -428,6 +461,8 @@ cdef class World:
         self.check(encoder, self.world.encoder_count)
         if host >= 0:
             self.check(host, self.world.host_count)
+            host += <int>(video_port >> WORKER_SHIFT) * self.world.host_count
+            self.check(host, self.world.place_count)
         self.world.encoders[encoder].host = host
         self.world.encoders[encoder].video_port = <int32_t>(video_port & INDEX_MASK)
         self.world.encoders[encoder].audio_port = <int32_t>(audio_port & INDEX_MASK)
@@ -502,11 +537,11 @@ cdef class World:
     def told(self):
         cdef int32_t i
         cdef list found = []
-        for i in range(self.world.host_count):
+        for i in range(self.world.place_count):
             if self.world.hosts[i].worker != NULL:
                 if self.world.hosts[i].worker.events.written != self.world.hosts[i].worker.events.read:
-                    found.append(i)
-        return found
+                    found.append(i % self.world.host_count)
+        return list(dict.fromkeys(found))
 
     def break_by_echo(self, int every):
         self.world.echo_every = every

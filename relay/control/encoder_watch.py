@@ -7,6 +7,7 @@ from fastpath import EngineFullError
 from relay.config import Ingest
 from relay.node import Node
 from relay.stream import CODECS, MEDIA
+from relay.workers import worker_of
 from service.address import parse_address
 
 
@@ -48,6 +49,7 @@ class EncoderWatch:
         node = self._node
         handles: list[int] = []
         for configured, track in zip(ingest.tracks, node.new_tracks(ingest.name), strict=True):
+            port = node.ports.ingests[ingest.name, track.media]
             try:
                 handle = node.engine.add_stream(
                     stream_id=track.stream_id,
@@ -55,12 +57,13 @@ class EncoderWatch:
                     first_stream_seq=track.first_stream_seq,
                     upstream=None,
                     clock_rate=track.clock_rate,
+                    worker=worker_of(port),
                 )
             except EngineFullError:
                 break
             handles.append(handle)
             node.engine.set_ingest(
-                node.ports.ingests[ingest.name, track.media],
+                port,
                 stream=handle,
                 codec=CODECS[track.codec],
                 payload_type=track.payload_type,

@@ -49,7 +49,7 @@ class LinkMeter:
         self._since_us = now_us
         self._marks = {}
         for name, neighbour in self._node.neighbours.items():
-            stats = self._node.engine.link_stats(neighbour.link)
+            stats = neighbour.stats()
             self._marks[name] = LinkMark(
                 neighbour.link, stats.sent_bytes, stats.received_packets, stats.lost
             )
@@ -63,7 +63,7 @@ class LinkMeter:
         for name in neighbours if names is None else names:
             if (neighbour := neighbours.get(name)) is None:
                 continue
-            stats = self._node.engine.link_stats(neighbour.link)
+            stats = neighbour.stats()
             is_known = stats.rtt_us > 0 or (stats.has_keys and not stats.is_up)
             if is_known:
                 mark = self._marks.get(name)
@@ -165,20 +165,21 @@ class LoadMeter:
         self._node = node
         self._read_cpu_us = read_cpu_us
         self._since_us = now_us
-        self._cpu_us = read_cpu_us()
+        self._cpu_us = self._read_threads()
         self._sent: dict[int, int] = {}
         self._egress_bytes()  # what was sent before is of no window
         self._cpu_permille = self._egress_bps = 0
 
     def read(self, now_us: int) -> NodeLoad:
-        """CPU is of one core, as one thread forwards."""
+        """Of one core, as one thread forwards; of the thread that has most to do, if several do."""
         node = self._node
         window_us = now_us - self._since_us
         if window_us >= SHORTEST_LOAD_US:
             self._measure(window_us)
             self._since_us = now_us
         memory = node.engine.memory()
-        blocks = memory.small_blocks, memory.large_blocks
+        each = [engine.memory() for engine in node.engine.engines]
+        blocks = [pair for one in each for pair in (one.small_blocks, one.large_blocks)]
         return NodeLoad(
             cpu_permille=self._cpu_permille,
             memory_permille=max(used * 1000 // limit for used, limit in blocks),
@@ -189,18 +190,25 @@ class LoadMeter:
 
     def _measure(self, window_us: int) -> None:
         """Begins the next window."""
-        cpu_us = self._read_cpu_us()
-        used_us, self._cpu_us = grown(self._cpu_us, cpu_us), cpu_us
+        before, self._cpu_us = self._cpu_us, self._read_threads()
+        used_us = max(map(grown, before, self._cpu_us))
         self._cpu_permille = min(used_us * 1000 // window_us, _MOST_PERMILLE)
         self._egress_bps = min(self._egress_bytes() * 8_000_000 // window_us, _MOST_BPS)
+
+    def _read_threads(self) -> list[int]:
+        """Of the process, or of several workers and all else."""
+        process_us = self._read_cpu_us()
+        workers_us = self._node.engine.read_cpu_us()
+        if len(workers_us) < 2:
+            return [process_us]
+        return [max(0, process_us - sum(workers_us)), *workers_us]
 
     def _egress_bytes(self) -> int:
         """To neighbours and viewers, as far as they are still there."""
         node, before = self._node, self._sent
-        links = [neighbour.link for neighbour in node.neighbours.values()]
         legs = [leg.cursor for viewer in node.edge.viewers for leg in viewer.legs.values()]
         # Handles of links and cursors may be equal numbers: cursors are kept below 0.
-        sent = {link: node.engine.link_stats(link).sent_bytes for link in links}
+        sent = {each.link: each.stats().sent_bytes for each in node.neighbours.values()}
         sent |= {-cursor: node.engine.cursor_stats(cursor).bytes for cursor in legs}
         self._sent = sent
         return sum(grown(before.get(key, 0), value) for key, value in sent.items())

@@ -4,9 +4,10 @@ import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 
-from relay.config import MAX_PORT, NodeConfig
+from relay.config import NodeConfig
+from relay.config_checks import MAX_PORT
 from relay.errors import RefusalCode, Refused
-from service.address import Address, clashes, format_address, ip_of, parse_address
+from service.address import Address, clashes, format_address, ip_of
 
 _BROADCAST = IPv4Address("255.255.255.255")
 
@@ -28,7 +29,7 @@ def check_destination(address: Address, config: NodeConfig) -> None:
 def _is_own(address: Address, config: NodeConfig) -> bool:
     """A wildcard socket hears what goes to any address of this host."""
     tracks = [track for ingest in config.ingests for track in ingest.tracks]
-    own = [config.endpoint, parse_address(config.viewers.listen)]
+    own = [*config.worker_endpoints, *config.viewer_endpoints]
     own += [track.endpoint for track in tracks]
     own += [track.rtcp_endpoint for track in tracks if track.rtcp_endpoint is not None]
     met = [each for each in own if clashes(address, each)]

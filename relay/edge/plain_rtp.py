@@ -9,13 +9,14 @@ time go on. Sender reports leave the socket that RTP leaves; where they go is th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, TypeAlias
 
-from fastpath import Engine
 from relay.stream import Stream
+from relay.workers import Workers
 from service.address import Address
 
 RtcpMode: TypeAlias = Literal["next", "mux", "none"]
@@ -32,8 +33,8 @@ class Leg:
 
 @dataclass(slots=True, eq=False)
 class Viewer:
-    """link, legs: once its broadcast is here. addresses: by "video" and "audio". expiry_us: None
-    if it lives until it is removed."""
+    """link, legs, worker: once its broadcast is here. addresses: by "video" and "audio". expiry_us:
+    None if it lives until it is removed."""
 
     number: int
     broadcast: str
@@ -42,6 +43,7 @@ class Viewer:
     expiry_us: int | None = None
     rtcp: RtcpMode = "next"
     link: int | None = None
+    worker: int = 0
     legs: dict[str, Leg] = field(default_factory=dict)
 
     @property
@@ -61,17 +63,26 @@ class Viewer:
 
 
 class PlainRtpEdge:
-    """Owns viewer links and their cursors. Engine errors of `start` pass through."""
+    """Owns viewer links and their cursors. ports: of the workers. place: which worker a viewer of a
+    broadcast is served by. Engine errors of `start` pass through."""
 
     def __init__(
-        self, engine: Engine, port: int, rate_bps: int, expiry_us: int, rng: Random
+        self,
+        workers: Workers,
+        ports: Sequence[int],
+        rate_bps: int,
+        expiry_us: int,
+        rng: Random,
+        place: Callable[[str], int] = lambda _: 0,
     ) -> None:
-        self._engine = engine
-        self._port = port
+        self._workers = workers
+        self._ports = ports
         self._rate_bps = rate_bps
         self._expiry_us = expiry_us
         self._rng = rng
+        self._place = place
         self._viewers: dict[int, Viewer] = {}
+        self._served: Counter[tuple[str, int]] = Counter()
 
     @property
     def viewers(self) -> Collection[Viewer]:
@@ -85,6 +96,10 @@ class PlainRtpEdge:
     def is_watched(self, broadcast: str) -> bool:
         """Whether anybody is being sent it."""
         return any(viewer.broadcast == broadcast and viewer.legs for viewer in self.viewers)
+
+    def served(self, broadcast: str, worker: int) -> int:
+        """How many viewers it has in a worker."""
+        return self._served[broadcast, worker]
 
     def find_leg(self, cursor: int) -> tuple[Viewer, str] | None:
         """Whose cursor it is, and for which medium; None if it is gone."""
@@ -121,9 +136,11 @@ class PlainRtpEdge:
     def start(self, viewer: Viewer, streams: Iterable[Stream]) -> None:
         """Send it those of the streams it has an address for. Raises EngineFullError."""
         if viewer.link is None and viewer.addresses:
-            viewer.link = self._engine.add_viewer_link(
-                rate_bps=self._rate_bps, cname=viewer.cname.encode()
+            viewer.worker = self._place(viewer.broadcast)
+            viewer.link = self._workers.add_viewer_link(
+                rate_bps=self._rate_bps, cname=viewer.cname.encode(), worker=viewer.worker
             )
+            self._served[viewer.broadcast, viewer.worker] += 1
         for stream in streams:
             media = stream.track.media
             if media in viewer.addresses and media not in viewer.legs:
@@ -148,11 +165,11 @@ class PlainRtpEdge:
     def _move_leg(self, viewer: Viewer, media: str, leg: Leg, to: Stream | None) -> None:
         """On to another stream; a leg that cannot go on ends."""
         if to is None or to.track.clock_rate != leg.stream.track.clock_rate:
-            self._engine.remove_cursor(leg.cursor)
+            self._workers.remove_cursor(leg.cursor)
             del viewer.legs[media]
             return
-        self._engine.move_viewer_cursor(
-            leg.cursor, stream=to.handle, payload_type=to.track.payload_type
+        self._workers.move_viewer_cursor(
+            leg.cursor, stream=to.handles[viewer.worker], payload_type=to.track.payload_type
         )
         leg.stream = to
 
@@ -160,7 +177,8 @@ class PlainRtpEdge:
         """Stop sending to it."""
         del self._viewers[viewer.number]
         if viewer.link is not None:
-            self._engine.remove_link(viewer.link)
+            self._workers.remove_link(viewer.link)
+            self._served[viewer.broadcast, viewer.worker] -= 1
 
     def expired(self, now_us: int) -> list[Viewer]:
         """Those not refreshed in time; the caller removes them."""
@@ -177,10 +195,10 @@ class PlainRtpEdge:
 
     def _add_cursor(self, viewer: Viewer, stream: Stream, ssrc: int, first: int) -> int:
         assert viewer.link is not None
-        return self._engine.add_viewer_cursor(
-            stream=stream.handle,
+        return self._workers.add_viewer_cursor(
+            stream=stream.handles[viewer.worker],
             link=viewer.link,
-            port=self._port,
+            port=self._ports[viewer.worker],
             address=viewer.addresses[stream.track.media],
             ssrc=ssrc,
             payload_type=stream.track.payload_type,

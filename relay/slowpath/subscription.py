@@ -9,7 +9,7 @@ and 5.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from relay.errors import RefusalCode
 from relay.messages import End, Error, Message, Ok, Subscribe, Track, Unsubscribe, UpstreamLost
@@ -148,6 +148,27 @@ class SubscriptionTable(Sources):
         self._down.add(peer)
         for broadcast, way in self._over(peer):
             self._lose(broadcast, way, "link_down", now_us)
+
+    def on_way_down(self, peer: str, names: Iterable[str], now_us: int) -> None:
+        """These broadcasts no longer come from there, though the neighbour is up."""
+        for broadcast, way in self._over(peer):
+            if broadcast.name in names:
+                self._lose(broadcast, way, "link_down", now_us)
+
+    def ask_again(self, peer: str, name: str, now_us: int) -> None:
+        """The neighbour has to know more than it was told."""
+        for broadcast, way in self._over(peer):
+            if broadcast.name == name:
+                way.ask_soon(now_us)
+                self._poll(broadcast, way, now_us)
+
+    def answer_again(self, peer: str, name: str) -> None:
+        """What the neighbour was told has changed; if it was told anything."""
+        broadcast = self._broadcasts.get(name)
+        node = broadcast.nodes.get(peer) if broadcast else None
+        is_told = node is not None and (node.is_ready or (node.is_paused and node.is_answered))
+        if broadcast is not None and node is not None and is_told:
+            self._answer(broadcast, node)
 
     def on_peer_restarted(self, peer: str, now_us: int) -> None:
         """It has forgotten everything: its cursors go, and what it sent is asked for at once."""

@@ -11,7 +11,8 @@ from lab.link import LinkConfig
 from lab.virtual_network import VirtualNetwork
 from relay.config import NodeConfig
 from relay.events import NodeEvent
-from relay.node import Node, new_engine
+from relay.node import Node
+from relay.workers import new_engine
 from service.address import Address
 
 SECRET = "07" * 32

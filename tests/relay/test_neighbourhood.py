@@ -13,8 +13,9 @@ from control_client.messages import Neighbour
 from fastpath import events as engine_events
 from relay.events import NeighbourAdded, NeighbourKeyed, NeighbourRemoved, NeighbourUp
 from relay.neighbourhood import NeighboursRefusedError
-from relay.node import Node, new_engine
+from relay.node import Node
 from relay.slowpath.subscription_events import BroadcastState
+from relay.workers import new_engine
 from tests.relay.encoder import Encoder
 from tests.relay.overlay import SECRET, SMALL, Overlay, address_of, config_of, demo_ingest
 
@@ -165,17 +166,17 @@ def test_thousands_of_changes_leave_nothing_behind(seed: int) -> None:
             for n in numbers
         ]
         node.set_neighbours(entries, now_us)
-        node.engine.turn(now_us)
+        node.engine.engines[0].turn(now_us)
         node.handle_engine_events(now_us)
         node.handle_timer(now_us)
         assert names(node) == {f"n{n}" for n in numbers}
-        assert node.engine.memory().node_links == (len(numbers), 8)
+        assert node.engine.memory().node_links[0] == len(numbers)
         while node.next_event() is not None:
             pass
     for neighbour in node.neighbours.values():
         assert node.neighbourhood.of_link(neighbour.link) is neighbour
     node.set_neighbours([], now_us)
-    node.engine.turn(now_us)
+    node.engine.engines[0].turn(now_us)
     assert node.engine.memory().node_links[0] == 0
     assert node.engine.verdicts().get("command_stale", 0) == 0
     assert node.next_timer_us() is None

@@ -25,7 +25,8 @@ from relay.messages import (
     decode,
     encode,
 )
-from relay.node import Node, new_engine
+from relay.node import Node
+from relay.workers import new_engine
 from relay.status import node_status
 from tests.fuzz import records
 from tests.fuzz.targets import overlay_twin as twin

@@ -8,6 +8,7 @@ from fastpath import Engine, PortKind
 from relay.edge.plain_rtp import PlainRtpEdge
 from relay.messages import Track
 from relay.stream import StreamRegistry
+from relay.workers import Workers
 
 VIDEO = Track(
     stream_id=1,
@@ -29,8 +30,9 @@ AUDIO = Track(
 
 def test_a_viewer_whose_only_track_went_gets_it_when_it_comes_back() -> None:
     engine = Engine(streams=4, cursors=4, viewer_links=4, ports=2, slab_bytes=1 << 20)
-    streams = StreamRegistry(engine)
-    edge = PlainRtpEdge(engine, engine.open_port(PortKind.VIEWER), 10**8, 10**7, Random(1))
+    workers = Workers([engine])
+    streams = StreamRegistry(workers)
+    edge = PlainRtpEdge(workers, [workers.open_port(PortKind.VIEWER)], 10**8, 10**7, Random(1))
     addresses = {"video": ("192.0.2.9", 6000)}
     viewer = edge.add("demo", addresses, 0)
     waiting = edge.add("demo", addresses, 0)

@@ -1,0 +1,188 @@
+"""The links between further workers of this node and of one neighbour, beside their first.
+
+A pair is (worker here, worker there); (0, 0) is the first link, which handshakes and control
+messages use, and is not in here. A pair gets its link when a broadcast is to take it, and loses it
+some seconds after the last one has left. Its keys follow from the handshake of the first link, so
+it costs no round trip. Made anew in one session it has keys of its own by its generation, as its
+packets are numbered from 1 again: both sides name theirs, and the higher one holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from fastpath.stats import LinkStats
+from relay.handshake import Handshake
+from relay.hkdf import hello_key
+from relay.workers import Workers
+from service.address import Address
+
+Pair: TypeAlias = tuple[int, int]
+
+FIRST_PAIR: Pair = (0, 0)
+SWEEP_US = 5_000_000  # chosen: twice that is the longest between two refreshes of a subscription
+_STATES = frozenset({"is_up", "has_keys", "rtt_us", "backlogged", "holes_open"})
+_COUNTERS = tuple(f.name for f in dataclasses.fields(LinkStats) if f.name not in _STATES)
+
+
+@dataclass(slots=True)
+class PairLink:
+    """link: the engine's. users: broadcasts that take it. is_idle: none did at the last sweep.
+    only_listens: it sends nothing before the peer has."""
+
+    link: int
+    generation: int
+    only_listens: bool
+    users: set[str] = field(default_factory=set)
+    is_idle: bool = False
+
+
+class PairLinks:
+    """Of one neighbour. ports: of this node's workers. Engine errors of `use` pass through."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        ports: tuple[int, ...],
+        peer_node: int,
+        secret: bytes,
+        handshake: Handshake,
+    ) -> None:
+        self._workers = workers
+        self._ports = ports
+        self._peer_node = peer_node
+        self._hello_key = hello_key(secret)
+        self._handshake = handshake
+        self._links: dict[Pair, PairLink] = {}
+        self._generations: dict[Pair, int] = {}
+        self._gone: Counter[str] = Counter()
+        self._sweep_us: int | None = None
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self._links)
+
+    def find(self, pair: Pair) -> PairLink | None:
+        """None if no broadcast has needed it lately."""
+        return self._links.get(pair)
+
+    def pair_of(self, link: int) -> Pair | None:
+        """None if it was removed meanwhile."""
+        return next((pair for pair, each in self._links.items() if each.link == link), None)
+
+    def use(
+        self,
+        pair: Pair,
+        broadcast: str,
+        address: Address,
+        rate_bps: int,
+        now_us: int,
+        heard: int = 0,
+    ) -> PairLink:
+        """The pair's link, for a broadcast. heard: the generation that the peer named; 0: none."""
+        found = self._links.get(pair)
+        if found is None:
+            before = self._generations.get(pair, 0)
+            generation = heard if heard > before else before + 1
+            found = self._open(pair, generation, address, rate_bps, now_us)
+        elif heard > found.generation or found.only_listens:
+            found.only_listens = False
+            self._key(pair, found, max(heard, found.generation))
+        found.users.add(broadcast)
+        found.is_idle = False
+        return found
+
+    def listen(self, pair: Pair, address: Address, rate_bps: int, now_us: int) -> None:
+        """What has been asked for may come from there before the answer says so."""
+        if pair not in self._links:
+            generation = self._generations.get(pair, 0) + 1
+            self._open(pair, generation, address, rate_bps, now_us, only_listens=True)
+
+    def set_rate(self, rate_bps: int) -> None:
+        """Each link's."""
+        for each in self._links.values():
+            self._workers.set_link_rate(each.link, rate_bps)
+
+    def close(self) -> None:
+        """Remove all links; their cursors go with them. The session goes on."""
+        for pair in tuple(self._links):
+            self._remove(pair)
+
+    def begin_session(self) -> None:
+        """The handshake has made new keys: none of the old links can be used."""
+        self.close()
+        self._generations.clear()
+
+    def next_timer_us(self) -> int | None:
+        """When `sweep` is due."""
+        return self._sweep_us
+
+    def sweep(self, is_used: Callable[[Pair, str], bool], now_us: int) -> None:
+        """Remove what no broadcast has taken since the last time but one."""
+        if self._sweep_us is None or now_us < self._sweep_us:
+            return
+        for pair, each in tuple(self._links.items()):
+            each.users = {name for name in each.users if is_used(pair, name)}
+            if each.users:
+                each.is_idle = False
+            elif each.is_idle:
+                self._remove(pair)
+            else:
+                each.is_idle = True
+        self._sweep_us = now_us + SWEEP_US if self._links else None
+
+    def add_to(self, first: LinkStats) -> LinkStats:
+        """The figures of the first link and of all pairs there are and were, as of one link."""
+        if not self._links and not self._gone:
+            return first
+        sums = Counter({name: getattr(first, name) for name in _COUNTERS})
+        sums.update(self._gone)
+        each = [self._workers.link_stats(pair.link) for pair in self._links.values()]
+        for stats in each:
+            sums.update({name: getattr(stats, name) for name in _COUNTERS})
+        holes = sum(stats.holes_open for stats in (first, *each))
+        backlogged = sum(stats.backlogged for stats in (first, *each))
+        counters: dict[str, Any] = dict(sums)
+        return dataclasses.replace(first, holes_open=holes, backlogged=backlogged, **counters)
+
+    def _open(
+        self,
+        pair: Pair,
+        generation: int,
+        address: Address,
+        rate_bps: int,
+        now_us: int,
+        *,
+        only_listens: bool = False,
+    ) -> PairLink:
+        link = self._workers.add_link(
+            port=self._ports[pair[0]],
+            address=address,
+            peer_node=self._peer_node,
+            hello_key=self._hello_key,
+            rate_bps=rate_bps,
+        )
+        opened = self._links[pair] = PairLink(link, generation, only_listens)
+        self._key(pair, opened, generation)
+        if self._sweep_us is None:
+            self._sweep_us = now_us + SWEEP_US
+        return opened
+
+    def _key(self, pair: Pair, each: PairLink, generation: int) -> None:
+        each.generation = self._generations[pair] = generation
+        receive_key, send_key = self._handshake.pair_keys(*pair, generation)
+        self._workers.offer_keys(
+            each.link,
+            receive_key=receive_key,
+            send_key=send_key,
+            send_now=not each.only_listens,
+        )
+
+    def _remove(self, pair: Pair) -> None:
+        link = self._links.pop(pair).link
+        stats = self._workers.link_stats(link)
+        self._gone.update({name: getattr(stats, name) for name in _COUNTERS})
+        self._workers.remove_link(link)
