@@ -709,7 +709,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         for i in range(2):
             backlogged += l.queues[i].first >= 0 or l.late[i].first >= 0
         return LinkStats(
-            is_up=l.is_up, has_keys=link_send_key(l) != NULL, rtt_us=l.rtt_us,
+            is_up=bool(l.is_up), has_keys=link_send_key(l) != NULL, rtt_us=l.rtt_us,
             sent_packets=l.sent_packets, sent_bytes=l.sent_bytes,
             received_packets=l.received_packets, received_bytes=l.received_bytes,
             holes_open=l.hole_count, lost=l.lost, reordered=l.reordered, repaired=l.repaired, voided=l.voided,
