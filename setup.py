@@ -48,6 +48,8 @@ def extensions() -> list[Extension]:
         Extension(
             ".".join(source.with_suffix("").parts),
             [str(source)],
+            include_dirs=["fastpath"],
+            depends=["fastpath/siphash_lanes.h"],
             extra_compile_args=[*FLAGS, *OPTIMISE, "-Wno-unused-function"],
             extra_link_args=FLAGS,
         )

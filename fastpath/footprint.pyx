@@ -36,7 +36,7 @@ def lines():
     cdef cursor_t* cursor = NULL
     cdef stream_t* stream = NULL
     return {
-        "link.rate_bps": <size_t>(&link.rate_bps + 1) // LINE_BYTES - 1,
+        "link.charged_ns": <size_t>(&link.charged_ns + 1) // LINE_BYTES - 1,
         "link.keys": <size_t>(&link.keys + 1) // LINE_BYTES - 1,
         "link.address_bytes": <size_t>(&link.address_bytes + 1) // LINE_BYTES - 1,
         "link.hole_count": <size_t>(&link.hole_count + 1) // LINE_BYTES - 1,

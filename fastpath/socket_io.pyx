@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from fastpath.address cimport address_from_sockaddr, address_t, sockaddr_storage, socklen_t
 from fastpath.mailbox cimport EVENT_FALLBACK, mailbox_clear_bell, mailbox_post, message_t
 from fastpath.pause cimport on_refused
-from fastpath.receive cimport receive_datagram
+from fastpath.receive cimport receive_buffer
 from fastpath.verdict cimport RECEIVE_BATCHES, RECEIVE_TRUNCATED, SEND_REFUSED, SEND_WOULD_BLOCK, TRUNCATED
 from fastpath.worker cimport (
     PORT_VIEWER, count_many, batch_t, count, datagram_t, iovec, new_event, port_t, worker_t,
@@ -214,21 +214,6 @@ cdef void read_controls(msghdr* message, uint32_t* segment_bytes, int64_t* stamp
         control = CMSG_NXTHDR(message, control)
 
 
-cdef void take_segments(
-    worker_t* worker, const uint8_t* data, uint32_t total, uint32_t segment_bytes, datagram_t* datagram, int64_t now_us
-) noexcept nogil:
-    cdef uint32_t at = 0
-    if total == 0:
-        count(worker, TRUNCATED)
-    if segment_bytes == 0:
-        segment_bytes = total
-    while at < total:
-        datagram.data = data + at
-        datagram.size = segment_bytes if total - at > segment_bytes else total - at
-        receive_datagram(worker, datagram, now_us)
-        at += segment_bytes
-
-
 cdef int receive_batch(worker_t* worker, int32_t port) noexcept nogil:
     """One recvmmsg of what has already arrived; how many buffers it filled."""
     cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
@@ -269,7 +254,7 @@ cdef int receive_batch(worker_t* worker, int32_t port) noexcept nogil:
             age_us = 0
         datagram.arrival_us = now_us - age_us
         address_from_sockaddr(&io.sources[i], &datagram.source)
-        take_segments(
+        receive_buffer(
             worker, io.buffers + <size_t>i * RECEIVE_BYTES, io.messages[i].msg_len, segment_bytes, &datagram, now_us
         )
     return got

@@ -36,7 +36,7 @@ def test_structures_fill_whole_lines_and_what_a_packet_needs_comes_first() -> No
     sizes = state_bytes()
     assert [sizes[name] % LINE_BYTES for name in ("stream", "cursor", "link")] == [0, 0, 0]
     assert lines() == {
-        "link.rate_bps": 0,
+        "link.charged_ns": 0,
         "link.keys": 1,
         "link.address_bytes": 2,
         "link.hole_count": 3,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from fastpath.reference.siphash import siphash24
-from fastpath.siphash import digest
+from fastpath.siphash import digest, tags_of, ways
 
 SEED = 20_250_101
 KEY = bytes(range(16))
@@ -105,3 +105,75 @@ def test_random_inputs_agree() -> None:
 def test_key_of_another_length_is_refused(length: int, implementation: Implementation) -> None:
     with pytest.raises(ValueError, match="16 bytes"):
         implementation(b"", bytes(length))
+
+
+# -- tags of media packets, several at a time
+
+OVERHEAD_BYTES = 32  # header 24, tag 8
+Covered = tuple[int, bytes | memoryview]
+
+
+def random_packets(draw: random.Random, count: int) -> list[Covered]:
+    """Packets of all sizes, at odd places in memory; any high half of hop_seq."""
+    made: list[Covered] = []
+    for _ in range(count):
+        at = draw.randrange(1, 9)
+        data = draw.randbytes(at + OVERHEAD_BYTES + draw.choice((16, 17, 200, 1200, 1436)))
+        made.append((draw.choice((0, 1, 0xFFFFFFFF, draw.getrandbits(32))), memoryview(data)[at:]))
+    return made
+
+
+def expected_tag(packet: Covered, key: bytes) -> int:
+    """By the definition in ARCHITECTURE.md, from the plain hash."""
+    high, data = packet[0], bytes(packet[1])
+    header, payload = data[:24], data[OVERHEAD_BYTES:]
+    return siphash24(header + high.to_bytes(4) + len(payload).to_bytes(4) + payload[:16], key)
+
+
+@pytest.mark.parametrize("way", ways())
+def test_tags_made_together_are_those_made_alone(way: str) -> None:
+    """Any number at once, whatever the number of lanes."""
+    draw = random.Random(SEED)
+    for count in range(1, 65):
+        packets, key = random_packets(draw, count), draw.randbytes(16)
+        found = tags_of(packets, key, way)
+        assert found == tags_of(packets, key, "scalar"), f"seed {SEED}, {count} packets"
+        checked = draw.randrange(count)
+        assert found[checked] == expected_tag(packets[checked], key), f"seed {SEED}, {count}"
+
+
+@pytest.mark.parametrize("way", ways())
+def test_each_lane_sees_its_own_packet(way: str) -> None:
+    """A bit flipped in any covered byte changes that packet's tag, and no other's."""
+    key, same = KEY, bytes(range(OVERHEAD_BYTES + 20))
+    plain = tags_of([(5, same)] * 8, key, way)
+    assert len(set(plain)) == 1
+    for lane in range(8):
+        for at in (*range(24), *range(OVERHEAD_BYTES, OVERHEAD_BYTES + 16)):
+            other = bytearray(same)
+            other[at] ^= 1
+            packets: list[Covered] = [(5, same)] * 8
+            packets[lane] = (5, bytes(other))
+            found = tags_of(packets, key, way)
+            assert [i for i in range(8) if found[i] != plain[i]] == [lane]
+
+
+def test_the_scalar_way_is_always_there() -> None:
+    assert ways()[0] == "scalar"
+    assert tags_of([], KEY, "scalar") == []
+
+
+@pytest.mark.parametrize(
+    ("packets", "key", "way"),
+    [
+        ([(0, bytes(47))], KEY, "scalar"),
+        ([(0, bytes(48))] * 65, KEY, "scalar"),
+        ([(0, bytes(48))], KEY[:15], "scalar"),
+        ([(0, bytes(48))], KEY, "neon"),
+    ],
+)
+def test_what_no_tag_can_be_made_of_is_refused(
+    packets: list[Covered], key: bytes, way: str
+) -> None:
+    with pytest.raises(ValueError, match="at least 48"):
+        tags_of(packets, key, way)
