@@ -10,7 +10,7 @@ from fastpath.address cimport address_to_sockaddr, sockaddr_storage
 from fastpath.cursor cimport CURSOR_FREE, CURSOR_PAUSED, NOBODY, cursor_begin, cursor_begin_at, cursor_t
 from fastpath.histogram cimport histogram_t
 from fastpath.insert cimport claim_early, forget_early
-from fastpath.link cimport CNAME_BYTES, link_close, link_number_anew, link_open, link_t
+from fastpath.link cimport CNAME_BYTES, link_close, link_number_anew, link_open, link_set_rate, link_t
 from fastpath.mailbox cimport (
     ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CURSOR_STARTED, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR,
     REMOVE_LINK, REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
@@ -103,7 +103,7 @@ cdef void add_link(worker_t* worker, const message_t* command) noexcept nogil:
         link_close(link, &worker.late)
         count(worker, COMMAND_STALE)
         return
-    link.rate_bps = command.number
+    link_set_rate(link, command.number)
     if command.flag:
         memcpy(link.cname, command.key_a, CNAME_BYTES)
         return
@@ -432,7 +432,7 @@ cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) 
     elif command.kind == SET_LINK_RATE:
         link = known_link(worker, command.handle)
         if link != NULL:
-            link.rate_bps = command.number
+            link_set_rate(link, command.number)
     elif command.kind == ADD_STREAM:
         add_stream(worker, command, now_us)
     elif command.kind == REMOVE_STREAM:

@@ -75,6 +75,7 @@ ctypedef struct cursor_t:
     uint64_t late_packets
     uint64_t lapped
     int64_t began_us             # what came before it left when it could, which is no delay
+    uint8_t apart[16]            # six lines in all
 
 cdef bint cursor_begin(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil
 cdef bint cursor_begin_at(cursor_t* cursor, const ring_t* ring, uint32_t seq) noexcept nogil

@@ -15,6 +15,7 @@ from posix.unistd cimport close
 from fastpath.address cimport address_from_python, address_t, address_to_python
 from fastpath.age_heap cimport age_heap_close, age_heap_open
 from fastpath.cursor cimport CURSOR_PAUSED, cursor_t
+from fastpath.footprint cimport table_bytes
 from fastpath.histogram cimport HISTOGRAM_BUCKETS, histogram_t
 from fastpath.late cimport late_pool_close, late_pool_open
 from fastpath.link cimport link_close, link_send_key, link_t
@@ -184,7 +185,7 @@ cdef class Engine:  # its attributes are in engine.pxd
             peers *= 2
         while viewers < <uint32_t>w.cursor_count:
             viewers *= 2
-        w.ports = <port_t*>calloc(w.port_count, sizeof(port_t))
+        w.ports = <port_t*>pages_take(w.port_count, sizeof(port_t), NULL)
         w.links = <link_t*>pages_take(w.link_count, sizeof(link_t), refused)
         w.streams = <stream_t*>pages_take(w.stream_count, sizeof(stream_t), refused)
         w.cursors = <cursor_t*>pages_take(w.cursor_count, sizeof(cursor_t), refused)
@@ -260,7 +261,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         age_heap_close(&w.oldest[0])
         age_heap_close(&w.oldest[1])
         pages_give(w.recently)
-        free(w.ports)
+        pages_give(w.ports)
         pages_give(w.links)
         pages_give(w.streams)
         pages_give(w.cursors)
@@ -751,6 +752,8 @@ cdef class Engine:  # its attributes are in engine.pxd
             small_blocks=(w.slab.small.count - w.slab.small.free_count, w.slab.small.count),
             large_blocks=(w.slab.large.count - w.slab.large.free_count, w.slab.large.count),
             held_early_packets=(w.early_held, EARLY_PACKETS),
+            late_packets=(w.late.used, w.late.count),
+            **table_bytes(w, len(self.node_links), len(self.viewer_links), len(self.streams), len(self.cursors)),
         )
 
     def delays(self, link=None):

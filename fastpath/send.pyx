@@ -486,14 +486,14 @@ cdef void arm_link(worker_t* worker, int32_t link_index, int64_t now_us) noexcep
     comes, a paused viewer's next try. Idle viewers: none."""
     cdef link_t* link = &worker.links[link_index]
     cdef int64_t due_us = -1
-    if link_send_key(link) != NULL:
+    if link.is_viewer:
+        due_us = link.resume_us
+    elif link_send_key(link) != NULL:
         due_us = link.next_probe_us
         if link.next_repair_us >= 0 and link.next_repair_us < due_us:
             due_us = link.next_repair_us
         if link.is_up and link_dead_at_us(link, worker.probe_interval_us) < due_us:
             due_us = link_dead_at_us(link, worker.probe_interval_us)
-    elif link.is_viewer:
-        due_us = link.resume_us
     if (link.is_viewer or due_us >= 0) and is_backlogged(link):
         if due_us < 0 or link.free_at_ns // 1000 < due_us:
             due_us = link.free_at_ns // 1000

@@ -87,7 +87,12 @@ class CursorStats:
 
 @dataclass(frozen=True, slots=True)
 class MemoryStats:
-    """Used and limit of everything that is allocated at start."""
+    """Used and limit of everything that is allocated at start.
+
+    The limits of `..._bytes` are all the memory that the engine takes for its state: streams with
+    their rings, cursors, links, what waits to leave late, packets; indexes and mailboxes, in use
+    whole. What was never used is laid out only: the system gives it no pages.
+    """
 
     streams: tuple[int, int]
     cursors: tuple[int, int]
@@ -97,6 +102,13 @@ class MemoryStats:
     small_blocks: tuple[int, int]
     large_blocks: tuple[int, int]
     held_early_packets: tuple[int, int]
+    late_packets: tuple[int, int]
+    stream_bytes: tuple[int, int]
+    cursor_bytes: tuple[int, int]
+    link_bytes: tuple[int, int]
+    late_bytes: tuple[int, int]
+    packet_bytes: tuple[int, int]
+    index_bytes: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)

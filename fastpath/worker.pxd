@@ -150,6 +150,7 @@ ctypedef struct stream_t:
     uint64_t too_old
     uint64_t gone
     uint64_t restarts
+    uint8_t apart[40]            # five lines in all
 
 ctypedef struct resent_t:        # to a viewer: once per round trip
     uint32_t cursor              # low bits of its handle

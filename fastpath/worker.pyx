@@ -15,7 +15,6 @@ from fastpath.verdict cimport EVENTS_LOST, EVICTED_FOR_SPACE, KEY_REQUESTS_MERGE
 
 
 cdef enum:
-    LONGEST_TURN_US = 100000     # chosen: no packet of a turn came so long after it began
     KEPT_EVENTS = 512            # chosen: every link and stream of a busy node may change at once
 
 
@@ -135,6 +134,10 @@ cdef bint may_free(const stream_t* stream, bint wants_large) noexcept nogil:
     return oldest.state == SLOT_HELD and (oldest.block & LARGE_BLOCK_BIT) != 0
 
 
+cdef int64_t oldest_arrival_us(const stream_t* stream) noexcept nogil:
+    return stream.ring.slots[stream.ring.tail & stream.ring.mask].arrival_us
+
+
 cdef void note_age(worker_t* worker, int32_t index) noexcept nogil:
     """A stream that is new: it may be asked for its oldest packet."""
     cdef int which
@@ -144,13 +147,29 @@ cdef void note_age(worker_t* worker, int32_t index) noexcept nogil:
             age_heap_add(&worker.oldest[which], index, worker.turn_us - EARLY_AGE_US)
 
 
+cdef int32_t oldest_of_all(const worker_t* worker, bint wants_large) noexcept nogil:
+    cdef int32_t i
+    cdef int32_t oldest = -1
+    cdef int64_t arrival_us
+    cdef int64_t best_us = 0
+    cdef const stream_t* stream
+    for i in range(worker.stream_count):
+        stream = &worker.streams[i]
+        if not may_free(stream, wants_large):
+            continue
+        arrival_us = oldest_arrival_us(stream)
+        if oldest < 0 or arrival_us < best_us:
+            oldest = i
+            best_us = arrival_us
+    return oldest
+
+
 cdef int32_t oldest_stream(worker_t* worker, bint wants_large) noexcept nogil:
     """The stream that holds the oldest packet, among those whose eviction can help; -1: none.
 
     A stream's key is a time before which it has none to give. It is looked up again only when it has
     come to the front, so that ten thousand streams cost a packet a few steps, not a scan."""
     cdef age_heap_t* heap = &worker.oldest[wants_large]
-    cdef int64_t later_us = worker.turn_us + LONGEST_TURN_US
     cdef int64_t arrival_us
     cdef int32_t index
     cdef stream_t* stream
@@ -161,14 +180,15 @@ cdef int32_t oldest_stream(worker_t* worker, bint wants_large) noexcept nogil:
             stream.is_aged[wants_large] = False
             age_heap_drop_first(heap)
         elif may_free(stream, wants_large):
-            arrival_us = stream.ring.slots[stream.ring.tail & stream.ring.mask].arrival_us
+            arrival_us = oldest_arrival_us(stream)
             if arrival_us <= heap.entries[0].key:
                 return index
             age_heap_raise_first(heap, arrival_us)
-        elif heap.entries[0].key >= later_us:
-            return -1  # and so are all others: nothing can help
+        elif heap.entries[0].key < worker.turn_us:
+            age_heap_raise_first(heap, worker.turn_us)  # what it gets from now on is newer
         else:
-            age_heap_raise_first(heap, later_us)  # what it gets from now on is newer than that, or nearly
+            # All that can help came in this very turn: the slab is much too small, or nothing can.
+            return oldest_of_all(worker, wants_large)
     return -1
 
 

@@ -238,6 +238,10 @@ def _check_limits(parts: Parts) -> Iterator[Problem]:
         limit = getattr(parts.limits, key)
         if need > limit:
             yield Problem(f"limits.{key}", f"is {limit}, but there are {need} {what}")
+    cursors, viewers = parts.limits.cursors, parts.limits.viewers
+    if cursors < viewers:
+        text = f"is {cursors}, but each of {viewers} viewers needs one for each track"
+        yield Problem("limits.cursors", text)
 
 
 def _check_workers(parts: Parts) -> Iterator[Problem]:

@@ -289,6 +289,7 @@ def new_engine(config: NodeConfig) -> Engine:
         repair_give_up_us=repair.give_up_us,
         use_gro=config.kernel.use_gro,
         use_gso=config.kernel.use_gso,
+        huge_pages=config.kernel.huge_pages,
     )
 
 

@@ -236,6 +236,10 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         {"ingests": [{"name": "s", "tracks": [track("video", 1)]}], "limits": {"ports": 2}},
         "limits.ports: is 2, but there are 4 sockets",
     ),
+    (
+        {"limits": {"viewers": 100_000}},
+        "limits.cursors: is 8192, but each of 100000 viewers needs one for each track",
+    ),
 ]
 
 

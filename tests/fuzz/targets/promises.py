@@ -13,8 +13,8 @@ BESIDE_PACKETS = {
     "ingest_split", "ingest_parameter_sets", "viewer_nack_too_old", "viewer_resend_suppressed",
     "viewer_paused", "key_requests_merged", "peer_moved",
     "sent_packets", "sent_batches", "send_would_block", "send_refused", "receive_batches",
-    "receive_truncated", "control_unsent", "events_lost", "late_queue_full", "ring_grown",
-    "ring_growth_refused", "evicted_for_space", "early_evicted", "command_stale",
+    "receive_truncated", "control_unsent", "events_lost", "late_queue_full", "late_pool_empty",
+    "ring_grown", "ring_growth_refused", "evicted_for_space", "early_evicted", "command_stale",
 }  # fmt: skip
 # Verdicts after which the engine may send: it forwards, or answers a request.
 MAY_SEND = {"accepted", "accepted_late", "feedback_taken", "viewer_report"}
