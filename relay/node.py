@@ -287,6 +287,10 @@ class Node:
                     self._events.append(paused)
             case engine_events.Fallback(name, errno):
                 self._events.append(events.FeatureRefused(name, errno))
+            case engine_events.OverloadBegan(age_us):
+                self._events.append(events.OverloadBegan(age_us))
+            case engine_events.OverloadEnded(lasted_us, highest_step, shed):
+                self._events.append(events.OverloadEnded(lasted_us, highest_step, shed))
             case (
                 engine_events.StreamStarted()
                 | engine_events.UpstreamFlows()
@@ -452,4 +456,6 @@ def new_engine(config: NodeConfig) -> Engine:
         repair_give_up_us=repair.give_up_us,
         use_gro=config.kernel.use_gro,
         use_gso=config.kernel.use_gso,
+        shed_age_us=config.overload.shed_age_us,
+        spin_us=config.kernel.spin_us,
     )
