@@ -93,13 +93,13 @@ class _Api:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         pieces = (piece.encode() for piece in exposition(self._daemon.node, self._registry))
-        body = await _joined(pieces)
+        body = await joined(pieces)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     async def status(self, _request: web.Request) -> web.Response:
         daemon = self._daemon
         pieces = status_pieces(daemon.node, daemon.uptime_us, daemon.agent, now_us())
-        return web.Response(body=await _joined(pieces), content_type="application/json")
+        return web.Response(body=await joined(pieces), content_type="application/json")
 
     async def add_viewer(self, request: web.Request) -> web.Response:
         name = _stream_name(request)
@@ -171,7 +171,7 @@ class _Api:
         return address
 
 
-async def _joined(pieces: Iterable[bytes]) -> bytes:
+async def joined(pieces: Iterable[bytes]) -> bytes:
     """Something long, made in pieces: the event loop gets its turn in between."""
     parts, began_us = [], now_us()
     for piece in pieces:
