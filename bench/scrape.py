@@ -1,8 +1,8 @@
-"""What does it cost to be looked at: how long does a scrape of a large node hold its event loop, and
-what does a scrape each second add to a packet's cost?
+"""What does it cost to be looked at: how long does a scrape of a large node hold its event loop,
+and what does a scrape each second add to a packet's cost?
 
-A node of 10,000 streams without traffic answers /metrics and /status piece by piece, as its admin API
-does, while a task notes how late it is woken. Then a worker forwards at a fixed rate for some
+A node of 10,000 streams without traffic answers /metrics and /status piece by piece, as its admin
+API does, while a task notes how late it is woken. Then a worker forwards at a fixed rate for some
 seconds, with and without a scrape of that node each second beside it, in turns. JSON on stdout.
 """
 
@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.support.environment import environment
 from fastpath import Codec, Engine, Media, PortKind
 from relay.admin import joined
-from relay.config import NodeConfig
+from relay.config import Ingest, NodeConfig
 from relay.metrics import new_registry
 from relay.node import Node, new_engine
 from relay.series import exposition
@@ -71,8 +71,11 @@ def large_node(streams: int, viewers: int) -> Node:
         "slab_mib": 64,
     }
     config = NodeConfig.model_validate(
-        {"name": "n", "node_id": 1, "listen": "127.0.0.1:1", "ingests": ingests, "limits": limits}
+        {"name": "n", "node_id": 1, "listen": "127.0.0.1:1", "limits": limits}
     )
+    # Apart, as a configuration compares the address of each socket with those of all others.
+    made = tuple(Ingest.model_validate(ingest) for ingest in ingests)
+    config = config.model_copy(update={"ingests": made})
     node = Node(config, new_engine(config), Random(1))
     node.engine.turn(0)  # in virtual time from the start: commands are applied as they come
     node.start(1)

@@ -110,8 +110,8 @@ class OverloadStats:
 
 @dataclass(frozen=True, slots=True)
 class DelayHistogram:
-    """Packets by delay. buckets[0]: below 1 us; [i]: from 2^(i-1) to below 2^i us; the last one: all
-    from 2^20 us (1.05 s) on."""
+    """Packets by delay. buckets[0]: below 1 us; [i]: from 2^(i-1) to below 2^i us; the last one:
+    all from 2^20 us (1.05 s) on."""
 
     buckets: tuple[int, ...]
     sum_us: int
@@ -121,8 +121,8 @@ class DelayHistogram:
         return sum(self.buckets)
 
     def quantile_us(self, quantile: float) -> int | None:
-        """Within the bucket that holds it, by proportion; None while there are no packets. What is in
-        the last bucket is told as its lower end."""
+        """Within the bucket that holds it, by proportion; None while there are no packets. What is
+        in the last bucket is told as its lower end."""
         left = quantile * self.count
         for index, packets in enumerate(self.buckets):
             if packets and left <= packets:

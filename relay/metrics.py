@@ -1,4 +1,4 @@
-"""What a node counts as a whole, for Prometheus; what it counts by link and stream is in `series`."""
+"""What a node counts as a whole, for Prometheus; its links and streams are in `series`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from relay.control.agent import ControlAgent
 from relay.node import Node
 from service.log import standard_error
+
 
 class NodeCollector(Collector):
     """One node's metrics, all named overlane_... agent: of a node with a controller."""

@@ -62,9 +62,7 @@ def exposition(node: Node, registry: CollectorRegistry) -> Iterator[str]:
     yield from _families("overlane_stream", streams, StreamStats)
 
 
-def _families(
-    prefix: str, rows: Rows, model: type[LinkStats] | type[StreamStats]
-) -> Iterator[str]:
+def _families(prefix: str, rows: Rows, model: type[LinkStats] | type[StreamStats]) -> Iterator[str]:
     """One metric per field of the statistics, one sample per row. Names need no escaping: they are
     of letters, digits and `. _ -`."""
     for field in dataclasses.fields(model):

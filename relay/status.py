@@ -39,8 +39,8 @@ def node_status(
 def status_pieces(
     node: Node, uptime_us: int, agent: ControlAgent | None, now_us: int
 ) -> Iterator[bytes]:
-    """`node_status` as JSON, in pieces of one neighbour, stream or viewer: the node may change between
-    two of them, and what has gone meanwhile is left out."""
+    """`node_status` as JSON, in pieces of one neighbour, stream or viewer: the node may change
+    between two of them, and what has gone meanwhile is left out."""
     yield encode(_head(node, uptime_us))[:-1]
     lists: tuple[tuple[str, Iterator[Json]], ...] = (
         ("neighbours", _found(partial(_neighbour, node), list(node.neighbours))),

@@ -26,8 +26,10 @@ def test_packets_commands_and_deadlines_end_a_wait(options: dict[str, object]) -
         for _ in range(20):
             cursor = engine.add_cursor(stream=pair.second_stream, link=pair.up)
             assert wait_until(
-                lambda cursor=cursor: cursor  # type: ignore[misc]
-                in [e.cursor for e in pair.second.take_events() if isinstance(e, CursorStarted)]
+                lambda cursor=cursor: (
+                    cursor  # type: ignore[misc]
+                    in [e.cursor for e in pair.second.take_events() if isinstance(e, CursorStarted)]
+                )
             )
             engine.remove_cursor(cursor)
         # Probes go on though nothing else happens.

@@ -21,8 +21,8 @@ from relay.events import (
     ViewerTurnedAway,
 )
 from relay.metrics import new_registry
-from relay.series import exposition
 from relay.node import Node
+from relay.series import exposition
 from relay.slowpath.broadcast import LINGER_US
 from relay.slowpath.subscription_events import BroadcastState
 from relay.status import node_status, viewer_status

@@ -12,8 +12,8 @@ from relay.metrics import new_registry
 from relay.series import exposition
 from relay.status import node_status, status_pieces
 from tests.relay.encoder import Encoder
-from tests.relay.test_node_virtual import line, watch
 from tests.relay.overlay import Overlay, Running
+from tests.relay.test_node_virtual import line, watch
 
 
 def serving() -> tuple[Overlay, Running]:
