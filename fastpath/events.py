@@ -111,7 +111,7 @@ class UpstreamFlows:
 
 @dataclass(frozen=True, slots=True)
 class OverloadBegan:
-    """The worker has begun to shed media. age_us: of the oldest packet that waited, at its arrival."""
+    """The worker has begun to shed media. age_us: how long packets then had to wait for it."""
 
     age_us: int
 

@@ -121,7 +121,7 @@ cdef enum:
     COMMAND_BELL = 0xFFFFFFFF
     TIMER_BELL = 0xFFFFFFFE
     LOOK_US = 1000               # a port whose packets are as old as this has its queue looked at
-    NO_GAP_US = 1000000          # a gap that is this long, or not known
+    NO_GAP_US = 1000             # a gap that is as long as any wait awake, or longer, or not known
     LONGEST_NAP = 64             # sleeps without staying awake first, after that proved useless
 
 cdef struct socket_io_t:

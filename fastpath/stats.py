@@ -1,5 +1,7 @@
 """Counters of a worker as Python reads them: plain values, copied at the moment of the call."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 
@@ -122,8 +124,8 @@ class OverloadStats:
 
 @dataclass(frozen=True, slots=True)
 class DelayHistogram:
-    """Packets by delay. buckets[0]: below 1 us; [i]: from 2^(i-1) to below 2^i us; the last one: all
-    from 2^20 us (1.05 s) on."""
+    """Packets by delay. buckets[0]: below 1 us; [i]: from 2^(i-1) to below 2^i us; the last one:
+    all from 2^20 us (1.05 s) on."""
 
     buckets: tuple[int, ...]
     sum_us: int
@@ -132,9 +134,14 @@ class DelayHistogram:
     def count(self) -> int:
         return sum(self.buckets)
 
+    def __add__(self, other: DelayHistogram) -> DelayHistogram:
+        """Of the packets of both."""
+        buckets = zip(self.buckets, other.buckets, strict=True)
+        return DelayHistogram(tuple(a + b for a, b in buckets), self.sum_us + other.sum_us)
+
     def quantile_us(self, quantile: float) -> int | None:
-        """Within the bucket that holds it, by proportion; None while there are no packets. What is in
-        the last bucket is told as its lower end."""
+        """Within the bucket that holds it, by proportion; None while there are no packets. What is
+        in the last bucket is told as its lower end."""
         left = quantile * self.count
         for index, packets in enumerate(self.buckets):
             if packets and left <= packets:

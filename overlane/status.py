@@ -41,9 +41,20 @@ def render(status: dict[str, Any]) -> RenderableType:
         parts += [_viewers(status), Text()]
     memory = ", ".join(f"{name} {used}/{limit}" for name, (used, limit) in status["memory"].items())
     parts.append(Text(f"memory: {memory}"))
+    parts += _overload(status["overload"])
     if status["fallbacks"]:
         parts.append(Text(f"fallbacks: {', '.join(status['fallbacks'])}", style="bold yellow"))
     return Group(*parts)
+
+
+def _overload(overload: dict[str, Any]) -> list[RenderableType]:
+    """What is, or was, shed; nothing if there never was anything."""
+    shed = ", ".join(f"{name} {count}" for name, count in overload["shed"].items() if count)
+    if overload["step"]:
+        text = f"overloaded: step {overload['step']} of 20; shed: {shed}"
+        return [Text(text, style="bold red")]
+    times = overload["episodes"]
+    return [Text(f"overloaded {times} times; shed: {shed}", style="yellow")] if times else []
 
 
 def _controller(controller: dict[str, Any]) -> Text:
@@ -59,8 +70,14 @@ def _controller(controller: dict[str, Any]) -> Text:
     return Text(f"{text}; {problem}" if problem else text)
 
 
+def _time_here(quantiles: dict[str, int | None]) -> str:
+    """How long packets stay in the node: median and 99th percentile, in microseconds."""
+    p50, p99 = quantiles["p50"], quantiles["p99"]
+    return "-" if p50 is None or p99 is None else f"{p50:.0f}/{p99:.0f} us"
+
+
 def _links(status: dict[str, Any]) -> Table:
-    numbers = ("rtt", "in", "out", "lost", "repaired", "gone", "given up", "open")
+    numbers = ("rtt", "here", "in", "out", "lost", "repaired", "gone", "given up", "open")
     table = new_table("neighbour", "state", *numbers, right=numbers)
     for link in status["neighbours"]:
         state = "up" if link["is_up"] else f"down ({link['handshake']})"
@@ -68,6 +85,7 @@ def _links(status: dict[str, Any]) -> Table:
             link["name"],
             state,
             ms(link["rtt_us"] or None),
+            _time_here(link["time_in_node_us"]),
             str(link["received_packets"]),
             str(link["sent_packets"]),
             str(link["lost"]),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 from aiohttp import web
-from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from relay.clock import now_us
@@ -24,7 +23,8 @@ from relay.edge.destinations import check_destination, check_report_ports
 from relay.edge.plain_rtp import RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused
 from relay.metrics import new_registry
-from relay.status import node_status, viewer_status
+from relay.series import exposition
+from relay.status import status_pieces, viewer_status
 from service.address import Address, ip_of, parse_address, split_host_port
 from service.http_server import Server, start_server
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+LONGEST_STEP_US = 2_000  # chosen: of a scrape or a status at a time
 _MEDIA = ("video", "audio")
 _HTTP_STATUS = {
     RefusalCode.BAD_REQUEST: 400,
@@ -91,13 +92,14 @@ class _Api:
         return web.json_response(detail, status=200 if is_ready else 503)
 
     async def metrics(self, _request: web.Request) -> web.Response:
-        body = generate_latest(self._registry)
+        pieces = (piece.encode() for piece in exposition(self._daemon.node, self._registry))
+        body = await joined(pieces)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     async def status(self, _request: web.Request) -> web.Response:
         daemon = self._daemon
-        status = node_status(daemon.node, daemon.uptime_us, daemon.agent, now_us())
-        return web.json_response(status)
+        pieces = status_pieces(daemon.node, daemon.uptime_us, daemon.agent, now_us())
+        return web.Response(body=await joined(pieces), content_type="application/json")
 
     async def add_viewer(self, request: web.Request) -> web.Response:
         name = _stream_name(request)
@@ -167,6 +169,17 @@ class _Api:
         except ValueError as error:
             raise Refused(RefusalCode.BAD_REQUEST, f"{media}: {error}", media) from None
         return address
+
+
+async def joined(pieces: Iterable[bytes]) -> bytes:
+    """Something long, made in pieces: the event loop gets its turn in between."""
+    parts, began_us = [], now_us()
+    for piece in pieces:
+        parts.append(piece)
+        if now_us() - began_us > LONGEST_STEP_US:
+            await asyncio.sleep(0)
+            began_us = now_us()
+    return b"".join(parts)
 
 
 def _sdp(text: str) -> web.Response:

@@ -265,6 +265,24 @@ class Kernel(Model):
     use_gro: bool = True
     use_gso: bool = True
     huge_pages: bool = True
+    spin_us: int = Field(default=0, ge=0, le=1_000)
+    """How long the worker stays awake for the next packet, where packets come that closely: at most
+    as long as falling asleep and waking up would take it (about 10). 0: it always sleeps."""
+
+
+class Overload(Model):
+    """What happens past the worker's rate."""
+
+    shed_age_us: int = Field(default=5_000, ge=0, le=1_000_000)
+    """Media is shed while packets wait longer than this before the worker takes them; 0: never.
+    Below 1,000 only 0 is allowed. 5 ms: CoDel's target (RFC 8289 4.3)."""
+
+    @field_validator("shed_age_us")
+    @classmethod
+    def _is_zero_or_more_than_a_turn(cls, shed_age_us: int) -> int:
+        if 0 < shed_age_us < 1_000:
+            raise ValueError("must be 0 or at least 1000")
+        return shed_age_us
 
 
 class NodeConfig(Model):
@@ -296,6 +314,7 @@ class NodeConfig(Model):
     limits: Limits = Limits()
     repair: Repair = Repair()
     kernel: Kernel = Kernel()
+    overload: Overload = Overload()
 
     @cached_property
     def endpoint(self) -> Address:

@@ -94,6 +94,22 @@ class FeatureRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class OverloadBegan:
+    """More comes than the worker can carry: it sheds media. waited_us: what packets had to wait."""
+
+    waited_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadEnded:
+    """Nothing is shed any more, for a second. shed: packets by class and reason."""
+
+    lasted_us: int
+    highest_step: int
+    shed: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class TableFull:
     """A limit of the configuration was reached, and somebody was turned away."""
 
@@ -167,6 +183,8 @@ NodeEvent: TypeAlias = (
     | KeyFrameMissing
     | EncoderSeen
     | FeatureRefused
+    | OverloadBegan
+    | OverloadEnded
     | TableFull
     | ViewerStarted
     | ViewerPaused

@@ -13,6 +13,8 @@ from relay.events import (
     NeighbourDown,
     NeighbourMoved,
     NodeEvent,
+    OverloadBegan,
+    OverloadEnded,
     PathsWanted,
     TableFull,
 )
@@ -27,6 +29,8 @@ _WARNINGS = (
     NeighbourDown,
     NeighbourMoved,
     FeatureRefused,
+    OverloadBegan,
+    OverloadEnded,
     TableFull,
     agent_events.ControllerLost,
     agent_events.TableTurnedDown,

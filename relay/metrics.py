@@ -1,34 +1,18 @@
-"""The node's counters for Prometheus, read from the node when asked.
-
-Every field of the engine's statistics becomes one metric; durations are given in seconds.
-"""
+"""What a node counts as a whole, for Prometheus; its links and streams are in `series`."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from fastpath.stats import LinkStats, StreamStats
 from relay.control.agent import ControlAgent
 from relay.node import Node
 from relay.workers import Workers
 from service.log import standard_error
-
-_LINK_GAUGES = frozenset({"is_up", "has_keys", "rtt_us", "holes_open", "backlogged"})
-_STREAM_GAUGES = frozenset({"held_packets", "capacity", "subscribers", "delay_us"})
-_STREAM_SKIPPED = frozenset(
-    {
-        "stream_id",
-        "first_stream_seq",
-        "next_stream_seq",
-        "first_lacking_seq",
-        "last_packet_us",
-    }  # of no use as a series
-)
 
 
 class NodeCollector(Collector):
@@ -45,16 +29,6 @@ class NodeCollector(Collector):
         yield from _of_workers(self._node.engine)
         if (agent := self._agent()) is not None:
             yield from _of_control(agent)
-        node = self._node
-        links = [([n.name], n.stats()) for n in node.neighbours.values()]
-        yield from _families("overlane_link", ["neighbour"], links, LinkStats, _LINK_GAUGES)
-        streams = [
-            ([stream.broadcast, stream.track.media], node.engine.stream_stats(stream.handle))
-            for stream in node.streams.all
-        ]
-        yield from _families(
-            "overlane_stream", ["stream", "media"], streams, StreamStats, _STREAM_GAUGES
-        )
 
     def _of_node(self) -> Iterator[Metric]:
         node = self._node
@@ -67,6 +41,13 @@ class NodeCollector(Collector):
         for name, count in node.engine.verdicts().items():
             engine.add_metric([name], count)
         yield engine
+        overload = node.engine.overload()
+        yield GaugeMetricFamily(
+            "overlane_overload_step", "How much is shed now: 0 nothing, 20 all media", overload.step
+        )
+        episodes = CounterMetricFamily("overlane_overload_episodes", "How often shedding began")
+        episodes.add_metric([], overload.episodes)
+        yield episodes
         log = CounterMetricFamily(
             "overlane_log_lines_lost", "Lines that standard error did not take"
         )
@@ -160,25 +141,3 @@ def _of_control(agent: ControlAgent) -> Iterator[Metric]:
     for name, count in sorted(session.counters.items()):
         counts.add_metric([name], count)
     yield counts
-
-
-def _families(
-    prefix: str,
-    labels: list[str],
-    rows: Iterable[tuple[list[str], LinkStats | StreamStats]],
-    model: type[LinkStats] | type[StreamStats],
-    gauges: frozenset[str],
-) -> Iterator[Metric]:
-    """One metric per field of the statistics, one sample per row."""
-    rows = list(rows)
-    for field in dataclasses.fields(model):
-        if field.name in _STREAM_SKIPPED:
-            continue
-        name, scale = field.name, 1.0
-        if name.endswith("_us"):
-            name, scale = name.removesuffix("_us") + "_seconds", 1e-6
-        kind = GaugeMetricFamily if field.name in gauges else CounterMetricFamily
-        family = kind(f"{prefix}_{name}", f"{model.__name__}.{field.name}", labels=labels)
-        for values, stats in rows:
-            family.add_metric(values, getattr(stats, field.name) * scale)
-        yield family

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from control_client.messages import Neighbour as TableEntry
-from fastpath.stats import LinkStats
+from fastpath.stats import DelayHistogram, LinkStats
 from relay.config import Neighbour as NeighbourConfig
 from relay.handshake import Handshake, OfferKeys, PeerRestarted, SendHello
 from relay.hkdf import Endpoint, hello_key
@@ -109,6 +109,10 @@ class Neighbour:
     def stats(self) -> LinkStats:
         """Of the links of all pairs together."""
         return self.pairs.add_to(self._workers.link_stats(self.link))
+
+    def delays(self) -> DelayHistogram:
+        """How long media stayed here on its way to the neighbour, over all pairs."""
+        return self.pairs.add_delays_to(self._workers.delays(self.link))
 
     # -- which workers there are
 

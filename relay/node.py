@@ -329,6 +329,10 @@ class Node:
                     self._events.append(paused)
             case engine_events.Fallback(name, errno):
                 self._events.append(events.FeatureRefused(name, errno))
+            case engine_events.OverloadBegan(age_us):
+                self._events.append(events.OverloadBegan(age_us))
+            case engine_events.OverloadEnded(lasted_us, highest_step, shed):
+                self._events.append(events.OverloadEnded(lasted_us, highest_step, shed))
             case (
                 engine_events.StreamStarted()
                 | engine_events.UpstreamFlows()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from fastpath.stats import LinkStats
+from fastpath.stats import DelayHistogram, LinkStats
 from relay.handshake import Handshake
 from relay.hkdf import hello_key
 from relay.workers import Workers
@@ -60,6 +60,7 @@ class PairLinks:
         self._links: dict[Pair, PairLink] = {}
         self._generations: dict[Pair, int] = {}
         self._gone: Counter[str] = Counter()
+        self._gone_delays: DelayHistogram | None = None
         self._sweep_us: int | None = None
 
     def __iter__(self) -> Iterator[Pair]:
@@ -148,6 +149,12 @@ class PairLinks:
         counters: dict[str, Any] = dict(sums)
         return dataclasses.replace(first, holes_open=holes, backlogged=backlogged, **counters)
 
+    def add_delays_to(self, first: DelayHistogram) -> DelayHistogram:
+        """The same of delays."""
+        for each in self._links.values():
+            first += self._workers.delays(each.link)
+        return first if self._gone_delays is None else first + self._gone_delays
+
     def _open(
         self,
         pair: Pair,
@@ -185,4 +192,6 @@ class PairLinks:
         link = self._links.pop(pair).link
         stats = self._workers.link_stats(link)
         self._gone.update({name: getattr(stats, name) for name in _COUNTERS})
+        delays = self._workers.delays(link)
+        self._gone_delays = delays if self._gone_delays is None else self._gone_delays + delays
         self._workers.remove_link(link)

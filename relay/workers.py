@@ -15,12 +15,20 @@ from functools import reduce
 
 from fastpath import Codec, Engine, EngineFullError, Media, PortKind
 from fastpath import events as engine_events
-from fastpath.stats import CursorStats, LinkStats, MemoryStats, StreamStats
+from fastpath.stats import (
+    CursorStats,
+    DelayHistogram,
+    LinkStats,
+    MemoryStats,
+    OverloadStats,
+    StreamStats,
+)
 from relay.config import NodeConfig
 from service.address import Address
 
 WORKER_SHIFT = 52  # fastpath/handles.py: 20 bits of index, 32 of generation
 _MASK = (1 << WORKER_SHIFT) - 1
+_OF_WORKERS = engine_events.Fallback | engine_events.OverloadBegan | engine_events.OverloadEnded
 LINKS_PER_NEIGHBOUR = 4
 """Chosen: of a worker, where neighbours have several; only those in use take memory."""
 
@@ -236,6 +244,20 @@ class Workers:
         engine, own = self._at(cursor)
         return engine.cursor_stats(own)
 
+    def delays(self, link: int | None = None) -> DelayHistogram:
+        """Of one link, or of all viewers of all workers."""
+        if link is None:
+            return reduce(operator.add, (engine.delays() for engine in self.engines))
+        engine, own = self._at(link)
+        return engine.delays(own)
+
+    def overload(self) -> OverloadStats:
+        """The step of the worker that sheds most, and how often any has begun."""
+        each = [engine.overload() for engine in self.engines]
+        return OverloadStats(
+            step=max(stats.step for stats in each), episodes=sum(stats.episodes for stats in each)
+        )
+
     def memory(self) -> MemoryStats:
         """Used and limit of all workers together."""
         each = [engine.memory() for engine in self.engines]
@@ -260,7 +282,7 @@ def _sum(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
 
 def _tagged(event: engine_events.Event, worker: int) -> engine_events.Event:
     """An event's first field is its handle, except where it is of no link, stream or cursor."""
-    if isinstance(event, engine_events.Fallback):
+    if isinstance(event, _OF_WORKERS):
         return event
     field = dataclasses.fields(event)[0].name
     handle = worker << WORKER_SHIFT | getattr(event, field)
@@ -290,6 +312,8 @@ def new_engine(config: NodeConfig) -> Engine:
         use_gro=config.kernel.use_gro,
         use_gso=config.kernel.use_gso,
         huge_pages=config.kernel.huge_pages,
+        shed_age_us=config.overload.shed_age_us,
+        spin_us=config.kernel.spin_us,
     )
 
 

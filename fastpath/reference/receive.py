@@ -186,7 +186,9 @@ def _receive_media(worker: Worker, link: Link, header: Header, payload: bytes, n
         return "oversized"
     if len(payload) < SMALLEST_RTP_BYTES:
         return "malformed"
-    packet = Packet(payload, header.delay, header.marks, header.flags, header.hop_limit, worker.arrived_us)
+    packet = Packet(
+        payload, header.delay, header.marks, header.flags, header.hop_limit, worker.arrived_us
+    )
     stream = worker.find_stream(header.stream_id)
     if stream is None:
         return hold_early(worker, Early(header.stream_id, header.stream_seq, link, packet))

@@ -36,7 +36,9 @@ KINDS = (
 
 def is_chosen(worker: Worker, stream: Stream) -> bool:
     """The same streams as long as the step is."""
-    return (stream.stream_id * 2_654_435_769 & 0xFFFFFFFF) >> 28 < worker.overload.step - STREAMS + 1
+    return (
+        stream.stream_id * 2_654_435_769 & 0xFFFFFFFF
+    ) >> 28 < worker.overload.step - STREAMS + 1
 
 
 def shed_media(
@@ -115,8 +117,8 @@ def shed_unchecked(worker: Worker, traffic_class: int) -> str | None:
 
 
 def forgive_unchecked(worker: Worker, link: Link, hop_seq: int) -> None:
-    """The first packet of a link after something was shed unchecked: the numbers it skips may be that,
-    so they are no holes (their packets are taken if they come yet)."""
+    """The first packet of a link after something was shed unchecked: the numbers it skips may be
+    that, so they are no holes (their packets are taken if they come yet)."""
     if link.unchecked_seen == worker.overload.unchecked:
         return
     link.unchecked_seen = worker.overload.unchecked
@@ -157,5 +159,3 @@ def shed_turn(worker: Worker, now_us: int) -> None:
         shed = {kind: count for kind, count in counts.items() if count}
         lasted_us = overload.zero_us - overload.began_us
         worker.post(OverloadEnded(lasted_us, overload.highest_step, shed))
-
-

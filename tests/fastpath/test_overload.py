@@ -108,7 +108,7 @@ def test_the_same_comes_of_the_same() -> None:
 
 
 def test_a_load_that_stays_sheds_the_same_streams() -> None:
-    """Once the share is found it hardly moves: streams are not taken away and given back in turns."""
+    """Once the share is found it hardly moves: streams are not taken away and given back."""
     worker = SlowWorker(VIDEOS, AUDIOS)
     worker.run(5 * SECOND, LOAD_15)
     late = [step for at_us, step in worker.steps if at_us > 3 * SECOND]

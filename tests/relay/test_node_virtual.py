@@ -6,7 +6,6 @@ import itertools
 import struct
 
 import pytest
-from prometheus_client import generate_latest
 
 from relay.edge.description import describe, describe_viewer
 from relay.edge.plain_rtp import Viewer
@@ -23,6 +22,7 @@ from relay.events import (
 )
 from relay.metrics import new_registry
 from relay.node import Node
+from relay.series import exposition
 from relay.slowpath.broadcast import LINGER_US
 from relay.slowpath.subscription_events import BroadcastState
 from relay.status import node_status, viewer_status
@@ -458,7 +458,7 @@ def test_status_and_metrics_of_a_serving_node() -> None:
     status = node_status(c.node, 1_500_000)
     assert status["uptime_s"] == 1.5
     assert status["viewers"] == [viewer_status(c.node, viewer)]
-    text = generate_latest(new_registry(c.node)).decode()
+    text = "".join(exposition(c.node, new_registry(c.node)))
     for sample in (
         'overlane_node{name="c",node_id="3"} 1.0',
         "overlane_viewers 1.0",

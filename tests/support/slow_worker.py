@@ -178,7 +178,7 @@ class SlowWorker:
             self._turn(at_us)
 
     def _turn(self, now_us: int) -> None:
-        taken = []
+        taken: list[tuple[int, bytes]] = []
         while self.queue and len(taken) < TURN_US // KEPT_US and self.queue[0][0] <= now_us:
             taken.append(self.queue.popleft())
         arrived_us = taken[0][0] if taken else now_us

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 from fastpath import Codec, Engine, Media, PortKind
 from fastpath.events import Event
@@ -159,7 +160,7 @@ class Pair:
             and self.second.engine.link_stats(self.up).rtt_us > 0
         )
 
-    def __enter__(self) -> Pair:
+    def __enter__(self) -> Self:
         self.first.__enter__()
         self.second.__enter__()
         assert wait_until(self.is_linked)
