@@ -25,6 +25,7 @@ from fastpath.mailbox cimport (
 )
 from fastpath.receive cimport receive_datagram
 from fastpath.ring cimport LARGEST_RING, ring_pool_close, ring_pool_open
+from fastpath.shared_counter cimport read_counter
 from fastpath.slab cimport slab_close, slab_open
 from fastpath.media_clock cimport ntp_of_us
 from fastpath.socket_io cimport (
@@ -622,7 +623,11 @@ cdef class Engine:  # its attributes are in engine.pxd
     # -- counters: aligned words that the worker writes; each is read whole, the set is not one moment
 
     def verdicts(self):
-        return {name: self.worker.counters[value] for name, value in _COUNTERS}
+        cdef int place
+        counted = {}
+        for name, place in _COUNTERS:
+            counted[name] = read_counter(&self.worker.counters[place])
+        return counted
 
     def link_stats(self, int64_t link):
         table = self.node_links if link in self.node_links.used else self.viewer_links
