@@ -179,6 +179,13 @@ cdef void run_engine_turn(feed_t* feed) noexcept nogil:
     end_turn(feed.worker, feed.now_us)
 
 
+cdef void run_other_turn(feed_t* feed) noexcept nogil:
+    cdef int32_t i
+    for i in range(feed.buffer_count):
+        feed.other_take(feed.other, feed.buffers[i].data, feed.buffers[i].used, feed.datagram_bytes)
+    feed.other_send(feed.other)
+
+
 cdef int32_t batch_range(int32_t packets) noexcept nogil:
     """0: one packet, 1: two, 2: 3 to 4, .. 6: 33 to 64."""
     cdef int32_t found = 0
@@ -331,6 +338,20 @@ cdef class MemoryFeed:  # its attributes are in memory_feed.pxd
         if self.feed.is_out_of_memory:
             raise MemoryError
         self.engine.turned_us = self.feed.now_us
+        return self.figures()
+
+    def run_through(self, int64_t turns, *, uintptr_t relay, uintptr_t take, uintptr_t send):
+        if turns < 1 or self.feed.stream_count == 0 or relay == 0 or take == 0 or send == 0:
+            raise ValueError("turns must be positive, streams be there, and no address be 0")
+        self.feed.other = <void*>relay
+        self.feed.other_take = <other_take_t>take
+        self.feed.other_send = <other_send_t>send
+        self.feed.engine_turn = run_other_turn
+        with nogil:
+            run_turns(&self.feed, turns)
+        self.feed.engine_turn = run_engine_turn
+        if self.feed.is_out_of_memory:
+            raise MemoryError
         return self.figures()
 
     def figures(self):
