@@ -2,10 +2,10 @@
 
 An engine is fed from memory: each turn brings the same number of packets, eight frames of eight
 packets, of as many streams as there are. Measured is CPU time of the engine's part of the turns
-(checks, rings, cursors, headers, tags, timers; no system calls), the numbers of streams taking turns
-so that a busy machine troubles all alike; the median of the rounds. What bends the curve is memory: a stream's ring
-and slots are touched again only when all the other streams had their turn. With --callgrind also
-instructions and simulated cache misses per packet (up to 1,000 streams; minutes).
+(checks, rings, cursors, headers, tags, timers; no system calls). The numbers of streams take turns,
+so that a busy machine troubles all alike; the median of the rounds counts. What bends the curve is
+memory: a stream's ring and slots are touched again only when all the others had their turn. With
+--callgrind also instructions and simulated cache misses (up to 1,000 streams; minutes).
 
 JSON on stdout, the curve on stderr. About a minute and 2 GB of memory.
 """
@@ -119,7 +119,11 @@ def main(
         entries: list[dict[str, object]] = []
         for streams, point in points.items():
             ns = point["ns_per_packet_out"]
-            entry = {"streams": streams, **point, "ratio_to_one": round(ns / one, 2)}
+            entry: dict[str, object] = {
+                "streams": streams,
+                **point,
+                "ratio_to_one": round(ns / one, 2),
+            }
             if callgrind and streams <= COUNTED_STREAMS:
                 entry |= simulated(cases[streams])
             entries.append(entry)
