@@ -5,7 +5,7 @@ once for every cursor that has passed its place. Media that comes before its str
 overtook OK) is held for up to 1 s in a bounded store, oldest out first.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastpath.cursor cimport CURSOR_WAITS_FOR_KEY, NOBODY, cursor_owes, cursor_t
 from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, late_push, late_t
@@ -15,7 +15,7 @@ from fastpath.ring cimport (
     ring_classify, ring_fill, ring_note_lacking, ring_place, ring_t, slot_t,
 )
 from fastpath.send cimport queue_cursor
-from fastpath.slab cimport NO_BLOCK, slab_give, slab_payload
+from fastpath.slab cimport NO_BLOCK, slab_expect, slab_give, slab_payload
 from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, EARLY_EVICTED, HELD_EARLY, JUMP_UNCONFIRMED,
     LATE_QUEUE_FULL, NO_BLOCK_LEFT, RING_GROWN, RING_GROWTH_REFUSED, TOO_OLD_FOR_RING, UNKNOWN_STREAM,
@@ -50,11 +50,15 @@ cdef void wake_late(worker_t* worker, int32_t stream_index, uint32_t seq) noexce
         at = cursor.next_of_stream
 
 
-cdef void count_growth(worker_t* worker, int32_t stream_index, const ring_t* before) noexcept nogil:
-    cdef ring_t* ring = &worker.streams[stream_index].ring
-    count_many(worker, RING_GROWN, ring.grown - before.grown)
-    count_many(worker, RING_GROWTH_REFUSED, ring.growth_refused - before.growth_refused)
-    want_lost_gop(worker, stream_index, before.gop_overwritten)
+cdef inline void count_growth(
+    worker_t* worker, int32_t stream_index, uint64_t grown, uint64_t refused, uint64_t overwritten
+) noexcept nogil:
+    """The arguments: as the ring counted them before a packet was put in."""
+    cdef const ring_t* ring = &worker.streams[stream_index].ring
+    count_many(worker, RING_GROWN, ring.grown - grown)
+    count_many(worker, RING_GROWTH_REFUSED, ring.growth_refused - refused)
+    if ring.gop_overwritten != overwritten:
+        want_lost_gop(worker, stream_index, overwritten)
 
 
 cdef void on_first_packet(worker_t* worker, int32_t stream_index) noexcept nogil:
@@ -88,7 +92,7 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
     cdef int result = ring_classify(&stream.ring, media.stream_seq)
     cdef uint32_t block
     cdef slot_t* slot
-    cdef ring_t before
+    cdef uint64_t grown, refused, overwritten
     if result == INSERT_JUMP and media.link != NOBODY:
         # Its number was accepted on the link, so nobody sends it again: keep it until it is believed.
         hold_early(worker, stream.stream_id, media, now_us)
@@ -101,15 +105,18 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
     if result == INSERT_LATE and <int32_t>(media.stream_seq - stream.ring.tail) < 0:
         slab_give(&worker.slab, block)
         return refuse(worker, stream, INSERT_TOO_OLD)
-    before = stream.ring
+    grown = stream.ring.grown
+    refused = stream.ring.growth_refused
+    overwritten = stream.ring.gop_overwritten
     slot = ring_place(&stream.ring, &worker.rings, &worker.slab, media.stream_seq, now_us)
     memcpy(slab_payload(&worker.slab, block), media.data, media.size)
+    slab_expect(&worker.slab, media.size)
     slot.delay = media.delay
     slot.flags = media.flags
     slot.hop_limit = media.hop_limit
     ring_fill(&stream.ring, slot, media.stream_seq, block, media.size, media.marks, media.arrival_us)
     ring_note_lacking(&stream.ring, now_us)
-    count_growth(worker, stream_index, &before)
+    count_growth(worker, stream_index, grown, refused, overwritten)
     stream.packets += 1
     stream.bytes += media.size
     stream.last_packet_us = media.arrival_us

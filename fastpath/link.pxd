@@ -108,6 +108,9 @@ ctypedef struct link_t:
     uint8_t cname[CNAME_BYTES]   # of a viewer's sender reports
     int64_t rate_bps
     int64_t free_at_ns           # when what was sent has left at the link's rate
+    int64_t charged_rate_bps     # the last packet's price: most have its size
+    uint32_t charged_bytes
+    int64_t charged_ns
     int64_t last_sent_us
     int64_t next_probe_us
     # round trip
@@ -199,7 +202,11 @@ cdef inline bint link_may_send(link_t* link, int64_t now_us) noexcept nogil:
 
 
 cdef inline void link_charge(link_t* link, uint32_t wire_bytes) noexcept nogil:
-    link.free_at_ns += <int64_t>wire_bytes * 8000 * 1000000 // link.rate_bps
+    if wire_bytes != link.charged_bytes or link.rate_bps != link.charged_rate_bps:
+        link.charged_bytes = wire_bytes
+        link.charged_rate_bps = link.rate_bps
+        link.charged_ns = <int64_t>wire_bytes * 8000 * 1000000 // link.rate_bps
+    link.free_at_ns += link.charged_ns
     link.sent_packets += 1
     link.sent_bytes += wire_bytes
 

@@ -20,22 +20,22 @@ from fastpath.mailbox cimport (
     EVENT_CONTROL, EVENT_HELLO, EVENT_LINK_KEYED, EVENT_LINK_MOVED, EVENT_LINK_UP, EVENT_UPSTREAM_FLOWS, MESSAGE_BYTES, mailbox_post, message_t,
 )
 from fastpath.repair cimport first_request_us, on_repair_received, receive_probe
-from fastpath.siphash cimport covered_t, media_tag, siphash_key_t
+from fastpath.siphash cimport covered_t, media_tag, media_tags, siphash_key_t
 from fastpath.verdict cimport (
     ACCEPTED, BAD_TAG, BEFORE_WINDOW, CONTROL_TAKEN, HELLO_RATE_LIMITED, HELLO_TAKEN, HOP_LIMIT_REACHED,
     INGEST_UNASSIGNED, MALFORMED, NO_KEYS, OVERSIZED, PADDING_TAKEN, PEER_MOVED, REPLAYED, SOURCE_ROUTE_REFUSED,
-    STRANGER_RATE_LIMITED, UNKNOWN_PEER, UNKNOWN_TYPE, WRONG_EPOCH, WRONG_UPSTREAM,
+    STRANGER_RATE_LIMITED, TRUNCATED, UNKNOWN_PEER, UNKNOWN_TYPE, WRONG_EPOCH, WRONG_UPSTREAM,
 )
 from fastpath.viewer_rtcp cimport receive_viewer_rtcp
 from fastpath.wire cimport (
-    FIB_LEG_BYTES, FLAG_REPAIR, FLAG_SEALED, MAX_OVERLAY_BYTES, MAX_RTP_BYTES, TAG_BYTES, TYPE_CONTROL, TYPE_FEEDBACK,
+    FIB_LEG_BYTES, FLAG_REPAIR, FLAG_SEALED, MAX_OVERLAY_BYTES, MAX_RTP_BYTES, TAGGED_PAYLOAD_BYTES, TAG_BYTES, TYPE_CONTROL, TYPE_FEEDBACK,
     TYPE_HELLO, TYPE_MEDIA, TYPE_PADDING, TYPE_PROBE, header_t, is_plain, packet_tag, parse_header,
 )
 from fastpath.worker cimport (
     PORT_INGEST, PORT_INGEST_RTCP, PORT_OVERLAY, comes_from, count, datagram_t, find_peer, find_stranger, find_stream,
     link_handle, mark_ready, new_event, post_event, rebuild_peers, stream_handle, stream_t, worker_t,
 )
-from rtp.big_endian cimport load_be64
+from rtp.big_endian cimport load_be32, load_be64
 
 cdef enum:
     HELLO_COST_US = 50000        # 20 authentic HELLOs a second and link, in bursts of 10
@@ -44,15 +44,39 @@ cdef enum:
     STRANGER_BURST_US = 200000
     CANDIDATE_US = 2000000       # a handshake over the longest path takes two HELLOs
     SMALLEST_RTP = 12
+    TAGS_AHEAD = 8               # as many as one pass of the widest registers makes
+    HOP_SEQ_AT = 16
 
 
-cdef bint tag_fits(
-    const uint8_t* data, const header_t* header, uint32_t high, size_t size, const siphash_key_t* key
+ctypedef struct company_t:       # datagrams that came together, so from one source: what is found for all
+    int32_t link                 # the sender's, or -1; as of peers_version
+    uint32_t peers_version
+    int32_t at                   # which of `covered` is being received
+    int32_t count                # tags made ahead, of media if it is media, under this key
+    siphash_key_t key
+    covered_t covered[TAGS_AHEAD]
+    uint64_t tags[TAGS_AHEAD]
+
+
+cdef inline bint is_made_ahead(const company_t* company, uint32_t high, const siphash_key_t* key) noexcept nogil:
+    """What was assumed then may have changed since: the key with a packet that took up another."""
+    return (
+        company.at < company.count and company.covered[company.at].high == high
+        and company.key.k0 == key.k0 and company.key.k1 == key.k1
+    )
+
+
+cdef inline bint tag_fits(
+    const uint8_t* data, const header_t* header, uint32_t high, size_t size, const siphash_key_t* key,
+    const company_t* company,
 ) noexcept nogil:
     """64-bit compare of the whole tag at once: its time does not depend on where it differs."""
     cdef uint64_t expected
     cdef covered_t plain
-    if is_plain(header.type, header.flags, header.header_bytes, size):
+    cdef bint is_usual = is_plain(header.type, header.flags, header.header_bytes, size)
+    if is_usual and company != NULL and is_made_ahead(company, high, key):
+        expected = company.tags[company.at]
+    elif is_usual:
         plain.start = data
         plain.high = high
         plain.payload_bytes = <uint32_t>size - FIB_LEG_BYTES
@@ -85,7 +109,7 @@ cdef int receive_hello(
 ) noexcept nogil:
     """Under the adjacency's own key, outside numbers and windows: it may be a replay."""
     cdef link_t* link = &worker.links[link_index]
-    if not tag_fits(data, header, 0, size, &link.hello_key):
+    if not tag_fits(data, header, 0, size, &link.hello_key, NULL):
         return BAD_TAG
     if link.hello_tokens_us < now_us - HELLO_BURST_US:
         link.hello_tokens_us = now_us - HELLO_BURST_US
@@ -156,7 +180,7 @@ cdef int32_t find_sender(worker_t* worker, const datagram_t* datagram, int64_t n
 
 cdef int authenticate(
     worker_t* worker, int32_t link_index, const uint8_t* data, const header_t* header, size_t size,
-    uint64_t* hop_seq,
+    const company_t* company, uint64_t* hop_seq,
 ) noexcept nogil:
     """ACCEPTED and the extended hop_seq, or the verdict that refuses the packet."""
     cdef link_t* link = &worker.links[link_index]
@@ -168,14 +192,14 @@ cdef int authenticate(
         hop_seq[0] = link_unwrap(link, header.hop_seq)
         if link_before_window(link, hop_seq[0]):
             verdict = BEFORE_WINDOW
-        elif tag_fits(data, header, <uint32_t>(hop_seq[0] >> 32), size, &link.keys.receive):
+        elif tag_fits(data, header, <uint32_t>(hop_seq[0] >> 32), size, &link.keys.receive, company):
             return REPLAYED if link_was_seen(link, hop_seq[0]) else ACCEPTED
         else:
             verdict = BAD_TAG
     if link.offered.is_set:
         # The first packets to arrive under new keys are near the number these begin at.
         number = link.peer_first_hop_seq + <uint32_t>(header.hop_seq - <uint32_t>link.peer_first_hop_seq)
-        if tag_fits(data, header, <uint32_t>(number >> 32), size, &link.offered.receive):
+        if tag_fits(data, header, <uint32_t>(number >> 32), size, &link.offered.receive, company):
             link_take_offered(link)
             post_event(worker, EVENT_LINK_KEYED, link_handle(worker, link_index))
             hop_seq[0] = number
@@ -231,7 +255,19 @@ cdef int receive_media(
     return insert_media(worker, <int32_t>(stream - worker.streams), &media, now_us)
 
 
-cdef int receive_overlay(worker_t* worker, const datagram_t* datagram, int64_t now_us) noexcept nogil:
+cdef inline int32_t sender_of(
+    worker_t* worker, company_t* company, const datagram_t* datagram, int64_t now_us
+) noexcept nogil:
+    """find_sender, once for all that came together unless a link moves meanwhile."""
+    if company.peers_version != worker.peers_version:
+        company.link = find_sender(worker, datagram, now_us)
+        company.peers_version = worker.peers_version
+    return company.link
+
+
+cdef inline int receive_overlay(
+    worker_t* worker, const datagram_t* datagram, company_t* company, int64_t now_us
+) noexcept nogil:
     cdef header_t header
     cdef const uint8_t* data = datagram.data
     cdef size_t size = datagram.size
@@ -244,14 +280,14 @@ cdef int receive_overlay(worker_t* worker, const datagram_t* datagram, int64_t n
     verdict = parse_header(data, size, &header)
     if verdict != ACCEPTED:
         return verdict
-    link_index = find_sender(worker, datagram, now_us)
+    link_index = sender_of(worker, company, datagram, now_us)
     if link_index < 0 and header.type == TYPE_HELLO:
         return receive_strange_hello(worker, datagram, &header, now_us)
     if link_index < 0:
         return UNKNOWN_PEER
     if header.type == TYPE_HELLO:
         return receive_hello(worker, link_index, data, &header, size, now_us)
-    verdict = authenticate(worker, link_index, data, &header, size, &hop_seq)
+    verdict = authenticate(worker, link_index, data, &header, size, company, &hop_seq)
     if verdict != ACCEPTED:
         return verdict
     link = &worker.links[link_index]
@@ -285,10 +321,80 @@ cdef int receive_overlay(worker_t* worker, const datagram_t* datagram, int64_t n
     return verdict
 
 
+cdef void make_tags_ahead(
+    const worker_t* worker, company_t* company, const uint8_t* data, uint32_t bytes_left, uint32_t segment_bytes
+) noexcept nogil:
+    """Of the next few packets, as if each were media: it is seen later what it is."""
+    cdef const link_t* link
+    cdef covered_t* covered
+    company.at = 0
+    company.count = 0
+    if company.link < 0 or not worker.links[company.link].keys.is_set:
+        return
+    link = &worker.links[company.link]
+    while company.count < TAGS_AHEAD and bytes_left >= FIB_LEG_BYTES + TAGGED_PAYLOAD_BYTES:
+        covered = &company.covered[company.count]
+        covered.start = data
+        covered.high = <uint32_t>(link_unwrap(link, load_be32(data + HOP_SEQ_AT)) >> 32)
+        covered.payload_bytes = (segment_bytes if segment_bytes < bytes_left else bytes_left) - FIB_LEG_BYTES
+        company.count += 1
+        if bytes_left <= segment_bytes:
+            break
+        data += segment_bytes
+        bytes_left -= segment_bytes
+    company.key = link.keys.receive
+    media_tags(company.covered, company.count, &company.key, company.tags)
+
+
+cdef void receive_together(
+    worker_t* worker, const uint8_t* data, uint32_t total, uint32_t segment_bytes, datagram_t* datagram, int64_t now_us
+) noexcept nogil:
+    """Datagrams from one source to an overlay port."""
+    cdef company_t company
+    cdef uint32_t at = 0
+    cdef bint has_tags = total > segment_bytes and segment_bytes >= FIB_LEG_BYTES + TAGGED_PAYLOAD_BYTES
+    company.peers_version = worker.peers_version - 1
+    company.at = 0
+    company.count = 0
+    while at < total:
+        if has_tags and company.at == company.count:
+            sender_of(worker, &company, datagram, now_us)
+            make_tags_ahead(worker, &company, data + at, total - at, segment_bytes)
+        datagram.data = data + at
+        datagram.size = segment_bytes if total - at > segment_bytes else total - at
+        count(worker, receive_overlay(worker, datagram, &company, now_us))
+        company.at += 1
+        at += segment_bytes
+
+
+cdef void receive_buffer(
+    worker_t* worker, const uint8_t* data, uint32_t total, uint32_t segment_bytes, datagram_t* datagram, int64_t now_us
+) noexcept nogil:
+    """What the kernel joined: datagrams of segment_bytes, the last one perhaps shorter (0: it is one).
+    Port, source and arrival are set in `datagram`."""
+    cdef uint32_t at = 0
+    if total == 0:
+        count(worker, TRUNCATED)
+    if segment_bytes == 0 or segment_bytes > total:
+        segment_bytes = total
+    if worker.ports[datagram.port].kind == PORT_OVERLAY:
+        receive_together(worker, data, total, segment_bytes, datagram, now_us)
+        return
+    while at < total:
+        datagram.data = data + at
+        datagram.size = segment_bytes if total - at > segment_bytes else total - at
+        receive_datagram(worker, datagram, now_us)
+        at += segment_bytes
+
+
 cdef void receive_datagram(worker_t* worker, const datagram_t* datagram, int64_t now_us) noexcept nogil:
     cdef uint8_t kind = worker.ports[datagram.port].kind
-    if kind == PORT_OVERLAY:
-        count(worker, receive_overlay(worker, datagram, now_us))
+    cdef datagram_t alone
+    if datagram.size == 0:
+        count(worker, TRUNCATED)
+    elif kind == PORT_OVERLAY:
+        alone = datagram[0]
+        receive_together(worker, alone.data, alone.size, alone.size, &alone, now_us)
     elif kind == PORT_INGEST:
         count(worker, receive_rtp(worker, datagram, now_us))
     elif kind == PORT_INGEST_RTCP:

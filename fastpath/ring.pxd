@@ -1,6 +1,6 @@
 # A stream's packets, indexed by stream_seq.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from fastpath.slab cimport slab_t
+from fastpath.slab cimport NO_BLOCK, slab_give, slab_t
 from rtp.payload.marks cimport MARK_GOP_START
 
 cdef enum:
@@ -138,13 +138,33 @@ cdef inline void ring_note_lacking(ring_t* ring, int64_t now_us) noexcept nogil:
         ring.lacking += 1
 
 
+cdef inline bint ring_may_replace(ring_t* ring, const slot_t* oldest, int64_t now_us) noexcept nogil:
+    """Can a full ring's oldest packet, which is held, make way for the next? Not where the ring could
+    grow instead, nor if the newest GoP begins with it."""
+    if oldest.state != SLOT_HELD or (ring.has_gop and <int32_t>(ring.gop_start - ring.tail) <= 0):
+        return False
+    if now_us - oldest.arrival_us < RETENTION_US:
+        if ring.size_class < RING_CLASSES - 1:
+            return False
+        ring.growth_refused += 1
+    return True
+
+
 cdef inline slot_t* ring_place(
     ring_t* ring, ring_pool_t* pool, slab_t* slab, uint32_t seq, int64_t now_us
 ) noexcept nogil:
     """The empty slot for a `seq` classified NEW, LATE or RESTARTED, with head and tail moved. Usual are
-    the next number, while there is room, and one behind the head."""
+    the next number, while there is room or in the oldest packet's place, and one behind the head."""
+    cdef slot_t* slot = &ring.slots[seq & ring.mask]
     if seq == ring.head and seq - ring.tail <= ring.mask:
+        ring.head += 1
+    elif seq == ring.head and ring_may_replace(ring, slot, now_us):
+        slab_give(slab, slot.block)
+        slot.block = NO_BLOCK
+        slot.state = SLOT_EMPTY
+        ring.held -= 1
+        ring.tail += 1
         ring.head += 1
     elif <int32_t>(seq - ring.head) >= 0:
         return ring_make_place(ring, pool, slab, seq, now_us)
-    return &ring.slots[seq & ring.mask]
+    return slot

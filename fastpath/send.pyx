@@ -16,14 +16,14 @@ from fastpath.link cimport (
 )
 from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED
 from fastpath.report cimport next_report_us, write_clock, write_viewer_report
-from fastpath.ring cimport ring_held, slot_t
-from fastpath.siphash cimport covered_t, media_tag, siphash_key_t
+from fastpath.ring cimport SLOT_HELD, ring_held, ring_t, slot_t
+from fastpath.siphash cimport covered_t, media_tags, siphash_key_t
 from fastpath.slab cimport HEADROOM_BYTES, slab_payload
 from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
 from fastpath.wheel cimport wheel_cancel, wheel_set
 from fastpath.wire cimport (
-    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FIB_LEG_BYTES, FLAG_REPAIR, FLAG_SEALED, TAG_BYTES, TYPE_FEEDBACK,
-    TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, is_plain, packet_tag, write_header,
+    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FIB_LEG_BYTES, FLAG_REPAIR, FLAG_SEALED, HEADER_BYTES, REPAIR_BLOCK_BYTES, TAG_BYTES, TYPE_FEEDBACK,
+    TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, is_plain, packet_tag, write_header, write_media_header,
 )
 from fastpath.worker cimport (
     BATCH_BYTES, BATCH_SEGMENTS, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES,
@@ -38,10 +38,22 @@ cdef enum:
     SR_NTP_MIDDLE = 10           # where the middle 32 bits stand in a sender report
 
 
+cdef void write_tags(batch_t* batch) noexcept nogil:
+    """The tags of the batch's plain packets, all at once."""
+    cdef uint64_t tags[BATCH_SEGMENTS]
+    cdef int32_t i
+    media_tags(batch.covered, batch.untagged, batch.key, tags)
+    for i in range(batch.untagged):
+        store_be64(<uint8_t*>batch.covered[i].start + HEADER_BYTES, tags[i])
+    batch.untagged = 0
+
+
 cdef void flush_batch(worker_t* worker) noexcept nogil:
     cdef batch_t* batch = &worker.batch
     if batch.packets == 0:
         return
+    if batch.untagged > 0:
+        write_tags(batch)
     worker.transmit(worker, batch)
     count_many(worker, SENT_PACKETS, <uint64_t>batch.packets)
     count_many(worker, SENT_BATCHES, 1)
@@ -52,7 +64,7 @@ cdef void flush_batch(worker_t* worker) noexcept nogil:
     batch.serial += 1
 
 
-cdef void open_place(
+cdef inline void open_place(
     worker_t* worker, int32_t port, const sockaddr_storage* address, socklen_t address_bytes, uint32_t packet_bytes
 ) noexcept nogil:
     """Make the batch ready to take one more packet of this size to this destination."""
@@ -76,7 +88,7 @@ cdef void open_place(
         batch.is_closed = True
 
 
-cdef void add_part(batch_t* batch, void* base, size_t size) noexcept nogil:
+cdef inline void add_part(batch_t* batch, void* base, size_t size) noexcept nogil:
     batch.parts[batch.pieces].iov_base = base
     batch.parts[batch.pieces].iov_len = size
     batch.pieces += 1
@@ -84,80 +96,104 @@ cdef void add_part(batch_t* batch, void* base, size_t size) noexcept nogil:
 
 
 cdef void write_tag(
-    uint8_t* payload, size_t header_bytes, const header_t* header, uint64_t hop_seq,
+    uint8_t* payload, size_t header_bytes, uint8_t packet_type, uint8_t flags, uint64_t hop_seq,
     uint32_t payload_bytes, const siphash_key_t* key,
 ) noexcept nogil:
     """Put the tag before the payload; the header ends where the tag begins."""
     cdef uint8_t* start = payload - TAG_BYTES - header_bytes
-    cdef covered_t plain
-    cdef uint64_t tag
-    if is_plain(header.type, header.flags, header_bytes, payload_bytes + FIB_LEG_BYTES):
-        plain.start = start
-        plain.high = <uint32_t>(hop_seq >> 32)
-        plain.payload_bytes = payload_bytes
-        tag = media_tag(&plain, key)
-    else:
-        tag = packet_tag(
-            start, header_bytes, header.type, header.flags & FLAG_SEALED,
+    store_be64(
+        payload - TAG_BYTES,
+        packet_tag(
+            start, header_bytes, packet_type, flags & FLAG_SEALED,
             <uint32_t>(hop_seq >> 32), payload, payload_bytes, key,
-        )
-    store_be64(payload - TAG_BYTES, tag)
+        ),
+    )
 
 
-cdef uint16_t delay_at_egress(const slot_t* slot, const link_t* link, int64_t now_us) noexcept nogil:
-    """LiveNet 6.1: what it had, plus our processing, plus half the next hop's round trip."""
-    cdef int64_t delay = slot.delay + (now_us - slot.arrival_us + link.rtt_us // 2) // 250
-    if delay > 0xFFFF:
-        return 0xFFFF
-    return <uint16_t>delay
-
-
-cdef void send_to_node(
-    worker_t* worker, int32_t link_index, int32_t stream_index, slot_t* slot, uint64_t answers, int64_t now_us
+cdef inline void tag_with_batch(
+    batch_t* batch, const uint8_t* start, uint64_t hop_seq, uint32_t payload_bytes, const siphash_key_t* key
 ) noexcept nogil:
-    cdef link_t* link = &worker.links[link_index]
-    cdef stream_t* stream = &worker.streams[stream_index]
+    """Have a plain packet's tag made together with the others' of the batch."""
+    cdef covered_t* covered = &batch.covered[batch.untagged]
+    covered.start = start
+    covered.high = <uint32_t>(hop_seq >> 32)
+    covered.payload_bytes = payload_bytes
+    batch.key = key
+    batch.untagged += 1
+
+
+ctypedef struct run_t:           # packets of one stream that leave on one link, one after the other
+    link_t* link
+    const siphash_key_t* key
+    int32_t stream
+    uint32_t stream_generation
+    uint32_t stream_id
+    uint8_t class_bits
+    bint is_audio
+    int64_t leaves_us            # now, and half the next hop's round trip
+
+
+cdef inline void begin_run(
+    worker_t* worker, run_t* run, int32_t link_index, int32_t stream_index, int64_t now_us
+) noexcept nogil:
+    cdef const stream_t* stream = &worker.streams[stream_index]
+    run.link = &worker.links[link_index]
+    run.key = link_send_key(run.link)
+    run.stream = stream_index
+    run.stream_generation = stream.generation
+    run.stream_id = stream.stream_id
+    run.is_audio = stream.media == MEDIA_AUDIO
+    run.class_bits = (CLASS_AUDIO if run.is_audio else CLASS_VIDEO) << 5
+    run.leaves_us = now_us + run.link.rtt_us // 2
+
+
+cdef inline uint16_t delay_at_egress(const slot_t* slot, int64_t leaves_us) noexcept nogil:
+    """LiveNet 6.1: what it had, plus our processing, plus half the next hop's round trip."""
+    cdef int64_t delay = slot.delay + (leaves_us - slot.arrival_us) // 250
+    return 0xFFFF if delay > 0xFFFF else <uint16_t>delay
+
+
+cdef inline void send_to_node(
+    worker_t* worker, const run_t* run, slot_t* slot, uint64_t answers, int64_t now_us
+) noexcept nogil:
+    """A packet of a ring under a fresh number. answers: the number it repairs, or 0."""
+    cdef link_t* link = run.link
     cdef batch_t* batch = &worker.batch
-    cdef uint8_t* payload = slab_payload(&worker.slab, slot.block)
-    cdef header_t header
+    cdef uint32_t overhead = FIB_LEG_BYTES if answers == 0 else FIB_LEG_BYTES + REPAIR_BLOCK_BYTES
+    cdef uint32_t size = slot.size
+    cdef uint8_t flags = slot.flags & FLAG_SEALED
+    cdef uint8_t* payload
     cdef uint64_t hop_seq
-    cdef size_t overhead
     cdef history_t* entry
     if slot.hop_limit <= 1:
         count(worker, HOP_LIMIT_REACHED)  # the receiver would refuse it
         return
     if batch.packets > 0 and slot.batch == batch.serial:
         flush_batch(worker)  # its headroom is in use
-    header.type = TYPE_MEDIA
-    header.flags = slot.flags & FLAG_SEALED
-    overhead = 32
-    if answers != 0:
-        header.flags |= FLAG_REPAIR
-        header.repairs_hop_seq = <uint32_t>answers
-        overhead = 36
-    open_place(worker, link.port, &link.address, link.address_bytes, slot.size + <uint32_t>overhead)
+    open_place(worker, link.port, &link.address, link.address_bytes, size + overhead)
+    payload = slab_payload(&worker.slab, slot.block)
     hop_seq = link_next_hop_seq(link)
-    header.hop_limit = slot.hop_limit - 1
-    header.traffic_class = CLASS_AUDIO if stream.media == MEDIA_AUDIO else CLASS_VIDEO
-    header.marks = slot.marks
-    header.epoch = 0
-    header.delay = delay_at_egress(slot, link, now_us)
-    header.stream_id = stream.stream_id
-    header.stream_seq = slot.stream_seq
-    header.hop_seq = <uint32_t>hop_seq
-    header.send_ts = <uint32_t>now_us
-    write_header(payload, &header)
-    write_tag(payload, overhead - TAG_BYTES, &header, hop_seq, slot.size, link_send_key(link))
-    add_part(batch, payload - overhead, slot.size + overhead)
+    if answers != 0:
+        flags |= FLAG_REPAIR
+        store_be32(payload - TAG_BYTES - REPAIR_BLOCK_BYTES, <uint32_t>answers)
+    write_media_header(
+        payload - overhead, flags, slot.hop_limit - 1, run.class_bits | slot.marks,
+        delay_at_egress(slot, run.leaves_us), run.stream_id, slot.stream_seq, <uint32_t>hop_seq, <uint32_t>now_us,
+    )
+    if is_plain(TYPE_MEDIA, flags, overhead - TAG_BYTES, size + overhead):
+        tag_with_batch(batch, payload - overhead, hop_seq, size, run.key)
+    else:
+        write_tag(payload, overhead - TAG_BYTES, TYPE_MEDIA, flags, hop_seq, size, run.key)
+    add_part(batch, payload - overhead, size + overhead)
     batch.packets += 1
     slot.batch = batch.serial
     entry = link_remember(link, hop_seq, SENT_REPAIR if answers != 0 else SENT_MEDIA, now_us)
     entry.repairs = answers
-    entry.stream = stream_index
-    entry.stream_generation = stream.generation
+    entry.stream = run.stream
+    entry.stream_generation = run.stream_generation
     entry.stream_seq = slot.stream_seq
-    entry.is_audio = stream.media == MEDIA_AUDIO
-    link_charge(link, slot.size + <uint32_t>overhead)
+    entry.is_audio = run.is_audio
+    link_charge(link, size + overhead)
     link.last_sent_us = now_us
     if link.next_probe_us > now_us + TAIL_PROBE_US:
         link.next_probe_us = now_us + TAIL_PROBE_US
@@ -243,18 +279,51 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64
     link_charge(&worker.links[cursor.link], slot.size)
 
 
-cdef void send_for_cursor(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
-    cdef stream_t* stream = &worker.streams[cursor.stream]
-    if cursor.has_moved:  # before a report tells of it
-        join_timestamps(cursor, load_be32(slab_payload(&worker.slab, slot.block) + 4), stream.clock_rate, now_us)
-    if now_us >= cursor.next_report_us and stream.clock.is_set and hears_reports(cursor):
+cdef inline void send_due_report(worker_t* worker, cursor_t* cursor, int64_t now_us) noexcept nogil:
+    if now_us >= cursor.next_report_us and worker.streams[cursor.stream].clock.is_set and hears_reports(cursor):
         send_report(worker, cursor, now_us)
+
+
+cdef inline void count_sent(cursor_t* cursor, const slot_t* slot) noexcept nogil:
+    cursor.packets += 1
+    cursor.bytes += slot.size
+
+
+cdef void send_for_cursor(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
+    """One packet, wherever it stands in the ring."""
+    cdef run_t run
+    if cursor.has_moved:  # before a report tells of it
+        join_timestamps(
+            cursor, load_be32(slab_payload(&worker.slab, slot.block) + 4), worker.streams[cursor.stream].clock_rate,
+            now_us,
+        )
+    send_due_report(worker, cursor, now_us)
     if cursor.is_viewer:
         send_to_viewer(worker, cursor, slot, now_us)
     else:
-        send_to_node(worker, cursor.link, cursor.stream, slot, 0, now_us)
-    cursor.packets += 1
-    cursor.bytes += slot.size
+        begin_run(worker, &run, cursor.link, cursor.stream, now_us)
+        send_to_node(worker, &run, slot, 0, now_us)
+    count_sent(cursor, slot)
+
+
+cdef void send_run(
+    worker_t* worker, cursor_t* cursor, const ring_t* ring, slot_t* slot, int64_t now_us
+) noexcept nogil:
+    """A node's next packet, and those after it as long as there is nothing else to decide."""
+    cdef run_t run
+    send_due_report(worker, cursor, now_us)
+    begin_run(worker, &run, cursor.link, cursor.stream, now_us)
+    while True:
+        cursor.deficit_bytes -= slot.size
+        cursor.next += 1
+        send_to_node(worker, &run, slot, 0, now_us)
+        count_sent(cursor, slot)
+        slot = &ring.slots[cursor.next & ring.mask]
+        if (
+            cursor.next == ring.head or slot.state != SLOT_HELD or slot.stream_seq != cursor.next
+            or cursor.deficit_bytes < slot.size or run.link.free_at_ns > now_us * 1000
+        ):
+            return
 
 
 cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, int64_t now_us) noexcept nogil:
@@ -262,6 +331,7 @@ cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, in
     cdef stream_t* stream = &worker.streams[late.stream]
     cdef cursor_t* cursor
     cdef slot_t* slot
+    cdef run_t run
     if not stream.is_used or stream.generation != late.stream_generation:
         return
     slot = ring_held(&stream.ring, late.stream_seq)
@@ -269,7 +339,8 @@ cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, in
         return
     if late.cursor == NOBODY:
         worker.links[link_index].resent += 1
-        send_to_node(worker, link_index, late.stream, slot, late.answers, now_us)
+        begin_run(worker, &run, link_index, late.stream, now_us)
+        send_to_node(worker, &run, slot, late.answers, now_us)
         return
     cursor = &worker.cursors[late.cursor]
     # It may have moved or jumped since: then this number is no longer its own to send.
@@ -337,14 +408,20 @@ cdef bint drain_cursor(worker_t* worker, int32_t index, int64_t now_us) noexcept
             return True
         if cursor.deficit_bytes < slot.size:
             cursor.deficit_bytes += QUANTUM_BYTES
+            if cursor.next_queued < 0:  # alone: it is its turn again
+                was_active = True
+                continue
             unqueue_cursor(worker, index)
             queue_cursor(worker, index)
             return True
         if not link_may_send(link, now_us):
             return False
-        cursor.deficit_bytes -= slot.size
-        cursor.next += 1
-        send_for_cursor(worker, cursor, slot, now_us)
+        if cursor.is_viewer:
+            cursor.deficit_bytes -= slot.size
+            cursor.next += 1
+            send_for_cursor(worker, cursor, slot, now_us)
+        else:
+            send_run(worker, cursor, &stream.ring, slot, now_us)
 
 
 cdef bint drain_class(worker_t* worker, int32_t link_index, int which, int64_t now_us) noexcept nogil:
@@ -445,7 +522,7 @@ cdef bint send_message(
     header.send_ts = <uint32_t>now_us
     header.repairs_hop_seq = 0
     write_header(payload, &header)
-    write_tag(payload, 24, &header, hop_seq, payload_bytes, key)
+    write_tag(payload, HEADER_BYTES, packet_type, 0, hop_seq, payload_bytes, key)
     send_alone(worker, link.port, &link.address, link.address_bytes, payload - 32, payload_bytes + 32)
     if packet_type == TYPE_HELLO and link.candidate_until_us > now_us:
         address_bytes = address_to_sockaddr(&link.candidate, &address)

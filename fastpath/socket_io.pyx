@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from fastpath.address cimport address_from_sockaddr, address_t, sockaddr_storage, socklen_t
 from fastpath.mailbox cimport EVENT_FALLBACK, mailbox_clear_bell, mailbox_post, message_t
 from fastpath.pause cimport on_refused
-from fastpath.receive cimport receive_datagram
+from fastpath.receive cimport receive_buffer
 from fastpath.verdict cimport RECEIVE_BATCHES, RECEIVE_TRUNCATED, SEND_REFUSED, SEND_WOULD_BLOCK, TRUNCATED
 from fastpath.worker cimport (
     PORT_VIEWER, count_many, batch_t, count, datagram_t, iovec, new_event, port_t, worker_t,
@@ -109,6 +109,7 @@ cdef struct socket_io_t:
     sockaddr_storage sources[RECEIVE_DATAGRAMS]
     uint8_t controls[RECEIVE_DATAGRAMS][CONTROL_BYTES]
     uint8_t* buffers
+    int given_back               # messages that the last call filled, to be made ready again
     epoll_event ready[READY_EVENTS]
 
 
@@ -147,6 +148,7 @@ cdef int socket_io_open(worker_t* worker) noexcept nogil:
     worker.epoll = epoll_create1(EPOLL_CLOEXEC)
     if io.buffers == NULL or worker.epoll < 0:
         return -1
+    lay_out_messages(io)
     event.events = EPOLLIN
     event.data.u32 = <uint32_t>COMMAND_BELL
     worker.transmit = socket_io_transmit
@@ -214,19 +216,27 @@ cdef void read_controls(msghdr* message, uint32_t* segment_bytes, int64_t* stamp
         control = CMSG_NXTHDR(message, control)
 
 
-cdef void take_segments(
-    worker_t* worker, const uint8_t* data, uint32_t total, uint32_t segment_bytes, datagram_t* datagram, int64_t now_us
-) noexcept nogil:
-    cdef uint32_t at = 0
-    if total == 0:
-        count(worker, TRUNCATED)
-    if segment_bytes == 0:
-        segment_bytes = total
-    while at < total:
-        datagram.data = data + at
-        datagram.size = segment_bytes if total - at > segment_bytes else total - at
-        receive_datagram(worker, datagram, now_us)
-        at += segment_bytes
+cdef void make_ready(socket_io_t* io, int number) noexcept nogil:
+    """Set what the kernel writes in the first few messages it filled (recvmsg(2))."""
+    cdef int i
+    for i in range(number):
+        io.messages[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
+        io.messages[i].msg_hdr.msg_controllen = CONTROL_BYTES
+        io.messages[i].msg_hdr.msg_flags = 0
+
+
+cdef void lay_out_messages(socket_io_t* io) noexcept nogil:
+    cdef msghdr* message
+    cdef int i
+    for i in range(RECEIVE_DATAGRAMS):
+        message = &io.messages[i].msg_hdr
+        io.vectors[i].iov_base = io.buffers + <size_t>i * RECEIVE_BYTES
+        io.vectors[i].iov_len = RECEIVE_BYTES
+        message.msg_name = &io.sources[i]
+        message.msg_iov = &io.vectors[i]
+        message.msg_iovlen = 1
+        message.msg_control = &io.controls[i][0]
+    make_ready(io, RECEIVE_DATAGRAMS)
 
 
 cdef int receive_batch(worker_t* worker, int32_t port) noexcept nogil:
@@ -237,18 +247,9 @@ cdef int receive_batch(worker_t* worker, int32_t port) noexcept nogil:
     cdef int i, got
     cdef int64_t now_us, offset_us, stamp_us, age_us
     cdef uint32_t segment_bytes
-    for i in range(RECEIVE_DATAGRAMS):
-        message = &io.messages[i].msg_hdr
-        io.vectors[i].iov_base = io.buffers + <size_t>i * RECEIVE_BYTES
-        io.vectors[i].iov_len = RECEIVE_BYTES
-        message.msg_name = &io.sources[i]
-        message.msg_namelen = sizeof(sockaddr_storage)
-        message.msg_iov = &io.vectors[i]
-        message.msg_iovlen = 1
-        message.msg_control = &io.controls[i][0]
-        message.msg_controllen = CONTROL_BYTES
-        message.msg_flags = 0
+    make_ready(io, io.given_back)
     got = recvmmsg(worker.ports[port].fd, io.messages, RECEIVE_DATAGRAMS, MSG_DONTWAIT, NULL)
+    io.given_back = got if got > 0 else 0
     if got <= 0:
         return 0
     count(worker, RECEIVE_BATCHES)
@@ -269,7 +270,7 @@ cdef int receive_batch(worker_t* worker, int32_t port) noexcept nogil:
             age_us = 0
         datagram.arrival_us = now_us - age_us
         address_from_sockaddr(&io.sources[i], &datagram.source)
-        take_segments(
+        receive_buffer(
             worker, io.buffers + <size_t>i * RECEIVE_BYTES, io.messages[i].msg_len, segment_bytes, &datagram, now_us
         )
     return got

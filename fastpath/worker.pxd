@@ -8,7 +8,7 @@ from fastpath.media_clock cimport media_clock_t
 from fastpath.numbering cimport numbering_t
 from fastpath.ring cimport ring_pool_t, ring_t, slot_t
 from fastpath.shared_counter cimport add_to_counter
-from fastpath.siphash cimport siphash_key_t
+from fastpath.siphash cimport covered_t, siphash_key_t
 from fastpath.slab cimport NO_BLOCK, slab_t, slab_take
 from fastpath.verdict cimport VERDICT_COUNT
 from fastpath.wheel cimport wheel_t
@@ -157,6 +157,9 @@ ctypedef struct batch_t:         # packets to one destination that leave in one 
     uint32_t serial
     bint is_closed               # a shorter segment ends it
     iovec parts[BATCH_PARTS]
+    const siphash_key_t* key     # the link's, for the tags that are made when the batch leaves
+    int32_t untagged
+    covered_t covered[BATCH_SEGMENTS]
     uint8_t rtp_headers[BATCH_SEGMENTS][12]
 
 cdef struct worker_t
@@ -181,6 +184,7 @@ cdef struct worker_t:
     uint32_t stream_bucket_mask
     int32_t* peer_table          # address -> node link, open addressing
     uint32_t peer_mask
+    uint32_t peers_version       # of that table: what was found before it changed is looked up again
     int64_t stranger_tokens_us   # HELLOs from unknown addresses that are looked at
     slab_t slab
     ring_pool_t rings

@@ -88,6 +88,7 @@ cdef void rebuild_peers(worker_t* worker) noexcept nogil:
     """After a link came, went or moved: events are rare, packets are not. Candidates stand here too."""
     cdef uint32_t at
     cdef int32_t link
+    worker.peers_version += 1
     for at in range(worker.peer_mask + 1):
         worker.peer_table[at] = -1
     for link in range(worker.node_link_count):

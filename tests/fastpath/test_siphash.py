@@ -114,7 +114,7 @@ Covered = tuple[int, bytes | memoryview]
 
 
 def random_packets(draw: random.Random, count: int) -> list[Covered]:
-    """Packets of all sizes, at odd places in memory; the high half of hop_seq over its whole range."""
+    """Packets of all sizes, at odd places in memory; any high half of hop_seq."""
     made: list[Covered] = []
     for _ in range(count):
         at = draw.randrange(1, 9)
