@@ -1,8 +1,8 @@
 """Do two workers forward twice what one does, as two independent C programs do?
 
-Nothing is shared between workers but the machine, so two of them should cost each other no more
 Nothing is shared between workers but the machine, so two should cost each other no more than two
-processes that know nothing of each other. A worker (an engine, fed from memory, in a thread of
+processes that know nothing of each other. A worker (an engine, fed from memory, in a thread of its
+own; the two of a node share a process) and `loop_plus` (bench/native/loop_plus.c, fed the same
 packets in the same way, each in a process of its own) run alone on each core, then two at once.
 Scaling is what two at once put out, over twice what one does; from CPU time of the relay's part of
 the turns, without the making of packets, and from wall time with it.

@@ -2,8 +2,8 @@
 
 Each turn first makes its packets, in buffers like those that the kernel coalesces, and then, timed
 apart, runs the engine's part: commands, what arrived, what may be sent, timers. What it knows of the
-engine is how a turn begins and ends (fastpath.turn) and how socket_io hands over one buffer
-(take_segments), so that it measures what a node runs.
+engine is how a turn begins and ends (fastpath.turn) and what socket_io hands a buffer to
+(receive_buffer), so that it measures what a node runs.
 """
 
 cimport cython
@@ -13,10 +13,9 @@ from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_THREAD_CPUTIME_ID, clock_gettime, timespec
 from fastpath.address cimport address_from_python
 from fastpath.engine cimport Engine
+from fastpath.receive cimport receive_buffer
 from fastpath.siphash cimport siphash_key_t
-from fastpath.socket_io cimport (
-    monotonic_us, socket_io_close, socket_io_open, socket_io_transmit, take_segments,
-)
+from fastpath.socket_io cimport monotonic_us, socket_io_close, socket_io_open, socket_io_transmit
 from fastpath.turn cimport begin_turn, end_turn
 from fastpath.wire cimport (
     CLASS_VIDEO, FIB_HOP_LIMIT, FIB_LEG_BYTES, FLAG_SEALED, HEADER_BYTES, MAX_RTP_BYTES, TAG_BYTES, TYPE_MEDIA,
@@ -165,7 +164,7 @@ cdef void hand_over(
     datagram.port = source.port
     datagram.source = source.address
     datagram.arrival_us = feed.now_us
-    take_segments(feed.worker, data, size, segment_bytes, &datagram, feed.now_us)
+    receive_buffer(feed.worker, data, size, segment_bytes, &datagram, feed.now_us)
 
 
 cdef void run_engine_turn(feed_t* feed) noexcept nogil:

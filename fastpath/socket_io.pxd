@@ -1,6 +1,6 @@
 # Batches of datagrams from and to the kernel; no decisions.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from fastpath.worker cimport batch_t, datagram_t, worker_t
+from libc.stdint cimport int32_t, int64_t
+from fastpath.worker cimport batch_t, worker_t
 
 cdef enum:
     FALLBACK_GRO = 1
@@ -16,7 +16,4 @@ cdef void socket_io_add_port(worker_t* worker, int32_t port) noexcept nogil
 cdef void socket_io_remove_port(worker_t* worker, int32_t port) noexcept nogil
 cdef int socket_io_wait(worker_t* worker, int64_t timeout_us) noexcept nogil
 cdef void socket_io_receive(worker_t* worker, int ready) noexcept nogil
-cdef void take_segments(
-    worker_t* worker, const uint8_t* data, uint32_t total, uint32_t segment_bytes, datagram_t* datagram, int64_t now_us
-) noexcept nogil
 cdef void socket_io_transmit(worker_t* worker, const batch_t* batch) noexcept nogil
