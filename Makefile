@@ -2,11 +2,11 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-STUBS := fastpath.engine fastpath.footprint fastpath.memory_feed fastpath.siphash fastpath.wire lab.virtual.draws lab.virtual.path lab.virtual.world rtp.payload.fragment rtp.payload.h264 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.rtcp.walk
+STUBS := fastpath.engine fastpath.footprint fastpath.memory_feed fastpath.siphash fastpath.wire lab.virtual.draws lab.virtual.mutant_feed lab.virtual.path lab.virtual.world rtp.payload.fragment rtp.payload.h264 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.rtcp.walk
 NATIVE := $(shell find rtp fastpath lab bench/native -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path 'bench/*.c')
 BENCHES := $(filter-out bench/__init__.py bench/soak.py,$(wildcard bench/*.py))
 
-.PHONY: demo test test-clients lint bench soak differential fuzz sanitize coverage build clean check-host
+.PHONY: demo test test-clients lint bench soak differential fuzz sanitize mutants tsan coverage build clean check-host
 
 demo: build
 	$(BIN)/overlane demo
@@ -54,6 +54,18 @@ fuzz: build
 sanitize: build
 	OVERLANE_DEBUG=1 $(call VARIANT,build/sanitize)
 	$(call ON_VARIANT,$(CURDIR)/build/sanitize) $(SANITIZED) $(BIN)/python -m pytest -o pythonpath= -k 'not annotation and not generated_c' $(NATIVE_TESTS)
+
+# The same build, fed mutated packets natively; then valid ones must pass and memory be free.
+PACKETS ?= 10000000
+mutants: build
+	OVERLANE_DEBUG=1 $(call VARIANT,build/sanitize)
+	$(call ON_VARIANT,$(CURDIR)/build/sanitize) $(SANITIZED) $(BIN)/python -m tests.fuzz.mutants --packets $(PACKETS)
+
+# Mailboxes and counters from several threads, with the thread sanitizer: a report ends with status 66.
+tsan: build
+	OVERLANE_TSAN=1 $(call VARIANT,build/tsan)
+	$(call ON_VARIANT,$(CURDIR)/build/tsan) LD_PRELOAD="$$($${CC:-cc} -print-file-name=libtsan.so)" TSAN_OPTIONS="suppressions=$(CURDIR)/tests/fastpath/tsan.supp" \
+	$(BIN)/python -m tests.fastpath.hammer --seconds $(SECONDS)
 
 # Lines of the native code that the tests reach. COVER: which tests.
 COVER ?= tests

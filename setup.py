@@ -1,6 +1,7 @@
 """The native extensions and the directives they share; all else is in pyproject.toml.
 
 OVERLANE_DEBUG=1 builds with bounds checks and the address and undefined-behaviour sanitizers.
+OVERLANE_TSAN=1 builds with the thread sanitizer.
 OVERLANE_COVERAGE=edges makes the extensions report each block they enter (tests/fuzz/edge_map.c),
 OVERLANE_COVERAGE=lines lets gcov count the lines of each .pyx. The Makefile builds these in build/.
 """
@@ -16,7 +17,10 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
 DEBUG = os.environ.get("OVERLANE_DEBUG") == "1"
+TSAN = os.environ.get("OVERLANE_TSAN") == "1"
 COVERAGE = os.environ.get("OVERLANE_COVERAGE", "")
+if DEBUG and TSAN:
+    raise SystemExit("OVERLANE_DEBUG and OVERLANE_TSAN: no process takes both sanitizers")
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": DEBUG,
@@ -29,8 +33,8 @@ DIRECTIVES = {
 }
 # A report of undefined behaviour ends the process, as one of the address sanitizer does.
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-OPTIMISE = ["-fno-omit-frame-pointer", "-g", "-O1"] if DEBUG else ["-O3", "-g1"]
-FLAGS = SANITIZE if DEBUG else []
+OPTIMISE = ["-fno-omit-frame-pointer", "-g", "-O1"] if DEBUG or TSAN else ["-O3", "-g1"]
+FLAGS = SANITIZE if DEBUG else ["-fsanitize=thread"] if TSAN else []
 if COVERAGE == "edges":
     OPTIMISE.append("-fsanitize-coverage=trace-pc")
 elif COVERAGE == "lines":
@@ -38,7 +42,8 @@ elif COVERAGE == "lines":
     FLAGS = [*FLAGS, "--coverage", "-fprofile-update=atomic"]
 elif COVERAGE:
     raise SystemExit(f"OVERLANE_COVERAGE is {COVERAGE}; it must be edges or lines")
-VARIANT = "".join(f"-{part}" for part in ("debug" if DEBUG else "", COVERAGE) if part)
+PARTS = ("debug" if DEBUG else "", "tsan" if TSAN else "", COVERAGE)
+VARIANT = "".join(f"-{part}" for part in PARTS if part)
 
 
 def extensions() -> list[Extension]:

@@ -31,6 +31,7 @@ from fastpath.overload cimport SHED_KINDS, overload_note, overload_open
 from fastpath.receive cimport receive_datagram
 from fastpath.pages cimport pages_give, pages_take
 from fastpath.ring cimport LARGEST_RING, ring_pool_close, ring_pool_open
+from fastpath.shared_counter cimport read_counter
 from fastpath.slab cimport slab_close, slab_open
 from fastpath.media_clock cimport ntp_of_us
 from fastpath.socket_io cimport (
@@ -697,7 +698,11 @@ cdef class Engine:  # its attributes are in engine.pxd
     # -- counters: aligned words that the worker writes; each is read whole, the set is not one moment
 
     def verdicts(self):
-        return {name: self.worker.counters[value] for name, value in _COUNTERS}
+        cdef int place
+        counted = {}
+        for name, place in _COUNTERS:
+            counted[name] = read_counter(&self.worker.counters[place])
+        return counted
 
     def batch_sizes(self):
         return [self.worker.batch_sizes[i] for i in range(BATCH_SIZES)]

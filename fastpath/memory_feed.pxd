@@ -32,6 +32,9 @@ ctypedef struct feed_buffer_t:   # as the kernel coalesces them: one source, equ
 
 cdef struct feed_t
 ctypedef void (*engine_turn_t)(feed_t* feed) noexcept nogil
+# Another relay in the engine's place: one buffer, and the end of a turn.
+ctypedef void (*other_take_t)(void* relay, const uint8_t* data, uint32_t size, uint32_t segment_bytes) noexcept nogil
+ctypedef void (*other_send_t)(void* relay) noexcept nogil
 
 cdef struct feed_t:
     worker_t* worker
@@ -51,6 +54,9 @@ cdef struct feed_t:
     int64_t now_us
     int64_t turn_us              # 0: the machine's monotonic clock
     engine_turn_t engine_turn
+    void* other
+    other_take_t other_take
+    other_send_t other_send
     bint sends
     void* socket_context         # socket_io's own, where packets really leave
     # counters

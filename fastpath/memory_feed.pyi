@@ -44,6 +44,10 @@ class MemoryFeed:
     def run(self, turns: int) -> FeedFigures:
         """So many turns, without the GIL. Returns the figures since the feed was made. The caller
         reads the engine's events; those that find no room are counted by the engine."""
+    def run_through(self, turns: int, *, relay: int, take: int, send: int) -> FeedFigures:
+        """The same packets through another relay, in the engine's place, to compare: addresses of
+        its state and of two C functions, `take(relay, data, size, segment_bytes)` for each buffer and
+        `send(relay)` at the end of a turn. What it sends it counts itself; `engine_ns` is its time."""
     def figures(self) -> FeedFigures: ...
     @property
     def now_us(self) -> int:

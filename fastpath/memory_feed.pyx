@@ -2,7 +2,7 @@
 
 Each turn first makes its packets, in buffers like those that the kernel coalesces, and then, timed
 apart, runs the engine's part: commands, what arrived, what may be sent, timers. What it knows of the
-engine is how a turn begins and ends (fastpath.turn) and how socket_io hands over one buffer
+engine is how a turn begins and ends (fastpath.turn) and what socket_io hands a buffer to
 (receive_buffer), so that it measures what a node runs.
 """
 
@@ -13,8 +13,8 @@ from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_THREAD_CPUTIME_ID, clock_gettime, timespec
 from fastpath.address cimport address_from_python
 from fastpath.engine cimport Engine
-from fastpath.siphash cimport siphash_key_t
 from fastpath.receive cimport receive_buffer
+from fastpath.siphash cimport siphash_key_t
 from fastpath.socket_io cimport monotonic_us, socket_io_close, socket_io_open, socket_io_transmit
 from fastpath.turn cimport begin_turn, end_turn
 from fastpath.wire cimport (
@@ -178,6 +178,13 @@ cdef void run_engine_turn(feed_t* feed) noexcept nogil:
     end_turn(feed.worker, feed.now_us)
 
 
+cdef void run_other_turn(feed_t* feed) noexcept nogil:
+    cdef int32_t i
+    for i in range(feed.buffer_count):
+        feed.other_take(feed.other, feed.buffers[i].data, feed.buffers[i].used, feed.datagram_bytes)
+    feed.other_send(feed.other)
+
+
 cdef int32_t batch_range(int32_t packets) noexcept nogil:
     """0: one packet, 1: two, 2: 3 to 4, .. 6: 33 to 64."""
     cdef int32_t found = 0
@@ -330,6 +337,20 @@ cdef class MemoryFeed:  # its attributes are in memory_feed.pxd
         if self.feed.is_out_of_memory:
             raise MemoryError
         self.engine.turned_us = self.feed.now_us
+        return self.figures()
+
+    def run_through(self, int64_t turns, *, uintptr_t relay, uintptr_t take, uintptr_t send):
+        if turns < 1 or self.feed.stream_count == 0 or relay == 0 or take == 0 or send == 0:
+            raise ValueError("turns must be positive, streams be there, and no address be 0")
+        self.feed.other = <void*>relay
+        self.feed.other_take = <other_take_t>take
+        self.feed.other_send = <other_send_t>send
+        self.feed.engine_turn = run_other_turn
+        with nogil:
+            run_turns(&self.feed, turns)
+        self.feed.engine_turn = run_engine_turn
+        if self.feed.is_out_of_memory:
+            raise MemoryError
         return self.figures()
 
     def figures(self):

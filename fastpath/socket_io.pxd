@@ -1,6 +1,6 @@
 # Batches of datagrams from and to the kernel; no decisions.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from fastpath.worker cimport batch_t, datagram_t, worker_t
+from libc.stdint cimport int32_t, int64_t
+from fastpath.worker cimport batch_t, worker_t
 
 cdef enum:
     FALLBACK_GRO = 1

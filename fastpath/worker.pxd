@@ -11,6 +11,7 @@ from fastpath.media_clock cimport media_clock_t
 from fastpath.numbering cimport numbering_t
 from fastpath.overload cimport overload_t
 from fastpath.ring cimport ring_pool_t, ring_t, slot_t
+from fastpath.shared_counter cimport add_to_counter
 from fastpath.siphash cimport covered_t, siphash_key_t
 from fastpath.slab cimport NO_BLOCK, slab_t, slab_take
 from fastpath.verdict cimport VERDICT_COUNT
@@ -285,11 +286,11 @@ cdef inline uint32_t spread(uint32_t stream_id) noexcept nogil:
 
 
 cdef inline void count(worker_t* worker, int verdict) noexcept nogil:
-    worker.counters[verdict] += 1
+    add_to_counter(&worker.counters[verdict], 1)
 
 
 cdef inline void count_many(worker_t* worker, int verdict, uint64_t number) noexcept nogil:
-    worker.counters[verdict] += number
+    add_to_counter(&worker.counters[verdict], number)
 
 
 cdef inline stream_t* find_stream(worker_t* worker, uint32_t stream_id) noexcept nogil:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
 
 import pytest
@@ -197,3 +198,34 @@ def test_bad_arguments_are_refused() -> None:
     feed.add_stream(source=source, stream_id=1)
     with pytest.raises(ValueError, match="turns"):
         feed.run(0)
+
+
+def test_another_relay_gets_the_same_packets() -> None:
+    """Two C functions in the engine's place: here Python's, which any ctypes callback is."""
+    node = MemoryNode(MemoryCase(sources=2, streams=2, burst=3, bursts_a_turn=2, payload_bytes=100))
+    taken: list[tuple[int, int]] = []
+    turns: list[int] = []
+    relay = ctypes.c_int(7)
+
+    def take(context: int, data: int, size: int, segment_bytes: int) -> None:
+        assert context == ctypes.addressof(relay)
+        assert ctypes.string_at(data, 1) == b"\xc0"
+        taken.append((size, segment_bytes))
+
+    take_type = ctypes.CFUNCTYPE(
+        None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32
+    )
+    send_type = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    native_take, native_send = take_type(take), send_type(turns.append)
+    figures = node.feed.run_through(
+        5,
+        relay=ctypes.addressof(relay),
+        take=ctypes.cast(native_take, ctypes.c_void_p).value or 0,
+        send=ctypes.cast(native_send, ctypes.c_void_p).value or 0,
+    )
+    assert figures.packets_in == 30
+    assert figures.packets_out == 0
+    assert taken == [(3 * 132, 132)] * 10
+    assert len(turns) == 5
+    with pytest.raises(ValueError, match="address"):
+        node.feed.run_through(1, relay=0, take=0, send=0)
