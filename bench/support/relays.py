@@ -27,6 +27,7 @@ SLOTS_OF_ONE_STREAM = 1_024
 SLOTS_A_STREAM = 128
 MAX_SLOTS = 1 << 17  # 256 MiB
 SLAB_BYTES = 64 << 20
+MAX_SLAB_BYTES = 1 << 30
 SLAB_BYTES_A_STREAM = 512 << 10  # 2 s of a stream of 1 Mbit/s, in 2 KiB blocks
 OURS = ("engine", "loop", "loop_plus")
 SIZES = ("1", "2", "3-4", "5-8", "9-16", "17-32", "33-64")  # of batches, in packets
@@ -109,7 +110,7 @@ class EngineRelay:
             node_links=case.link_count + 1,
             viewer_links=case.link_count,
             ports=2,
-            slab_bytes=max(SLAB_BYTES, case.streams * SLAB_BYTES_A_STREAM),
+            slab_bytes=min(max(SLAB_BYTES, case.streams * SLAB_BYTES_A_STREAM), MAX_SLAB_BYTES),
             repair_give_up_us=GIVE_UP_US,
             **(options or {}),
         )
@@ -279,7 +280,7 @@ def ring_slots(streams: int) -> int:
 
 
 class LoopPlusRelay(LoopRelay):
-    """bench/native/loop_plus.c: only between nodes."""
+    """bench/native/loop_plus.c."""
 
     def __init__(self, place: Place, name: str = "loop_plus") -> None:
         super().__init__(place, name)
@@ -307,9 +308,6 @@ def accepts_option(name: str, value: object) -> bool:
     return True
 
 
-def makers_for(case: Case) -> dict[str, RelayMaker]:
-    """The relays of a case by their names: the engine and the loops that do as it does."""
-    makers: dict[str, RelayMaker] = {"engine": EngineRelay, "loop": LoopRelay}
-    if case.is_overlay:
-        makers["loop_plus"] = LoopPlusRelay
-    return makers
+def makers() -> dict[str, RelayMaker]:
+    """Ours by their names: the engine and the loops that do as it does."""
+    return {"engine": EngineRelay, "loop": LoopRelay, "loop_plus": LoopPlusRelay}
