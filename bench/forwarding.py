@@ -7,7 +7,7 @@ the highest rate at which less than 0.1 % is lost (RFC 2544 26.1, which allows n
 packet that a receiver got, delays at shares of that rate, and both at rates they have in common.
 The table goes to stderr, JSON to a file or stdout.
 
-Cases: `node` (overlay in and out) and `edge` (plain RTP in and out, no loop_plus), one stream in
+Cases: `node` (overlay in and out) and `edge` (plain RTP in and out), one stream in
 bursts of 16 packets, one system call each; `frames`, a thousand streams paced as encoders are, at
 their own rate; `even`, 20,000 single packets/s. Bursts fix what GRO can join on the way in, and
 with it the figures to GRO receivers: on loopback such a buffer passes the kernel whole, which no
@@ -44,7 +44,7 @@ from bench.support.measure import (
 from bench.support.native import BenchError
 from bench.support.network import enter_private_network, receive_buffer_bytes, udp_socket
 from bench.support.progress import Progress
-from bench.support.relays import EngineRelay, Place, Relay, RelayMaker, accepts_option, makers_for
+from bench.support.relays import EngineRelay, Place, Relay, RelayMaker, accepts_option, makers
 from bench.support.report import case_report, write_report
 from bench.support.rig import DISTURBED_SHARE, MAX_BEHIND_S, MAX_LOSS, Rig
 from bench.support.schedule import (
@@ -132,11 +132,11 @@ def even_cases(payloads: Sequence[int]) -> list[Case]:
 
 
 def relays_of(case: Case, peers: Iterable[Peer]) -> dict[str, RelayMaker]:
-    makers = makers_for(case)
+    made = makers()
     if case.pacing == "even" and accepts_option("spin_us", SPIN_US):
         name = f"engine_spin_{SPIN_US}us"
-        makers[name] = functools.partial(EngineRelay, name=name, options={"spin_us": SPIN_US})
-    return makers | {peer.name: peer for peer in peers}
+        made[name] = functools.partial(EngineRelay, name=name, options={"spin_us": SPIN_US})
+    return made | {peer.name: peer for peer in peers}
 
 
 def measure_case(

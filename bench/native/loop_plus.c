@@ -4,6 +4,10 @@
    into a ring of 2 KiB slots. Out, per link: hop_seq, header and tag written in the slot's headroom,
    an entry in the send history (8,192 a link), one iovec a packet, UDP_SEGMENT sends.
 
+   At the edge (plain RTP in and out) likewise, but that nothing is tagged or noted in a history: RTP
+   fields checked, numbers unwrapped, duplicates dropped, one copy; per viewer its own sequence number,
+   RTP time and SSRC, written over the slot's. It does not look at the codec, which the engine must.
+
    What it does not do, and a relay has to: decide anything. No holes, repair, probes or reports, no
    commands, no cursor that may lag or start at a key frame, no budget, no classes, no timers, no
    lookup of the peer, no ring that grows. A stream's number is its place in a table.
@@ -21,11 +25,14 @@ enum {
     WINDOW = 8192,
     HISTORY = 8192,
     SMALLEST_RING = 256,
+    RTP_BYTES = 12,
+    RTP_VERSION = 2,
     NOBODY = UINT32_MAX,
 };
 
 struct slot {                      /* what is known of a packet; its bytes are in `data` */
     uint64_t words[2];             /* of its header on the way out: all before hop_seq */
+    uint32_t timestamp;            /* of RTP; at the edge only */
     uint64_t payload_words[2];     /* that the tag covers */
     int64_t arrival_us;
     uint32_t stream_seq;
@@ -46,6 +53,10 @@ struct link {
     struct sip_key key;
     uint64_t hop_seq;              /* last used */
     struct sent *history;
+    /* a viewer's: */
+    uint32_t ssrc;
+    uint32_t timestamp_offset;
+    uint16_t number_offset;
 };
 
 struct group {                     /* of links that get the same streams */
@@ -144,6 +155,43 @@ static inline void store(struct loop_plus *plus, const uint8_t *packet, uint32_t
     plus->taken++;
 }
 
+static inline void store_rtp(struct loop_plus *plus, const uint8_t *packet, uint32_t size, uint64_t number, uint32_t stream)
+{
+    uint32_t place = plus->next_slot++ & plus->mask;
+    struct slot *slot = &plus->slots[place];
+    memcpy(payload_of(plus, place), packet, size);
+    slot->timestamp = load_be32(packet + 4);
+    slot->stream_seq = (uint32_t)number;
+    slot->size = (uint16_t)size;
+    append(plus, stream, place);
+    plus->taken++;
+}
+
+static inline void take_rtp(struct loop_plus *plus, const uint8_t *packet, uint32_t size)
+{
+    uint64_t number;
+    uint32_t stream;
+    if (size < RTP_BYTES || size > SLOT_BYTES - HEADROOM_BYTES || packet[0] >> 6 != RTP_VERSION) {
+        plus->counts.refused++;
+        return;
+    }
+    stream = load_be32(packet + 8) - plus->route->first_stream_id;
+    if (stream >= plus->route->streams) {
+        plus->counts.refused++;
+        return;
+    }
+    if (plus->highest == 0)
+        plus->highest = (1 << 16) + load_be16(packet + 2) - 1;
+    number = plus->highest + (uint64_t)(int64_t)(int16_t)(load_be16(packet + 2) - (uint16_t)plus->highest);
+    if (was_seen(plus, number)) {
+        plus->counts.replayed++;
+        return;
+    }
+    note_number(plus, number);
+    store_rtp(plus, packet, size, number, stream);
+    plus->counts.taken++;
+}
+
 static inline void take_packet(struct loop_plus *plus, const uint8_t *packet, uint32_t size)
 {
     uint64_t hop_seq;
@@ -179,7 +227,10 @@ void loop_plus_take(struct loop_plus *plus, const uint8_t *data, uint32_t size, 
         uint32_t bytes = size < segment ? size : segment;
         if (plus->taken > plus->mask / 2)
             loop_plus_send(plus);  /* nothing is overwritten before it has been sent */
-        take_packet(plus, data, bytes);
+        if (plus->route->is_overlay)
+            take_packet(plus, data, bytes);
+        else
+            take_rtp(plus, data, bytes);
         data += bytes;
         size -= bytes;
     }
@@ -211,14 +262,25 @@ static inline void write_header(struct loop_plus *plus, struct link *link, uint3
     link->history[hop_seq & (HISTORY - 1)] = (struct sent){hop_seq, plus->now_us, place, slot->stream_seq};
 }
 
-static void send_to(struct loop_plus *plus, struct link *link, uint32_t first)
+static inline void write_rtp_header(struct loop_plus *plus, struct link *link, uint32_t place)
+{
+    const struct slot *slot = &plus->slots[place];
+    uint8_t *rtp = payload_of(plus, place);
+    store_be16(rtp + 2, (uint16_t)(slot->stream_seq + link->number_offset));
+    store_be32(rtp + 4, slot->timestamp + link->timestamp_offset);
+    store_be32(rtp + 8, link->ssrc);
+}
+
+/* `leg`: bytes before the RTP packet, known where this is called, so that each kind has its own code. */
+static inline __attribute__((always_inline)) void send_to(struct loop_plus *plus, struct link *link, uint32_t first,
+                                                          const uint32_t leg)
 {
     struct route *route = plus->route;
     struct batch batch;
     int is_closed = 0;
     batch.pieces = batch.packets = batch.total_bytes = batch.segment_bytes = 0;
     for (uint32_t at = first; at != NOBODY; at = plus->slots[at].next) {
-        uint32_t bytes = plus->slots[at].size + LEG_BYTES;
+        uint32_t bytes = plus->slots[at].size + leg;
         if (batch.packets > 0 && (is_closed || bytes > batch.segment_bytes || batch.packets == BATCH_SEGMENTS
                                   || batch.total_bytes + bytes > BATCH_BYTES)) {
             bench_flush(route, &batch, &link->to);
@@ -228,8 +290,11 @@ static void send_to(struct loop_plus *plus, struct link *link, uint32_t first)
             batch.segment_bytes = bytes;
         else
             is_closed = bytes < batch.segment_bytes;  /* a shorter segment ends a batch */
-        write_header(plus, link, at);
-        batch.parts[batch.pieces++] = (struct iovec){payload_of(plus, at) - LEG_BYTES, bytes};
+        if (leg > 0)
+            write_header(plus, link, at);
+        else
+            write_rtp_header(plus, link, at);
+        batch.parts[batch.pieces++] = (struct iovec){payload_of(plus, at) - leg, bytes};
         batch.packets++;
         batch.total_bytes += bytes;
     }
@@ -242,10 +307,15 @@ void loop_plus_send(struct loop_plus *plus)
     for (uint32_t i = 0; i < plus->dirty_count; i++) {
         uint32_t number = plus->dirty[i];
         struct group *group = &plus->groups[number];
-        for (uint32_t at = group->first; at != NOBODY; at = plus->slots[at].next)
-            finish_header(plus, at);
-        for (uint32_t k = 0; k < fanout; k++)
-            send_to(plus, &plus->links[number * fanout + k], group->first);
+        if (plus->route->is_overlay) {
+            for (uint32_t at = group->first; at != NOBODY; at = plus->slots[at].next)
+                finish_header(plus, at);
+            for (uint32_t k = 0; k < fanout; k++)
+                send_to(plus, &plus->links[number * fanout + k], group->first, LEG_BYTES);
+        } else {
+            for (uint32_t k = 0; k < fanout; k++)
+                send_to(plus, &plus->links[number * fanout + k], group->first, 0);
+        }
         group->first = NOBODY;
     }
     plus->dirty_count = 0;
@@ -310,6 +380,9 @@ struct loop_plus *loop_plus_open(struct route *route, uint32_t ring_slots, const
     for (uint32_t i = 0; i < route->links; i++) {
         plus->links[i].to = bench_receiver(route, i);
         plus->links[i].history = plus->history + (size_t)i * HISTORY;
+        plus->links[i].ssrc = i + 1;
+        plus->links[i].timestamp_offset = i * 90000;
+        plus->links[i].number_offset = (uint16_t)(i * 1000);
         memcpy(&plus->links[i].key, send_key, sizeof plus->links[i].key);
     }
     for (uint32_t i = 0; i < plus->group_count; i++)

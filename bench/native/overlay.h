@@ -29,6 +29,13 @@ static inline uint64_t load_word(const uint8_t *data)
     return word;
 }
 
+static inline uint16_t load_be16(const uint8_t *data)
+{
+    uint16_t word;
+    memcpy(&word, data, sizeof word);
+    return be16toh(word);
+}
+
 static inline uint32_t load_be32(const uint8_t *data)
 {
     uint32_t word;

@@ -279,7 +279,7 @@ def ring_slots(streams: int) -> int:
 
 
 class LoopPlusRelay(LoopRelay):
-    """bench/native/loop_plus.c: only between nodes."""
+    """bench/native/loop_plus.c."""
 
     def __init__(self, place: Place, name: str = "loop_plus") -> None:
         super().__init__(place, name)
@@ -307,9 +307,6 @@ def accepts_option(name: str, value: object) -> bool:
     return True
 
 
-def makers_for(case: Case) -> dict[str, RelayMaker]:
-    """The relays of a case by their names: the engine and the loops that do as it does."""
-    makers: dict[str, RelayMaker] = {"engine": EngineRelay, "loop": LoopRelay}
-    if case.is_overlay:
-        makers["loop_plus"] = LoopPlusRelay
-    return makers
+def makers() -> dict[str, RelayMaker]:
+    """Ours by their names: the engine and the loops that do as it does."""
+    return {"engine": EngineRelay, "loop": LoopRelay, "loop_plus": LoopPlusRelay}

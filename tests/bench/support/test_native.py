@@ -183,6 +183,38 @@ def test_loop_plus_takes_a_buffer_larger_than_its_ring(
         check_overlay(packet, SEND_KEY, hop_seq=number, hop_limit=7)
 
 
+def test_at_the_edge_loop_plus_gives_each_viewer_its_own_numbers(
+    route: tuple[Any, list[socket.socket]],
+) -> None:
+    native_route, receivers = route
+    native_route.is_overlay = False
+    native_route.links, native_route.streams = 2, 1
+    case = Case(2, 100, "plain", kind="edge")
+    packets = generated(case, saturated(40, 1e5))
+    assert len(packets) > 2 * RING_SLOTS
+    assert int.from_bytes(packets[-1][2:4]) < FIRST_STREAM_SEQ  # they wrapped
+    lib = native().lib
+    with opened(native_route) as plus:
+        for first in range(0, len(packets), 16):
+            chunk = b"".join(packets[first : first + 16])
+            lib.loop_plus_take(plus, chunk, len(chunk), case.datagram_bytes)
+            lib.loop_plus_send(plus)
+        again = packets[-1]
+        stranger = again[:8] + bytes(4) + again[12:]
+        for packet in (again, stranger, b"\x40" + again[1:], again[:11]):
+            lib.loop_plus_take(plus, packet, len(packet), len(packet))
+        assert counts(plus) == {"taken": len(packets), "replayed": 1, "refused": 3}
+    for viewer in (0, 1):
+        seen = received(receivers[viewer], len(packets), case.datagram_bytes)
+        for before, after in zip(packets, seen, strict=True):
+            assert (after[:2], after[12:]) == (before[:2], before[12:])
+            assert int.from_bytes(after[8:12]) == viewer + 1
+            for field, step in ((slice(2, 4), 1_000), (slice(4, 8), 90_000)):
+                bits = 8 * (field.stop - field.start)
+                moved = int.from_bytes(after[field]) - int.from_bytes(before[field])
+                assert moved % (1 << bits) == viewer * step % (1 << bits)
+
+
 def damaged(packet: bytes, at: int) -> bytes:
     return packet[:at] + bytes([packet[at] ^ 1]) + packet[at + 1 :]
 
