@@ -66,7 +66,7 @@ START_PPS = {"gro": 400_000.0, "plain": 200_000.0}
 STREAMS, LINKS = 1_000, [10, 100]
 EVEN_PPS = 20_000.0
 SPIN_US = 50  # where the engine can wait actively, it is measured with that, too
-FULL = Plan(searches=3, trial_s=0.5, patience_s=4)
+FULL = Plan(searches=3, trial_s=0.4, patience_s=4)
 FILL_TRIALS = 5
 QUICK = Plan(searches=1, trial_s=0.2, patience_s=1)
 

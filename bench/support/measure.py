@@ -24,6 +24,7 @@ SHORT = 0.3  # length of a trial while the first search still grows
 GIVEN = 2.0  # length of a trial where only one rate is measured
 # Of the lowest of the highest rates: what passed once may not pass again.
 COMMON_SHARES = {"highest": 0.93, "half": 0.5}
+COMMON_TRIES, COMMON_STEP = 3, 0.85
 OWN_SHARES = {"10%": 0.1, "50%": 0.5, "90%": 0.9}
 Tell = Callable[[str], None]
 
@@ -74,7 +75,11 @@ def search_in_turns(
 
 
 def median(trials: list[Trial]) -> Trial:
-    """Of each figure by itself; delays and batches of all together."""
+    """Of each figure by itself; delays and batches of all together. What failed counts only
+    where half did: else the others tell what the relay can, and these what disturbed it."""
+    failed = [trial for trial in trials if not trial.passed]
+    if 2 * len(failed) < len(trials):
+        trials = [trial for trial in trials if trial.passed]
     sizes = tuple(sum(column) for column in zip(*(t.sent.sizes for t in trials), strict=True))
     return Trial(
         packets_out=round(statistics.median(t.packets_out for t in trials)),
@@ -83,13 +88,9 @@ def median(trials: list[Trial]) -> Trial:
         loss=statistics.median(t.loss for t in trials),
         sent=Sent(sum(t.sent.packets for t in trials), sum(t.sent.batches for t in trials), sizes),
         cpu_share=statistics.median(t.cpu_share for t in trials),
-        limited_by=None if all(t.passed for t in trials) else last_limit(trials),
+        limited_by=next((t.limited_by for t in trials if not t.passed), None),
         delays=together(t.delays for t in trials),
     )
-
-
-def last_limit(trials: list[Trial]) -> str | None:
-    return next((t.limited_by for t in reversed(trials) if t.limited_by), None)
 
 
 def measure_at(
@@ -102,6 +103,18 @@ def measure_at(
             tell(f"{name} at {pps_out / 1000:,.0f} k/s, as the others")
             trials.append(rig.trial(name, pps_out, trial_s, PATIENCE_S))
     return {name: median(trials) for name, trials in taken.items()}
+
+
+def measure_common(
+    rig: Rig, pps_out: float, plan: Plan, tell: Tell, compared: Collection[str]
+) -> dict[str, Trial]:
+    """At this rate, or the highest one a little below that all those compared pass."""
+    for _ in range(COMMON_TRIES - 1):
+        trials = measure_at(rig, pps_out, plan.trial_s / 2, plan, tell)
+        if all(trials[name].passed for name in compared if name in trials):
+            return trials
+        pps_out *= COMMON_STEP
+    return measure_at(rig, pps_out, plan.trial_s / 2, plan, tell)
 
 
 def measure_given(rig: Rig, pps_out: float, plan: Plan, tell: Tell) -> dict[str, Found]:
@@ -130,7 +143,7 @@ def measure(
     highest = {name: median([end.passed for end in each]) for name, each in ends.items() if each}
     lowest = min(trial.pps_out for name, trial in highest.items() if name in compared)
     common = {
-        which: measure_at(rig, share * lowest, plan.trial_s / 2, plan, tell)
+        which: measure_common(rig, share * lowest, plan, tell, compared)
         for which, share in COMMON_SHARES.items()
     }
     own: dict[str, dict[str, Trial]] = {name: {} for name in highest}
