@@ -27,6 +27,7 @@ SLOTS_OF_ONE_STREAM = 1_024
 SLOTS_A_STREAM = 128
 MAX_SLOTS = 1 << 17  # 256 MiB
 SLAB_BYTES = 64 << 20
+MAX_SLAB_BYTES = 1 << 30
 SLAB_BYTES_A_STREAM = 512 << 10  # 2 s of a stream of 1 Mbit/s, in 2 KiB blocks
 OURS = ("engine", "loop", "loop_plus")
 SIZES = ("1", "2", "3-4", "5-8", "9-16", "17-32", "33-64")  # of batches, in packets
@@ -109,7 +110,7 @@ class EngineRelay:
             node_links=case.link_count + 1,
             viewer_links=case.link_count,
             ports=2,
-            slab_bytes=max(SLAB_BYTES, case.streams * SLAB_BYTES_A_STREAM),
+            slab_bytes=min(max(SLAB_BYTES, case.streams * SLAB_BYTES_A_STREAM), MAX_SLAB_BYTES),
             repair_give_up_us=GIVE_UP_US,
             **(options or {}),
         )

@@ -57,11 +57,13 @@ def encoders(streams: int, seconds: float, *, speed: float = 1.0) -> Schedule:
     larger, a frame's packets together. speed: how much faster than real time."""
     draws = np.random.default_rng(SEED)
     rates = draws.uniform(*FRAME_RATES, streams)
-    counts = np.maximum(np.floor(seconds * speed * rates), 1).astype(np.int64)
+    phase = draws.uniform(0, 1, streams)
+    counts = np.ceil(seconds * speed * rates - phase).clip(0).astype(np.int64)
+    if not counts.any():
+        counts[0] = 1
     stream = np.repeat(np.arange(streams), counts)
     number = np.arange(len(stream)) - np.repeat(np.cumsum(counts) - counts, counts)
     frames = np.zeros(len(stream), FRAME)
-    phase = draws.uniform(0, 1, streams)
     frames["due_ns"] = (number + phase[stream]) / rates[stream] / speed * 1e9
     frames["stream"] = stream
     gop = np.round(rates * GOP_S).astype(np.int64)

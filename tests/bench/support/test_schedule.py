@@ -47,3 +47,10 @@ def test_speed_changes_the_rate_alone() -> None:
     slow, fast = encoders(10, 4.0), encoders(10, 2.0, speed=2.0)
     assert np.array_equal(slow["packets"], fast["packets"])
     assert np.allclose(slow["due_ns"], 2 * fast["due_ns"], atol=2)
+
+
+def test_a_short_time_has_the_frames_that_fall_into_it() -> None:
+    frames = encoders(10_000, 0.01)
+    assert frames["packets"].sum() == pytest.approx(0.01 * packets_per_s(10_000), rel=0.05)
+    assert frames["due_ns"].max() < 0.01 * 1e9
+    assert len(encoders(1, 1e-6)) == 1  # never nothing at all
