@@ -39,7 +39,7 @@ def measure(
     before = _before()
     _show_warnings(console, before)
     for note in _unable(cases, peers):
-        console.print(note)
+        console.print(note, soft_wrap=True)
     report: dict[str, Any] = run(
         cases, plan, peers=peers, progress=Shown(console, len(cases), [one.name for one in peers])
     )
