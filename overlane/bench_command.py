@@ -15,6 +15,7 @@ from rich.console import Console
 
 from overlane.terminal import fail
 
+SPREAD_LINKS = 10
 PLOT_SUFFIXES = {".png", ".svg", ".pdf"}
 
 
@@ -46,7 +47,11 @@ def bench(
     ] = None,
     fanout: Annotated[
         list[int] | None,
-        typer.Option(min=1, max=1000, help="Receivers of each packet. Repeatable; 1, 10, 100."),
+        typer.Option(
+            min=1,
+            max=1000,
+            help="Receivers of each packet. Repeatable; 1, 10, 100 (1 with --streams).",
+        ),
     ] = None,
     payload_bytes: Annotated[
         list[int] | None,
@@ -63,7 +68,7 @@ def bench(
         typer.Option(
             min=1,
             max=10_000,
-            help="1: one saturated stream. More: paced as encoders are, to nodes.",
+            help="1: one saturated stream. More: paced as encoders are, over ten links or more.",
         ),
     ] = 1,
     rate: Annotated[
@@ -110,7 +115,11 @@ def bench(
     payloads = payload_bytes or PAYLOADS_BYTES[:1]
     receivers = [CaseReceiver(one.value) for one in receiver or Receiver]
     if streams > 1:
-        cases = frames_cases(streams, fanout or [10], payloads, receivers)
+        cases = [
+            replace(case, fanout=count, rate_pps=count * (case.rate_pps or 0))
+            for count in fanout or [1]
+            for case in frames_cases(streams, [_links(count)], payloads, receivers)
+        ]
     else:
         cases = [
             case
@@ -140,6 +149,11 @@ def bench(
         raise typer.Exit(128 + signal.SIGINT) from None
     if plot is not None:
         console.print(f"picture: {plot}")
+
+
+def _links(fanout: int) -> int:
+    """A multiple of the fan-out over which many streams are spread."""
+    return fanout * max(SPREAD_LINKS // fanout, 1)
 
 
 def _check_writable(option: str, file: Path) -> None:

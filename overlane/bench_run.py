@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.status import Status
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,7 @@ from bench.support.progress import Progress
 from bench.support.reading import Row, rows
 from bench.support.threads import Cores
 
+LOOK_S = 0.5  # for other load before the run
 WIDTHS = {
     "packets/s": 11,
     "Gbit/s": 7,
@@ -34,10 +36,10 @@ def measure(
     cases: Sequence[Case], plan: Plan, peers: Sequence[PeerMaker], console: Console
 ) -> dict[str, Any]:
     """The report, once it is shown; its warnings are those of the host and of the harness."""
-    before = spoilers.warnings(spoilers.observe(Cores.allowed()))
+    before = _before()
     _show_warnings(console, before)
     for note in _unable(cases, peers):
-        console.print(note)
+        console.print(note, soft_wrap=True)
     report: dict[str, Any] = run(
         cases, plan, peers=peers, progress=Shown(console, len(cases), [one.name for one in peers])
     )
@@ -50,6 +52,14 @@ def measure(
     _show_warnings(console, [text for text in report["warnings"] if text not in before])
     _show_warnings(console, _of_cases(report["cases"]))
     return report
+
+
+def _before() -> list[str]:
+    """What can be said without a measurement."""
+    cores = Cores.allowed()
+    watch = spoilers.Watch(cores.count)
+    time.sleep(LOOK_S)
+    return spoilers.warnings({**spoilers.observe(cores), **watch.facts()})
 
 
 def _unable(cases: Iterable[Case], peers: Iterable[PeerMaker]) -> list[str]:
@@ -77,23 +87,23 @@ class Shown(Progress):
 
     def __init__(self, console: Console, cases: int, peers: Sequence[str]) -> None:
         self._console, self._cases, self._done = console, cases, 0
-        self._status = Status("", console=console) if console.is_terminal else None
+        # Drawn when something is told: a thread that draws would take from what is measured.
+        self._line = Live(console=console, auto_refresh=False, transient=True)
         self._with = f" with {', '.join(peers)}" if peers else ""
 
     def __enter__(self) -> Shown:
-        if self._status is not None:
-            self._status.start()
+        if self._console.is_terminal:
+            self._line.start()
         cases = f"{self._cases} case{'s' if self._cases > 1 else ''}"
         self._console.print(f"{cases}{self._with}", soft_wrap=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
+        self._line.stop()
 
     def tell(self, text: str) -> None:
-        if self._status is not None:
-            self._status.update(f"{self._done + 1} of {self._cases}: {text}")
+        if self._console.is_terminal:
+            self._line.update(Text(f"{self._done + 1} of {self._cases}: {text}"), refresh=True)
 
     def add(self, case: Case, found: dict[str, Found]) -> None:
         self._done += 1

@@ -28,7 +28,11 @@ START_S = 10.0
 END_S = 5.0
 POLL_S = 0.02
 # Servers lie in sbin, which is not in every user's PATH.
-PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/bin"])
+
+
+def which(name: str) -> str | None:
+    return shutil.which(name, path=PATH)
 
 
 @contextlib.contextmanager
@@ -67,7 +71,7 @@ class PeerProcess:
         # The kernel ends it with us, should we be killed.
         with on_cores(self._cores), self._log.open("wb") as log:
             return subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *self._command],
+                [which("setpriv") or "setpriv", "--pdeathsig", "KILL", *self._command],
                 cwd=self._directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -145,7 +149,7 @@ class Peer:
     @classmethod
     def find(cls) -> str | None:
         """The path of its executable."""
-        return shutil.which(cls.executable, path=PATH)
+        return which(cls.executable)
 
     @classmethod
     def check_installed(cls) -> None:

@@ -138,7 +138,7 @@ def _label(columns: Sequence[Axes], names: Sequence[str]) -> None:
         ("packets out", "packets/s, < 0.1 % lost"),
         ("CPU time", "µs of a core per packet out"),
         ("engine beside C loops", "its CPU time per packet / theirs"),
-        ("one-way delay at half its rate", "µs, median to 99th percentile"),
+        ("one-way delay", "µs at half its rate or the given, p50 to p99"),
         ("engine's batches", "packets per system call, in % of calls"),
     ]
     for axes, (title, unit) in zip(columns, labels, strict=True):

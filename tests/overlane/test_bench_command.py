@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from typer.testing import CliRunner
 
 from bench.support.native import BenchError
 from bench.support.plot import check_installed, draw
 from bench.support.reading import rows
+from overlane.__main__ import app
 
 FANOUT, RATE_PPS = 3, 6_000
 COLUMNS = 80
@@ -30,6 +32,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=90,
     )
+
+
+def refused(*arguments: str) -> Any:
+    """Of what ends before it measures, in this process."""
+    return CliRunner().invoke(app, ["bench", *arguments], env={"COLUMNS": str(COLUMNS)})
 
 
 def tiny(*more: str) -> subprocess.CompletedProcess[str]:
@@ -126,8 +133,8 @@ def test_json_to_standard_output_is_all_there_is_on_it() -> None:
 
 
 def test_help_names_the_options() -> None:
-    done = run("--help")
-    assert done.returncode == 0
+    done = refused("--help")
+    assert done.exit_code == 0
     for option in ("--quick", "--fanout", "--payload-bytes", "--receiver", "--kind", "--streams",
                    "--rate", "--json", "--plot", "--peer"):  # fmt: skip
         assert option in done.stdout
@@ -150,8 +157,8 @@ def test_help_names_the_options() -> None:
 def test_bad_options_are_refused_before_anything_is_measured(
     arguments: list[str], told: str
 ) -> None:
-    done = run(*arguments)
-    assert done.returncode == 2
+    done = refused(*arguments)
+    assert done.exit_code == 2
     assert told in done.stderr
     assert done.stdout == ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,25 @@ def test_the_work_of_interrupts_is_not_taken_for_that_of_others(tmp_path: Path) 
     watch = Watch(2, tmp_path)
     put(tmp_path, "proc/stat", "cpu 0 0 0 9000 9000 9000 9000 0 0 0")
     assert watch.facts() == {"steal_share": 0.0, "other_load": 0.0}
+
+
+def process(root: Path, pid: int, name: str, parent: int, ticks: int) -> None:
+    """With as much of user time, system time and of both of its children."""
+    fields = f"S {parent} 1 1 0 -1 0 0 0 0 0 {ticks} {ticks} {ticks} {ticks} 20 0 1 0"
+    put(root, f"proc/{pid}/stat", f"{pid} ({name}) {fields}")
+
+
+def test_other_processes_are_seen_but_not_ours_nor_what_works_for_us(tmp_path: Path) -> None:
+    put(tmp_path, "proc/stat", "cpu 0 0 0 0 0 0 0 0 0 0")
+    for pid in (1, 2, 3, os.getpid()):
+        process(tmp_path, pid, "idle", 0, 0)
+    watch = Watch(2, tmp_path)
+    process(tmp_path, 1, "ksoftirqd/1", 0, 5_000)
+    process(tmp_path, 2, "a peer", os.getpid(), 5_000)
+    process(tmp_path, os.getpid(), "bench", 0, 5_000)
+    assert watch.facts()["other_load"] == 0
+    process(tmp_path, 3, "a) b (c", 0, 5_000)
+    assert "other processes" in warnings(watch.facts())[0]
 
 
 def test_lists_of_cpus_are_read_as_the_kernel_writes_them() -> None:
