@@ -29,11 +29,24 @@ async def _fetch_one(client: JsonClient, url: str) -> dict[str, Any]:
     return found
 
 
+def _workers(status: dict[str, Any]) -> Text:
+    """CPU time since the start, of one core."""
+    uptime_s = max(status["uptime_s"], 1e-3)
+    shown = [
+        f"{each['listen']} {(each['cpu_s'] or 0) / uptime_s:.1%} of a core, "
+        f"{each['memory']['cursors'][0]} cursors"
+        for each in status["workers"]
+    ]
+    return Text("workers: " + "; ".join(shown))
+
+
 def render(status: dict[str, Any]) -> RenderableType:
     """One node."""
     title = f"{status['node']} (id {status['node_id']}, {status['advertised_as']})"
     title += f", up {status['uptime_s']:.0f} s"
     parts: list[RenderableType] = [Text(title, style="bold")]
+    if len(status["workers"]) > 1:
+        parts.append(_workers(status))
     if status.get("controller") is not None:
         parts.append(_controller(status["controller"]))
     parts += [Text(), _links(status), Text(), *_streams(status), Text()]

@@ -59,7 +59,7 @@ class Neighbour:
     ports: of this node's workers; reached: as neighbours reach them. moved_to: where the peer has
     come back at, if it proved to be elsewhere than its entry says. worker_ports: the peer's, empty
     until it has told them. is_aware: it knows ours, so that a broadcast may come to any worker here
-    and go out from any. is_settling: that is being found out.
+    and go out from any. is_settling: that is to be found out first.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Neighbour:
         self.is_aware = False
         self._workers = workers
         self._reached = reached
+        self.is_settling = len(workers) > 1
         self._told = 0
         self._tell_us: int | None = None
         self.link = workers.add_link(
@@ -102,10 +103,6 @@ class Neighbour:
         """Where its first worker is."""
         return self.moved_to or self.peer.address
 
-    @property
-    def is_settling(self) -> bool:
-        return self._tell_us is not None
-
     def stats(self) -> LinkStats:
         """Of the links of all pairs together."""
         return self.pairs.add_to(self._workers.link_stats(self.link))
@@ -121,7 +118,8 @@ class Neighbour:
         have left it."""
         self.pairs.begin_session()
         self.worker_ports, self.is_aware, self._told = (), False, 0
-        self._tell_us = now_us if len(self._workers) > 1 else None
+        self.is_settling = len(self._workers) > 1
+        self._tell_us = now_us if self.is_settling else None
 
     def next_tell_us(self) -> int | None:
         """When `tell` is due."""
@@ -133,7 +131,7 @@ class Neighbour:
         if self._tell_us is None or now_us < self._tell_us:
             return False
         if self._told == TELL_TIMES:
-            self._tell_us = None
+            self._tell_us, self.is_settling = None, False
             return True
         self._say_ports()
         self._tell_us = now_us + (TELL_RETRY_US << self._told)
@@ -146,7 +144,7 @@ class Neighbour:
         self.worker_ports = message.ports
         if message.heard:
             self.is_aware = True
-            self._tell_us = None
+            self._tell_us, self.is_settling = None, False
         else:
             self._say_ports()
         return self.is_aware and not was_aware

@@ -423,6 +423,19 @@ class Node:
             second = broadcast.successor.peer if broadcast.successor else None
             self._carried.follow_lane(broadcast.name, upstream.peer, second)
 
+    def _move_home(self, name: str, worker: int, now_us: int) -> None:
+        """And let those who send it know."""
+        self._carried.move_home(name, worker)
+        broadcast = self.subscriptions.find(name)
+        if broadcast is None or broadcast.upstream is None or broadcast.is_local:
+            return
+        if not broadcast.upstream.is_paused:
+            second = broadcast.successor.peer if broadcast.successor else None
+            self._carried.follow_lane(name, broadcast.upstream.peer, second)
+        for way in broadcast.subscriptions:
+            if (peer := self.neighbours.get(way.peer)) is not None and peer.is_aware:
+                self.subscriptions.ask_again(way.peer, name, now_us)
+
     def _move_cursors(self, peer: str, broadcast: str, now_us: int) -> None:
         try:
             has_moved = self._carried.move_cursors(peer, broadcast, now_us)
@@ -509,8 +522,9 @@ class Node:
         if not isinstance(message, Subscribe):
             return message
         name = message.broadcast
-        if self._placement.home(name) and not neighbour.is_aware:
-            self._carried.move_home(name, 0)  # that is where it sends
+        is_deaf = self._placement.home(name) != 0 and not neighbour.is_aware
+        if is_deaf and message.mode == "active":
+            self._move_home(name, 0, now_us)  # that is where it sends
         return self._lanes.fill_subscribe(peer, message, now_us)
 
     def _change_tracks(self, change: wanted.TracksChanged) -> None:

@@ -201,7 +201,7 @@ class NodeStreams:
             self.cursors.add(peer, stream, link, start_seq)
         else:
             self._waiting[stream_id][peer] = start_seq
-            self._replicas.add(stream.broadcast, worker_of(link))
+            self._replicas.add_one(stream, worker_of(link), start_seq)
 
     def remove_cursor(self, peer: str, stream_id: int) -> None:
         """One that is gone already is fine."""

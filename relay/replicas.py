@@ -58,14 +58,19 @@ class Replicas:
         return bool(streams) and all(worker in stream.handles for stream in streams)
 
     def add(self, broadcast: str, worker: int) -> None:
-        """Begin to copy it there; `on_cursor_started` finishes that."""
+        """Begin to copy it there, from a key frame on."""
         for stream in self._registry.of(broadcast):
-            feed = stream.track.stream_id, worker
-            if worker != stream.home and feed not in self._feeds:
-                link = self._join(worker, stream.home)
-                cursor = self._workers.add_cursor(stream=stream.handle, link=link)
-                self._feeds[feed] = cursor, stream.home
-                self._making[cursor] = stream, worker
+            self.add_one(stream, worker)
+
+    def add_one(self, stream: Stream, worker: int, start_seq: int | None = None) -> None:
+        """Begin to copy one of its streams; `on_cursor_started` finishes that. start_seq: where it
+        is to begin, if that is still held."""
+        feed = stream.track.stream_id, worker
+        if worker != stream.home and feed not in self._feeds:
+            link = self._join(worker, stream.home)
+            cursor = self._workers.add_cursor(stream=stream.handle, link=link, start_seq=start_seq)
+            self._feeds[feed] = cursor, stream.home
+            self._making[cursor] = stream, worker
 
     def on_cursor_started(self, cursor: int, first_stream_seq: int) -> Stream | None:
         """The stream that now has its copy; None if the cursor is for another purpose."""

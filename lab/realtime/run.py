@@ -79,6 +79,8 @@ class _Step:
 
 async def run_scenario(scenario: Scenario, options: RunOptions, show: Show) -> ScenarioReport:
     """Raises LabError if a part does not come up, or ends when nothing told it to."""
+    if any(node.workers > 1 for node in scenario.nodes):
+        raise RunError("nodes with several workers are for virtual time: links join one port each")
     return await Run.carry_out(scenario, options, show)
 
 

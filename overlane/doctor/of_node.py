@@ -17,11 +17,11 @@ from overlane.doctor.ports import WantedSocket
 from overlane.doctor.resources import Needs
 from overlane.doctor.routes import Peer
 from overlane.doctor.subject import Subject
-from relay.config import Limits, NodeConfig
+from relay.config import NodeConfig
 from relay.config_checks import tls_of
 from relay.config_file import load
 from relay.ports import ingest_tracks
-from service.address import parse_address
+from service.address import Address, parse_address
 from service.errors import ConfigError
 
 FILES_BESIDE_SOCKETS = 128  # chosen: HTTP clients, logs, libraries
@@ -54,7 +54,7 @@ def of_node(file: Path, tables: Mapping[str, Any]) -> Subject:
         listen=config.endpoint,
         peers=tuple(Peer(each.name, each.endpoint, "configuration") for each in config.neighbours),
         http=parse_address(config.admin.listen),
-        needs=needs_of(config.limits, len(list(_sockets(config)))),
+        needs=needs_of(config),
         use_gso=config.kernel.use_gso,
         use_gro=config.kernel.use_gro,
     )
@@ -62,8 +62,11 @@ def of_node(file: Path, tables: Mapping[str, Any]) -> Subject:
 
 def _sockets(config: NodeConfig) -> Iterator[WantedSocket]:
     """Those of relay/sockets.py and relay/admin.py, each once."""
-    found = {("UDP", config.endpoint): "listen"}
-    found.setdefault(("UDP", parse_address(config.viewers.listen)), "viewers.listen")
+    found: dict[tuple[str, Address], str] = {}
+    listeners = {"listen": config.worker_endpoints, "viewers.listen": config.viewer_endpoints}
+    for key, endpoints in listeners.items():
+        for worker, endpoint in enumerate(endpoints):
+            found.setdefault(("UDP", endpoint), f"{key}, worker {worker}" if worker else key)
     for key, _, track in ingest_tracks(config):
         found.setdefault(("UDP", track.endpoint), f"{key}.listen")
         if track.rtcp_endpoint is not None:
@@ -107,13 +110,15 @@ def _table(tables: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def needs_of(limits: Limits, sockets: int) -> Needs:
+def needs_of(config: NodeConfig) -> Needs:
     """Of a node, when all that `limits` allows is in use."""
+    limits, workers = config.limits, config.worker_count
+    sockets = len(list(_sockets(config))) + workers - 1  # viewers' of any port
     memory_bytes = (
         (limits.slab_mib << 20)
-        + limits.node_links * NODE_LINK_BYTES
+        + limits.node_links * workers * NODE_LINK_BYTES
         + limits.viewers * VIEWER_LINK_BYTES
         + limits.streams * STREAM_BYTES
         + PROCESS_BYTES
     )
-    return Needs(FILES_BESIDE_SOCKETS + sockets, memory_bytes=memory_bytes)
+    return Needs(FILES_BESIDE_SOCKETS + sockets, workers + 1, memory_bytes=memory_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -463,3 +464,57 @@ def test_a_session_description_that_is_missing_or_not_alone(tmp_path: Path) -> N
     path = with_sdp(tmp_path, FFMPEG_SDP)
     (tmp_path / "encoder.sdp").unlink()
     assert any("encoder.sdp: No such file" in line for line in problems_of(path))
+
+
+def test_workers_have_consecutive_ports(tmp_path: Path) -> None:
+    text = 'workers = 3\nadvertised_as = "192.0.2.1:9000"\n' + MINIMAL
+    config = load(write(tmp_path, text))
+    assert [port for _, port in config.worker_endpoints] == [7001, 7002, 7003]
+    assert config.reached_ports == (9000, 9001, 9002)
+    assert [port for _, port in config.viewer_endpoints] == [0, 0, 0]
+
+
+def test_auto_counts_the_cores_of_the_process(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    config = load(write(tmp_path, 'workers = "auto"\n' + MINIMAL))
+    assert config.worker_count == (cores - 1 if cores > 2 else cores)
+
+
+def test_contradictions_of_workers_are_told_with_their_keys(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        f"""workers = 4
+worker_cpus = [0, 1, 1]
+{MINIMAL}
+advertised_as = "192.0.2.1:65533"
+[viewers]
+listen = "127.0.0.1:7004"
+[limits]
+slab_mib = 15
+[[ingests]]
+name = "s"
+[[ingests.tracks]]
+kind = "video"
+codec = "H264"
+listen = "127.0.0.1:7002"
+payload_type = 96
+clock_rate = 90000
+""",
+    )
+    found = {problem.split(": ", 1)[1] for problem in problems_of(path)}
+    assert found == {
+        "worker_cpus: names a core twice",
+        "worker_cpus: names 3 cores for 4 workers",
+        "advertised_as: leaves no room for the ports of 4 workers after it",
+        "viewers.listen: the same UDP socket as listen (worker 3)",
+        "limits.slab_mib: is 15, shared by 4 workers, which need 4 each",
+        "ingests[0].tracks[0].listen: the same UDP socket as listen (worker 1)",
+        "ingests[0].tracks[0].rtcp: the same UDP socket as listen (worker 2): "
+        'use rtcp = "mux", or leave the port after "listen" free',
+    }
+
+
+@pytest.mark.parametrize("workers", ["0", "65", '"many"', "1.5"])
+def test_a_number_of_workers_that_cannot_be(tmp_path: Path, workers: str) -> None:
+    (*_, problem) = problems_of(write(tmp_path, f"workers = {workers}\n{MINIMAL}"))
+    assert "workers" in problem

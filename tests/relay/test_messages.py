@@ -20,6 +20,7 @@ from relay.messages import (
     Track,
     Unsubscribe,
     UpstreamLost,
+    WorkerPorts,
     decode,
     encode,
 )
@@ -31,6 +32,9 @@ MESSAGES: list[Message] = [
     Subscribe(0, "demo", (), ("c",), "gop", "standby"),
     Subscribe(7, "demo", ("a",), ("c",), "seq", "active", {1: 0xFFFFFFFF, 0xFFFFFFFF: 0}),
     Ok(7, "demo", (VIDEO, AUDIO), ("a", "b"), "lost"),
+    Subscribe(7, "demo", ("a",), ("c",), worker=63, source=1, generation=0xFFFFFFFF),
+    Ok(7, "demo", (VIDEO,), ("a",), worker=1, to=63, generation=2),
+    WorkerPorts((7000, 65_535), heard=True),
     Error(7, "demo", RefusalCode.NO_SUCH_STREAM, "no"),
     Unsubscribe(0xFFFFFFFF, "demo"),
     UpstreamLost((1, 2)),
@@ -43,12 +47,22 @@ def test_round_trip(message: Message) -> None:
     assert decode(encode(message)) == message
 
 
+def test_a_node_with_one_worker_says_what_it_said_before_there_were_workers() -> None:
+    said: list[Message] = [
+        Subscribe(7, "demo", ("b",), ("c",)),
+        Ok(7, "demo", (VIDEO,), ("a",)),
+    ]
+    for message in said:
+        fields = msgspec.msgpack.decode(encode(message))
+        assert not {"worker", "source", "generation", "to"} & set(fields)
+
+
 def test_the_largest_answer_fits() -> None:
     """Longest names, longest fmtp on two tracks, and a path as long as the hop limit."""
     video = msgspec.structs.replace(VIDEO, fmtp="f" * 400, first_stream_seq=0xFFFFFFFF)
     audio = msgspec.structs.replace(AUDIO, fmtp="f" * 400, stream_id=0xFFFFFFFF)
     nodes = tuple(str(n) * 32 for n in range(MAX_ANCESTORS))
-    ok = Ok(0xFFFFFFFF, "s" * 64, (video, audio), nodes, "lost")
+    ok = Ok(0xFFFFFFFF, "s" * 64, (video, audio), nodes, "lost", 63, 63, 0xFFFFFFFF)
     assert len(encode(ok)) <= MAX_MESSAGE_BYTES
 
 

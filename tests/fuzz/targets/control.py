@@ -26,8 +26,8 @@ from relay.messages import (
     encode,
 )
 from relay.node import Node
-from relay.workers import new_engine
 from relay.status import node_status
+from relay.workers import new_engine
 from tests.fuzz import records
 from tests.fuzz.targets import overlay_twin as twin
 from tests.fuzz.targets.overlay_story import TAG

@@ -1,0 +1,254 @@
+"""Nodes with several workers: broadcasts spread over them, and what breaks mends as with one.
+
+Whole nodes over emulated links in virtual time; viewers check every packet that they get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from lab.scenario.loader import load_scenario, scenario_of
+from lab.virtual.run import VirtualOverlay
+from relay.node import Node
+
+SCENARIOS = Path(__file__).parents[2] / "lab" / "scenarios"
+SECOND_US = 1_000_000
+
+
+def broadcast(number: int, node: str) -> dict[str, Any]:
+    times = {"start_s": 0.1, "bitrate_bps": 500_000, "fps": 15, "gop_s": 1.0}
+    return {"name": f"b{number}", "node": node, **times}
+
+
+def chain(
+    workers: Sequence[int],
+    *,
+    broadcasts: int = 4,
+    viewers: int = 4,
+    viewers_per_worker: int = 500,
+    between_s: float = 0.01,
+    loss: float = 0.0,
+    **changes: Any,
+) -> VirtualOverlay:
+    """A producer, relays and a consumer n0, n1, ... of so many workers; all viewers at the end."""
+    names = [f"n{number}" for number in range(len(workers))]
+    *before, last = names
+    document: dict[str, Any] = {
+        "name": "workers",
+        "duration_s": 12.0,
+        "nodes": [
+            {"name": name, "workers": count, "viewers_per_worker": viewers_per_worker}
+            for name, count in zip(names, workers, strict=True)
+        ],
+        "links": [{"a": a, "b": b, "delay_ms": 20, "loss": loss} for a, b in pairwise(names)],
+        "paths": [
+            {"node": last, "stream": f"b{k}", "via": before[::-1]} for k in range(broadcasts)
+        ],
+        "broadcasts": [broadcast(k, "n0") for k in range(broadcasts)],
+        "viewers": [
+            {
+                "name": f"v{k}",
+                "stream": f"b{k % broadcasts}",
+                "node": last,
+                "join_s": 3 + k * between_s,
+            }
+            for k in range(viewers)
+        ],
+    }
+    return VirtualOverlay(scenario_of(document | changes))
+
+
+def run(overlay: VirtualOverlay, seconds: float) -> None:
+    overlay.run_until(overlay.world.now_us + round(seconds * SECOND_US))
+
+
+def homes(node: Node) -> set[int]:
+    return {stream.home for stream in node.streams.all}
+
+
+def served(overlay: VirtualOverlay) -> dict[int, int]:
+    """How many viewers each worker of the last node has."""
+    node = [*overlay.nodes.values()][-1].node
+    found = dict.fromkeys(range(len(node.engine)), 0)
+    for viewer in node.edge.viewers:
+        found[viewer.worker] += bool(viewer.legs)
+    return found
+
+
+def check_viewers(overlay: VirtualOverlay, *, least: int = 100) -> None:
+    """To the end: every frame came, none twice."""
+    overlay.run()
+    for watcher in overlay.audience.watchers:
+        figures = overlay.world.viewer(watcher.number)
+        assert figures.expected >= least, watcher.name
+        assert (figures.whole, figures.damaged) == (figures.expected, 0), watcher.name
+        assert (figures.duplicates, figures.corrupt) == (0, 0), watcher.name
+        assert (figures.video_missing, figures.audio_missing) == (0, 0), watcher.name
+
+
+def knows_no_workers(node: Node) -> None:
+    """It takes messages as a node does that was made before there were workers."""
+    take = node._on_control
+
+    def read(link: int, payload: bytes, now_us: int) -> None:
+        message = msgspec.msgpack.decode(payload)
+        if message["type"] == "workers":
+            node.counters["control_malformed"] += 1
+            return
+        for key in ("worker", "source", "generation", "to"):
+            message.pop(key, None)
+        take(link, msgspec.msgpack.encode(message), now_us)
+
+    node._on_control = read  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("workers", [(2, 3, 2), (1, 3, 1), (3, 1, 3), (1, 1), (3, 3)], ids=str)
+def test_broadcasts_are_spread_and_repaired_on_each_link(workers: tuple[int, ...]) -> None:
+    overlay = chain(workers, loss=0.02)
+    check_viewers(overlay)
+    for count, host in zip(workers, overlay.nodes.values(), strict=True):
+        node = host.node
+        assert homes(node) == set(range(count))
+        assert node.counters["control_malformed"] == 0
+        for engine in node.engine.engines:
+            assert engine.verdicts()["command_stale"] == 0
+        for neighbour in node.neighbours.values():
+            first, all_pairs = node.engine.link_stats(neighbour.link), neighbour.stats()
+            assert bool([*neighbour.pairs]) == (max(workers) > 1)
+            assert (all_pairs.lost > first.lost) == (max(workers) > 1)
+            made_good = all_pairs.repaired + all_pairs.voided + all_pairs.gone
+            assert (made_good + all_pairs.holes_open, all_pairs.given_up) == (all_pairs.lost, 0)
+
+
+@pytest.mark.parametrize("workers", [(2, 3, 2), (1, 3, 1), (3, 1, 3)], ids=str)
+def test_viewers_start_as_soon_as_with_one_worker(workers: tuple[int, ...]) -> None:
+    """All of a neighbour's workers are listened to until it has said which one sends."""
+    started = []
+    for counts in ((1,) * len(workers), workers):
+        overlay = chain(counts)
+        check_viewers(overlay)
+        figures = [overlay.world.viewer(w.number) for w in overlay.audience.watchers]
+        started.append([each.first_intact_us - each.joined_us for each in figures])
+    alone, spread = started
+    assert all(b <= a + 2_000 for a, b in zip(alone, spread, strict=True))
+
+
+def test_nodes_with_one_worker_each_say_nothing_of_workers() -> None:
+    overlay = chain((1, 1, 1))
+    check_viewers(overlay)
+    for host in overlay.nodes.values():
+        assert host.node.counters["received_workerports"] == 0
+        assert all(not neighbour.worker_ports for neighbour in host.node.neighbours.values())
+
+
+def test_a_broadcast_with_many_viewers_is_copied_to_further_workers_as_long_as_needed() -> None:
+    overlay = chain((1, 3), broadcasts=1, viewers=9, viewers_per_worker=2, between_s=0.2)
+    run(overlay, 6)
+    node = overlay.nodes["n1"].node
+    assert served(overlay) == {0: 3, 1: 3, 2: 3}
+    assert all(sorted(stream.handles) == [0, 1, 2] for stream in node.streams.all)
+    viewers = sorted(overlay.audience.watchers, key=lambda watcher: watcher.name)
+    for watcher in viewers:
+        if watcher.viewer is not None and watcher.viewer.worker == 1:
+            overlay.audience.leave(watcher)
+    run(overlay, 0.1)
+    assert all(sorted(stream.handles) == [0, 2] for stream in node.streams.all)
+    assert node.engine.engines[1].memory().streams[0] == 0
+    assert node.engine.engines[1].memory().node_links[0] == 0
+    check_viewers(overlay, least=25)
+    for watcher in viewers:
+        overlay.audience.leave(watcher)
+    overlay.run_until(overlay.world.now_us + 20 * SECOND_US)
+    for engine in node.engine.engines:
+        memory = engine.memory()
+        assert (memory.streams[0], memory.cursors[0], memory.viewer_links[0]) == (0, 0, 0)
+    assert [engine.memory().node_links[0] for engine in node.engine.engines] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("killed", ["n0", "n1", "n2"])
+def test_a_killed_node_comes_back_with_all_its_workers(killed: str) -> None:
+    events = [
+        {"at_s": 5.0, "do": "kill", "node": killed},
+        {"at_s": 6.0, "do": "start", "node": killed},
+    ]
+    overlay = chain((2, 3, 2), viewers=8, viewers_per_worker=1, duration_s=20.0, events=events)
+    run(overlay, 12)
+    for watcher in overlay.audience.watchers:
+        newest_us = overlay.world.newest_frame_us(watcher.number)
+        assert overlay.world.now_us - newest_us < SECOND_US, watcher.name
+        assert overlay.world.faults(watcher.number) == (0, 0)
+    assert [homes(host.node) for host in overlay.nodes.values()] == [{0, 1}, {0, 1, 2}, {0, 1}]
+
+
+@pytest.mark.parametrize("file", sorted(SCENARIOS.glob("*.toml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(("workers", "viewers_per_worker"), [(2, 500), (3, 1)])
+def test_switches_and_moves_are_as_with_one_worker(
+    file: Path, workers: int, viewers_per_worker: int
+) -> None:
+    """What the shipped scenarios expect; with copies from the second viewer on, too."""
+    scenario = load_scenario(file)
+    changes = {"workers": workers, "viewers_per_worker": viewers_per_worker}
+    nodes = tuple(node.model_copy(update=changes) for node in scenario.nodes)
+    duration_s = min(scenario.duration_s, 120.0)
+    scenario = scenario.model_copy(update={"nodes": nodes, "duration_s": duration_s})
+    report = VirtualOverlay(scenario).run()
+    assert report.is_as_expected, [one for one in report.expectations if not one.held]
+
+
+@pytest.mark.parametrize("old", [0, 1, 2])
+@pytest.mark.parametrize("workers", [(2, 3, 2), (3, 2, 3)], ids=str)
+def test_a_node_that_knows_no_workers_is_heard_and_served_by_the_first(
+    workers: tuple[int, ...], old: int
+) -> None:
+    counts = [1 if number == old else count for number, count in enumerate(workers)]
+    overlay = chain(counts, loss=0.01, viewers_per_worker=1)
+    knows_no_workers(overlay.nodes[f"n{old}"].node)
+    check_viewers(overlay)
+    for host in overlay.nodes.values():
+        for neighbour in host.node.neighbours.values():
+            if f"n{old}" in (host.name, neighbour.name):
+                assert not [*neighbour.pairs]
+
+
+def test_a_switch_to_a_node_that_knows_no_workers_moves_the_home() -> None:
+    """Producer a, consumer c; b knows workers, d does not, and c can only hear it in worker 0."""
+    names = ("a", "b", "d", "c")
+    links = [("a", "b", 10), ("b", "c", 10), ("a", "d", 25), ("d", "c", 25)]
+    document: dict[str, Any] = dict(
+        name="diamond",
+        duration_s=22.0,
+        brain={"control_delay_ms": 5, "report_s": 5},
+        nodes=[
+            {"name": name, "workers": 1 if name == "d" else 3, "viewers_per_worker": 1}
+            for name in names
+        ],
+        links=[{"a": a, "b": b, "delay_ms": delay_ms} for a, b, delay_ms in links],
+        broadcasts=[broadcast(k, "a") for k in range(3)],
+        viewers=[
+            {"name": f"v{k}", "stream": f"b{k % 3}", "node": "c", "join_s": 8 + k / 10}
+            for k in range(6)
+        ],
+        events=[{"at_s": 13.0, "do": "cut", "a": "b", "b": "c"}],
+    )
+    overlay = VirtualOverlay(scenario_of(document))
+    knows_no_workers(overlay.nodes["d"].node)
+    run(overlay, 12.5)
+    node = overlay.nodes["c"].node
+    assert homes(node) == {0, 1, 2}
+    assert upstreams(node) == {"b"}
+    run(overlay, 2)
+    assert homes(node) == {0}
+    assert upstreams(node) == {"d"}
+    assert set(served(overlay).values()) == {2}
+    check_viewers(overlay)
+
+
+def upstreams(node: Node) -> set[str]:
+    ways = (each.upstream for each in node.subscriptions.broadcasts)
+    return {way.peer for way in ways if way is not None}
