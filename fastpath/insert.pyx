@@ -15,7 +15,7 @@ from fastpath.ring cimport (
     ring_classify, ring_fill, ring_note_lacking, ring_place, ring_t, slot_t,
 )
 from fastpath.send cimport queue_cursor
-from fastpath.slab cimport NO_BLOCK, slab_expect, slab_give, slab_payload
+from fastpath.slab cimport NO_BLOCK, slab_give, slab_payload
 from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, EARLY_EVICTED, HELD_EARLY, JUMP_UNCONFIRMED,
     LATE_QUEUE_FULL, NO_BLOCK_LEFT, RING_GROWN, RING_GROWTH_REFUSED, TOO_OLD_FOR_RING, UNKNOWN_STREAM,
@@ -110,7 +110,6 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
     overwritten = stream.ring.gop_overwritten
     slot = ring_place(&stream.ring, &worker.rings, &worker.slab, media.stream_seq, now_us)
     memcpy(slab_payload(&worker.slab, block), media.data, media.size)
-    slab_expect(&worker.slab, media.size)
     slot.delay = media.delay
     slot.flags = media.flags
     slot.hop_limit = media.hop_limit
