@@ -17,7 +17,7 @@ from fastpath.ring cimport (
 )
 from fastpath.send cimport queue_cursor
 from fastpath.shed cimport KEPT, may_be_shed, shed_media
-from fastpath.slab cimport NO_BLOCK, slab_expect, slab_give, slab_payload
+from fastpath.slab cimport NO_BLOCK, slab_give, slab_payload
 from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, EARLY_EVICTED, HELD_EARLY, JUMP_UNCONFIRMED,
     NO_BLOCK_LEFT, RING_GROWN, RING_GROWTH_REFUSED, TOO_OLD_FOR_RING, UNKNOWN_STREAM,
@@ -114,7 +114,6 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
     overwritten = stream.ring.gop_overwritten
     slot = ring_place(&stream.ring, &worker.rings, &worker.slab, media.stream_seq, now_us)
     memcpy(slab_payload(&worker.slab, block), media.data, media.size)
-    slab_expect(&worker.slab, media.size)
     slot.delay = media.delay
     slot.flags = media.flags
     slot.hop_limit = media.hop_limit

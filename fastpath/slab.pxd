@@ -1,11 +1,7 @@
 # Fixed-size blocks for packets, two classes, laid out at start and owned by one worker.
 from libc.stdint cimport uint8_t, uint32_t
 
-cdef extern from *:
-    void __builtin_prefetch(const void*, int) nogil
-
 cdef enum:
-    LINE_BYTES = 64              # of the processor's caches
     SMALL_BLOCK_BYTES = 256
     LARGE_BLOCK_BYTES = 2048
     HEADROOM_BYTES = 64          # largest header written before a payload: 24 + 4 + 8, kept aligned
@@ -53,14 +49,3 @@ cdef inline uint8_t* slab_payload(const slab_t* slab, uint32_t block) noexcept n
             slab.large.memory + <size_t>(block & ~<uint32_t>LARGE_BLOCK_BIT) * LARGE_BLOCK_BYTES + HEADROOM_BYTES
         )
     return slab.small.memory + <size_t>block * SMALL_BLOCK_BYTES + HEADROOM_BYTES
-
-
-cdef inline void slab_expect(const slab_t* slab, uint32_t payload_bytes) noexcept nogil:
-    """Have the processor fetch the block that the next packet of this size will be copied to: it was
-    given back last, and is as old as the ring is long."""
-    cdef const uint8_t* at
-    cdef uint32_t line
-    if payload_bytes > SMALL_PAYLOAD_BYTES and slab.large.free_count > 0:
-        at = slab_payload(slab, slab.large.free[slab.large.free_count - 1] | LARGE_BLOCK_BIT) - LINE_BYTES
-        for line in range((payload_bytes + 2 * LINE_BYTES - 1) // LINE_BYTES):
-            __builtin_prefetch(at + line * LINE_BYTES, 1)
