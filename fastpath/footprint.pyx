@@ -3,14 +3,13 @@
 ARCHITECTURE.md states them ("Who owns which memory"); tests/fastpath/test_footprint.py compares.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t
 from fastpath.cursor cimport cursor_t
 from fastpath.late cimport late_t
 from fastpath.link cimport HISTORY_ENTRIES, MAX_HOLES, WINDOW_WORDS, history_t, hole_t, link_t
 from fastpath.mailbox cimport MAILBOX_MESSAGES, message_t
-from fastpath.pages cimport LINE_BYTES
 from fastpath.ring cimport RING_CLASSES, SMALLEST_RING, slot_t
-from fastpath.slab cimport LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES
+from fastpath.slab cimport LARGE_BLOCK_BYTES, LINE_BYTES, SMALL_BLOCK_BYTES
 from fastpath.wheel cimport wheel_entry_t
 from fastpath.worker cimport EARLY_PACKETS, early_t, port_t, resent_t, stream_t
 
@@ -30,21 +29,26 @@ def state_bytes():
     }
 
 
+cdef size_t last_line(const void* structure, const void* end) noexcept nogil:
+    """The line of what ends here."""
+    return <size_t>(<const uint8_t*>end - <const uint8_t*>structure - 1) // LINE_BYTES
+
+
 def lines():
     """In which cache line of its structure each field that a packet needs ends (from 0)."""
-    cdef link_t* link = NULL
-    cdef cursor_t* cursor = NULL
-    cdef stream_t* stream = NULL
+    cdef link_t link
+    cdef cursor_t cursor
+    cdef stream_t stream
     return {
-        "link.charged_ns": <size_t>(&link.charged_ns + 1) // LINE_BYTES - 1,
-        "link.keys": <size_t>(&link.keys + 1) // LINE_BYTES - 1,
-        "link.address_bytes": <size_t>(&link.address_bytes + 1) // LINE_BYTES - 1,
-        "link.hole_count": <size_t>(&link.hole_count + 1) // LINE_BYTES - 1,
-        "cursor.bytes": <size_t>(&cursor.bytes + 1) // LINE_BYTES - 1,
-        "cursor.reports": <size_t>(&cursor.reports + 1) // LINE_BYTES - 1,
-        "stream.key_frames_before": <size_t>(&stream.key_frames_before + 1) // LINE_BYTES - 1,
-        "stream.ring.size_class": <size_t>(&stream.ring.size_class + 1) // LINE_BYTES,
-        "stream.bytes": <size_t>(&stream.bytes + 1) // LINE_BYTES,
+        "link.charged_ns": last_line(&link, &link.charged_ns + 1),
+        "link.keys": last_line(&link, &link.keys + 1),
+        "link.address_bytes": last_line(&link, &link.address_bytes + 1),
+        "link.hole_count": last_line(&link, &link.hole_count + 1),
+        "cursor.bytes": last_line(&cursor, &cursor.bytes + 1),
+        "cursor.reports": last_line(&cursor, &cursor.reports + 1),
+        "stream.key_frames_before": last_line(&stream, &stream.key_frames_before + 1),
+        "stream.ring.size_class": last_line(&stream, &stream.ring.size_class + 1),
+        "stream.bytes": last_line(&stream, &stream.bytes + 1),
     }
 
 

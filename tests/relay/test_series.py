@@ -80,7 +80,7 @@ def test_what_goes_between_two_pieces_is_left_out() -> None:
 
 def test_overload_is_told_once_at_each_end() -> None:
     overlay, c = serving()
-    engine = c.node.engine
+    engine = c.node.engine.engines[0]
     for _ in range(30):
         overlay.now_us += 5_000
         engine.turn(overlay.now_us, arrived_us=overlay.now_us - 20_000)
