@@ -15,6 +15,7 @@ from relay.events import (
     NodeEvent,
     PathsWanted,
     TableFull,
+    WorkersBlocked,
 )
 from service.log import Logger, event_name
 
@@ -26,6 +27,7 @@ _ERRORS = (
 _WARNINGS = (
     NeighbourDown,
     NeighbourMoved,
+    WorkersBlocked,
     FeatureRefused,
     TableFull,
     agent_events.ControllerLost,
