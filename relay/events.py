@@ -37,6 +37,14 @@ class NeighbourMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkersBlocked:
+    """Nothing comes between further workers of this node and of a neighbour, though their first
+    ones hear each other: these take it all. Are the ports after the first open, both ways?"""
+
+    neighbour: str
+
+
+@dataclass(frozen=True, slots=True)
 class NeighbourAdded:
     """A table names it, or names it with another address or secret: there is a new link."""
 
@@ -176,6 +184,7 @@ NodeEvent: TypeAlias = (
     | NeighbourDown
     | NeighbourKeyed
     | NeighbourMoved
+    | WorkersBlocked
     | NeighbourAdded
     | NeighbourRemoved
     | BroadcastChanged

@@ -15,9 +15,10 @@ import msgspec
 from fastpath import EngineFullError
 from relay.messages import Ok, Subscribe
 from relay.neighbour import Neighbour
-from relay.pairs import FIRST_PAIR, Pair
+from relay.pairs import BLOCKED_US, FIRST_PAIR, Pair
 from relay.placement import Placement
 from relay.slowpath.subscription import SubscriptionTable
+from relay.slowpath.subscription_events import BroadcastState
 
 MOST_LISTENED_TO = 8  # chosen: links for some seconds, against a round trip at the start
 
@@ -74,7 +75,7 @@ class Lanes:
     def on_subscribe(self, peer: str, message: Subscribe, now_us: int) -> None:
         """A neighbour names the worker that it wants it sent to."""
         neighbour = self._neighbours[peer]
-        if message.worker:
+        if message.worker and not neighbour.is_blocked:
             neighbour.is_aware = True
         self._targets[message.broadcast][peer] = message.worker
         pair = self.downstream_pair(neighbour, message.broadcast)
@@ -131,6 +132,23 @@ class Lanes:
         """A neighbour has begun anew, or is gone."""
         for named in (*self._sources.values(), *self._targets.values()):
             named.pop(peer, None)
+
+    def blocked(self, neighbour: Neighbour, now_us: int) -> list[str]:
+        """Broadcasts that should come between further workers of both nodes, while only the first
+        ones hear each other: a firewall or a translation of addresses is in the way."""
+        since_us = neighbour.up_since_us
+        if since_us is None or now_us - since_us < BLOCKED_US:
+            return []
+        silent, name = neighbour.pairs.silent(now_us), neighbour.name
+        return [
+            broadcast
+            for broadcast, sources in self._sources.items()
+            if name in sources
+            and self._upstream_pair(name, broadcast) in silent
+            and (found := self._subscriptions.find(broadcast)) is not None
+            and (way := found.on_way(name)) is not None
+            and way.state is BroadcastState.LIVE  # else it may have no link there
+        ]
 
     def is_used(self, neighbour: Neighbour, pair: Pair, broadcast: str) -> bool:
         """Whether a broadcast still goes between these two workers."""

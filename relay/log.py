@@ -17,6 +17,7 @@ from relay.events import (
     OverloadEnded,
     PathsWanted,
     TableFull,
+    WorkersBlocked,
 )
 from service.log import Logger, event_name
 
@@ -28,6 +29,7 @@ _ERRORS = (
 _WARNINGS = (
     NeighbourDown,
     NeighbourMoved,
+    WorkersBlocked,
     FeatureRefused,
     OverloadBegan,
     OverloadEnded,

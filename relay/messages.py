@@ -123,10 +123,12 @@ class End(_Struct, frozen=True, tag="end"):
 class WorkerPorts(_Struct, frozen=True, tag="workers"):
     """The ports that the sender's workers are reached at, in order; at its address as the receiver
     knows it. Said by a node with several when keys are new, and in answer to one that has not
-    `heard` the sender's."""
+    `heard` the sender's. is_blocked: nothing comes between further workers; in this session all is
+    to go between the first ones."""
 
     ports: Annotated[tuple[Port, ...], Meta(min_length=1, max_length=MAX_WORKERS)]
     heard: bool = False
+    is_blocked: bool = False
 
 
 Message: TypeAlias = Subscribe | Ok | Error | Unsubscribe | UpstreamLost | End | WorkerPorts

@@ -60,6 +60,7 @@ class Neighbour:
     come back at, if it proved to be elsewhere than its entry says. worker_ports: the peer's, empty
     until it has told them. is_aware: it knows ours, so that a broadcast may come to any worker here
     and go out from any. is_settling: that is to be found out first.
+    is_blocked: in this session all has to go between the first workers. up_since_us: of their link.
     """
 
     def __init__(
@@ -77,6 +78,8 @@ class Neighbour:
         self.moved_to: Address | None = None
         self.worker_ports: tuple[int, ...] = ()
         self.is_aware = False
+        self.is_blocked = False
+        self.up_since_us: int | None = None
         self._workers = workers
         self._reached = reached
         self.is_settling = len(workers) > 1
@@ -118,6 +121,7 @@ class Neighbour:
         have left it."""
         self.pairs.begin_session()
         self.worker_ports, self.is_aware, self._told = (), False, 0
+        self.is_blocked = False
         self.is_settling = len(self._workers) > 1
         self._tell_us = now_us if self.is_settling else None
 
@@ -142,15 +146,26 @@ class Neighbour:
         """The peer's. True if it has just proved to know ours."""
         was_aware = self.is_aware
         self.worker_ports = message.ports
-        if message.heard:
+        if message.is_blocked or self.is_blocked:
+            self.is_blocked, self.is_aware = True, False
+            self._tell_us, self.is_settling = None, False
+        elif message.heard:
             self.is_aware = True
             self._tell_us, self.is_settling = None, False
         else:
             self._say_ports()
         return self.is_aware and not was_aware
 
+    def block(self) -> None:
+        """Nothing comes between further workers: the first ones take it all."""
+        self.is_blocked, self.is_aware = True, False
+        for _ in range(2):  # broadcasts stand still until it arrives
+            self._say_ports()
+
     def _say_ports(self) -> None:
-        message = WorkerPorts(self._reached, heard=bool(self.worker_ports))
+        message = WorkerPorts(
+            self._reached, heard=bool(self.worker_ports), is_blocked=self.is_blocked
+        )
         self._workers.send_control(self.link, encode(message))
 
     # -- links between further workers

@@ -202,8 +202,8 @@ class Neighbourhood:
         """What the node has to report of it. A link that was removed says nothing any more."""
         neighbour = self._by_link.get(event.link)
         if neighbour is None:
-            if isinstance(event, engine_events.LinkDown):
-                self._on_pair_down(event.link, now_us)
+            if isinstance(event, engine_events.LinkDown | engine_events.LinkUp):
+                self._on_pair(event, now_us)
             return None
         name, handshake = neighbour.name, neighbour.handshake
         match event:
@@ -220,10 +220,12 @@ class Neighbourhood:
                     self._subscriptions.on_link_up(name, now_us)
                 return events.NeighbourKeyed(name, has_restarted)
             case engine_events.LinkUp():
+                neighbour.up_since_us = now_us
                 handshake.on_link_up()
                 self._subscriptions.on_link_up(name, now_us)
                 return events.NeighbourUp(name)
             case engine_events.LinkDown():
+                neighbour.up_since_us = None
                 handshake.on_link_down(now_us)
                 handshake.handle_timer(now_us)
                 neighbour.carry_out()
@@ -238,11 +240,15 @@ class Neighbourhood:
                 return events.NeighbourMoved(name, format_address(event.address))
         return None
 
-    def _on_pair_down(self, link: int, now_us: int) -> None:
-        """Between further workers; what comes that way is lost, and nothing else."""
+    def _on_pair(self, event: engine_events.LinkDown | engine_events.LinkUp, now_us: int) -> None:
+        """Of a link between further workers. What comes that way is lost, and nothing else."""
+        is_down = isinstance(event, engine_events.LinkDown)
         for neighbour in self.by_name.values():
-            pair = neighbour.pairs.pair_of(link)
+            pair = neighbour.pairs.pair_of(event.link)
             found = neighbour.pairs.find(pair) if pair else None
-            if found is not None:
+            if pair is None or found is None:
+                continue
+            neighbour.pairs.on_silence(pair, now_us if is_down else None)
+            if is_down:
                 names = sorted(found.users)
                 self._subscriptions.on_way_down(neighbour.name, names, now_us)

@@ -123,8 +123,9 @@ class Node:
         """HELLO again, ask again, expire."""
         self.neighbourhood.handle_timer(now_us)
         for neighbour in self.neighbours.values():
-            is_used = partial(self._lanes.is_used, neighbour)
-            neighbour.pairs.sweep(is_used, now_us)
+            due_us = neighbour.pairs.next_timer_us()
+            if due_us is not None and now_us >= due_us:
+                self._sweep(neighbour, now_us)
         for viewer in self.edge.expired(now_us):
             self._remove_viewer(viewer, now_us, expired=True)
         self.subscriptions.handle_timer(now_us)
@@ -394,12 +395,31 @@ class Node:
 
     def _on_worker_ports(self, neighbour: Neighbour, message: WorkerPorts, now_us: int) -> None:
         """Which workers a neighbour has; what waited for that, and what it can be sent better."""
-        if not neighbour.on_worker_ports(message):
-            return
+        was_aware = neighbour.is_aware
+        is_new = neighbour.on_worker_ports(message)
+        if was_aware != neighbour.is_aware:
+            self._move_all(neighbour, now_us)
+        if is_new:
+            self.subscriptions.on_link_up(neighbour.name, now_us)
+
+    def _sweep(self, neighbour: Neighbour, now_us: int) -> None:
+        """Links of further workers that nothing takes, or that nothing comes on."""
+        if self._lanes.blocked(neighbour, now_us):
+            neighbour.block()
+            self._events.append(events.WorkersBlocked(neighbour.name))
+            self._move_all(neighbour, now_us)
+        neighbour.pairs.sweep(partial(self._lanes.is_used, neighbour), now_us)
+
+    def _move_all(self, neighbour: Neighbour, now_us: int) -> None:
+        """It is, or is no longer, one whose further workers are heard."""
+        name = neighbour.name
+        if not neighbour.is_aware:
+            self._lanes.forget_peer(name)
         for broadcast in tuple(self.subscriptions.broadcasts):
-            if neighbour.name in broadcast.nodes:
-                self._move_cursors(neighbour.name, broadcast.name, now_us)
-        self.subscriptions.on_link_up(neighbour.name, now_us)
+            if name in broadcast.nodes:
+                self._move_cursors(name, broadcast.name, now_us)
+            if not neighbour.is_aware and broadcast.on_way(name) is not None:
+                self.subscriptions.ask_again(name, broadcast.name, now_us)
 
     def _follow_lanes(self, peer: str, message: Subscribe | Ok, now_us: int) -> None:
         """Of a subscription that is held, the neighbour has named its worker."""
@@ -416,6 +436,9 @@ class Node:
         way = broadcast.on_way(peer)
         if way is None or way.transaction != message.transaction:
             return
+        neighbour = self.neighbours[peer]
+        if neighbour.is_blocked and message.worker:
+            neighbour.block()  # it has not heard that yet
         if self._lanes.on_ok(peer, message, now_us):
             self.subscriptions.ask_again(peer, broadcast.name, now_us)
         self._carry_out(now_us)

@@ -24,21 +24,25 @@ from service.address import Address
 Pair: TypeAlias = tuple[int, int]
 
 FIRST_PAIR: Pair = (0, 0)
-SWEEP_US = 5_000_000  # chosen: twice that is the longest between two refreshes of a subscription
+BLOCKED_US = 1_500_000  # chosen: 30 probes; a cut link has been noticed long before
+SWEEP_US = 1_000_000
+IDLE_US = 5_000_000  # chosen: as long as a subscription may go without a refresh
 _STATES = frozenset({"is_up", "has_keys", "rtt_us", "backlogged", "holes_open"})
 _COUNTERS = tuple(f.name for f in dataclasses.fields(LinkStats) if f.name not in _STATES)
 
 
 @dataclass(slots=True)
 class PairLink:
-    """link: the engine's. users: broadcasts that take it. is_idle: none did at the last sweep.
-    only_listens: it sends nothing before the peer has."""
+    """link: the engine's. users: broadcasts that take it. idle_us: since when none does.
+    only_listens: it sends nothing before the peer has. silent_us: since when nothing comes; None:
+    something does."""
 
     link: int
     generation: int
     only_listens: bool
+    silent_us: int | None
     users: set[str] = field(default_factory=set)
-    is_idle: bool = False
+    idle_us: int | None = None
 
 
 class PairLinks:
@@ -90,10 +94,12 @@ class PairLinks:
             generation = heard if heard > before else before + 1
             found = self._open(pair, generation, address, rate_bps, now_us)
         elif heard > found.generation or found.only_listens:
+            if found.only_listens and found.silent_us is not None:
+                found.silent_us = now_us  # from now on something should come
             found.only_listens = False
             self._key(pair, found, max(heard, found.generation))
         found.users.add(broadcast)
-        found.is_idle = False
+        found.idle_us = None
         return found
 
     def listen(self, pair: Pair, address: Address, rate_bps: int, now_us: int) -> None:
@@ -117,22 +123,36 @@ class PairLinks:
         self.close()
         self._generations.clear()
 
+    def on_silence(self, pair: Pair, since_us: int | None) -> None:
+        """What the engine says of its link; None: packets come."""
+        self._links[pair].silent_us = since_us
+
+    def silent(self, now_us: int) -> list[Pair]:
+        """Those on which something should have come for so long that it never will."""
+        return [
+            pair
+            for pair, each in self._links.items()
+            if not each.only_listens
+            and each.silent_us is not None
+            and now_us - each.silent_us >= BLOCKED_US
+        ]
+
     def next_timer_us(self) -> int | None:
         """When `sweep` is due."""
         return self._sweep_us
 
     def sweep(self, is_used: Callable[[Pair, str], bool], now_us: int) -> None:
-        """Remove what no broadcast has taken since the last time but one."""
+        """Remove what no broadcast has taken for IDLE_US."""
         if self._sweep_us is None or now_us < self._sweep_us:
             return
         for pair, each in tuple(self._links.items()):
             each.users = {name for name in each.users if is_used(pair, name)}
             if each.users:
-                each.is_idle = False
-            elif each.is_idle:
+                each.idle_us = None
+            elif each.idle_us is None:
+                each.idle_us = now_us
+            elif now_us - each.idle_us >= IDLE_US:
                 self._remove(pair)
-            else:
-                each.is_idle = True
         self._sweep_us = now_us + SWEEP_US if self._links else None
 
     def add_to(self, first: LinkStats) -> LinkStats:
@@ -172,7 +192,7 @@ class PairLinks:
             hello_key=self._hello_key,
             rate_bps=rate_bps,
         )
-        opened = self._links[pair] = PairLink(link, generation, only_listens)
+        opened = self._links[pair] = PairLink(link, generation, only_listens, now_us)
         self._key(pair, opened, generation)
         if self._sweep_us is None:
             self._sweep_us = now_us + SWEEP_US

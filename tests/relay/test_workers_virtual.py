@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from fastpath.stats import MemoryStats
 from lab.scenario.loader import load_scenario, scenario_of
 from lab.virtual.run import VirtualOverlay
 from relay.node import Node
@@ -252,3 +253,57 @@ def test_a_switch_to_a_node_that_knows_no_workers_moves_the_home() -> None:
 def upstreams(node: Node) -> set[str]:
     ways = (each.upstream for each in node.subscriptions.broadcasts)
     return {way.peer for way in ways if way is not None}
+
+
+@pytest.mark.parametrize("workers", [(2, 3), (1, 2), (2, 1)], ids=str)
+def test_a_link_that_nothing_takes_goes_and_is_made_anew_under_other_keys(
+    workers: tuple[int, ...],
+) -> None:
+    events = [{"at_s": 5.0, "do": "leave", "viewer": f"v{k}"} for k in range(4)]
+    events += [{"at_s": 30.0, "do": "join", "viewer": f"v{k}"} for k in range(4)]
+    overlay = chain(workers, duration_s=40.0, events=events, loss=0.01)
+    nodes = [host.node for host in overlay.nodes.values()]
+    neighbours = [next(iter(node.neighbours.values())) for node in nodes]
+
+    def generations() -> list[int]:
+        links = [neighbour.pairs.find(pair) for neighbour in neighbours for pair in neighbour.pairs]
+        return [link.generation for link in links if link is not None and link.users]
+
+    run(overlay, 4.9)
+    assert set(generations()) == {1}
+    lost = [neighbour.stats().lost for neighbour in neighbours]
+    run(overlay, 24)
+    assert not generations()
+    assert [memory.node_links[0] for memory in memories(nodes)] == [
+        int(worker == 0) for count in workers for worker in range(count)
+    ]
+    assert all(now.stats().lost >= before for now, before in zip(neighbours, lost, strict=True))
+    run(overlay, 6)
+    assert set(generations()) == {2}
+    for node in nodes:
+        assert node.engine.verdicts()["replayed"] == node.engine.verdicts()["bad_tag"] == 0
+    check_viewers(overlay)
+
+
+@pytest.mark.parametrize("workers", [(2, 2), (3, 1), (1, 3), (2, 3, 2)], ids=str)
+def test_where_only_first_ports_are_open_they_take_it_all(workers: tuple[int, ...]) -> None:
+    """Further workers' ports are told, but a firewall lets nothing through to them."""
+    overlay = chain(workers, duration_s=16.0)
+    for number, host in enumerate(overlay.nodes.values()):
+        for neighbour in host.node.neighbours.values():
+            assert not neighbour.is_blocked
+            # What would go to a port after the first goes where nobody is.
+            neighbour._reached = (7000, 7900, 7901)[: workers[number]]
+    run(overlay, 13)
+    for watcher in overlay.audience.watchers:
+        newest_us = overlay.world.newest_frame_us(watcher.number)
+        assert overlay.world.now_us - newest_us < SECOND_US, watcher.name
+        assert overlay.world.faults(watcher.number) == (0, 0)
+    for host in overlay.nodes.values():
+        for neighbour in host.node.neighbours.values():
+            assert neighbour.is_blocked
+            assert not [*neighbour.pairs]
+
+
+def memories(nodes: Sequence[Node]) -> list[MemoryStats]:
+    return [engine.memory() for node in nodes for engine in node.engine.engines]
