@@ -8,8 +8,9 @@ from fastpath.cursor cimport cursor_t
 from fastpath.late cimport late_t
 from fastpath.link cimport HISTORY_ENTRIES, MAX_HOLES, WINDOW_WORDS, history_t, hole_t, link_t
 from fastpath.mailbox cimport MAILBOX_MESSAGES, message_t
+from fastpath.pages cimport LINE_BYTES
 from fastpath.ring cimport RING_CLASSES, SMALLEST_RING, slot_t
-from fastpath.slab cimport LARGE_BLOCK_BYTES, LINE_BYTES, SMALL_BLOCK_BYTES
+from fastpath.slab cimport LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES
 from fastpath.wheel cimport wheel_entry_t
 from fastpath.worker cimport EARLY_PACKETS, early_t, port_t, resent_t, stream_t
 

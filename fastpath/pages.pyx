@@ -9,7 +9,7 @@ tens of entries.
 from libc.errno cimport errno
 from libc.stdint cimport uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free
-from fastpath.slab cimport LINE_BYTES
+
 
 cdef extern from "<sys/mman.h>" nogil:
     void* mmap(void*, size_t, int, int, int, long)

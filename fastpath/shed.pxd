@@ -8,7 +8,7 @@ cdef enum:
 
 cdef inline bint may_be_shed(const worker_t* worker, const stream_t* stream) noexcept nogil:
     """All that a packet costs in peace."""
-    return worker.overload.step != 0 or stream.shed.state != 0
+    return worker.overload.step != 0 or stream.shed_state != 0
 
 cdef int shed_media(
     worker_t* worker, int32_t stream, uint32_t stream_seq, uint8_t marks, int64_t arrival_us

@@ -50,7 +50,7 @@ cdef void resume(stream_t* stream, uint32_t seq) noexcept nogil:
     if <int32_t>(seq - stream.ring.head) >= LARGEST_RING and seq - shed.newest <= SMALLEST_RING:
         stream.ring.has_jump = True
         stream.ring.jump_seq = shed.newest
-    shed.state = SHED_RESUMED
+    stream.shed_state = SHED_RESUMED
     shed.resumed = seq
 
 
@@ -58,16 +58,16 @@ cdef int shed_whole(worker_t* worker, int32_t index, uint32_t seq, uint8_t marks
     """KEPT, or why the packet of a stream is shed that is, or was until a while ago."""
     cdef stream_t* stream = &worker.streams[index]
     cdef shed_t* shed = &stream.shed
-    cdef uint8_t state = shed.state & SHED_STATES
+    cdef uint8_t state = stream.shed_state & SHED_STATES
     if is_chosen(worker, stream) and (state == SHED_CHOSEN or state == SHED_AWAITING or marks & MARK_FRAME_START):
         if state != SHED_CHOSEN and state != SHED_AWAITING:
             shed.first = seq
             shed.newest = seq
-        shed.state = SHED_CHOSEN
+        stream.shed_state = SHED_CHOSEN
         note_shed(shed, seq)
         return SHED_VIDEO
     if state == SHED_CHOSEN:
-        shed.state = SHED_AWAITING
+        stream.shed_state = SHED_AWAITING
         state = SHED_AWAITING
         want_key_frame(worker, index)
     if state == SHED_AWAITING:
@@ -82,7 +82,7 @@ cdef int shed_whole(worker_t* worker, int32_t index, uint32_t seq, uint8_t marks
         if <int32_t>(seq - shed.resumed) < 0 and <int32_t>(seq - shed.first) >= 0:
             return SHED_UNTIL_KEY
         if <int32_t>(seq - shed.resumed) > REORDERED_PACKETS:
-            shed.state = 0
+            stream.shed_state = 0
     return KEPT
 
 
@@ -101,10 +101,10 @@ cdef int shed_media(
         verdict = shed_whole(worker, stream_index, stream_seq, marks)
         if verdict == KEPT:
             if marks & MARK_FRAME_START:
-                stream.shed.state &= ~SHED_FRAME
+                stream.shed_state &= ~SHED_FRAME
                 if overload.step >= STEP_DISCARDABLE and marks & MARK_DISCARDABLE:
-                    stream.shed.state |= SHED_FRAME
-            if stream.shed.state & SHED_FRAME and marks & MARK_DISCARDABLE:
+                    stream.shed_state |= SHED_FRAME
+            if stream.shed_state & SHED_FRAME and marks & MARK_DISCARDABLE:
                 verdict = SHED_DISCARDABLE
     cost = overload_cost(stream.subscribers)
     if verdict == KEPT:
@@ -166,10 +166,10 @@ cdef void choose_all(worker_t* worker) noexcept nogil:
     for i in range(worker.stream_count):
         stream = &worker.streams[i]
         if stream.is_used and stream.media == MEDIA_VIDEO and stream.has_started:
-            if stream.shed.state & SHED_STATES != SHED_CHOSEN and stream.shed.state & SHED_STATES != SHED_AWAITING:
+            if stream.shed_state & SHED_STATES != SHED_CHOSEN and stream.shed_state & SHED_STATES != SHED_AWAITING:
                 stream.shed.first = stream.ring.head
                 stream.shed.newest = stream.ring.head - 1
-            stream.shed.state = SHED_CHOSEN
+            stream.shed_state = SHED_CHOSEN
 
 
 cdef void tell(worker_t* worker, bint has_begun, int64_t now_us) noexcept nogil:

@@ -110,7 +110,6 @@ ctypedef struct port_t:
     uint8_t batches              # taken since
 
 ctypedef struct shed_t:          # of a video stream under overload (fastpath/shed)
-    uint8_t state                # 0: nothing of it is, or was lately, shed
     uint32_t first               # first packet that was shed
     uint32_t newest
     uint32_t resumed             # the key frame it went on at
@@ -127,11 +126,11 @@ ctypedef struct stream_t:
     int32_t upstream             # link, or NOBODY for an ingest
     int32_t second_upstream      # link that may deliver it as well, while one takes over; or NOBODY
     int32_t awaited              # link whose first packet is to be told of; or NOBODY
-    shed_t shed
     int32_t first_cursor
     uint32_t clock_rate          # of its RTP timestamps, Hz
     uint8_t wants_key            # a key frame is to be asked for at the end of the turn, until one comes
     uint8_t is_aged[2]           # stands in the heap of those that small, large blocks are taken from
+    uint8_t shed_state           # 0: nothing of it is, or was lately, shed
     int64_t last_packet_us
     int64_t delay_us             # smoothed
     uint64_t key_frames_before   # that it had when a key frame was first wanted
