@@ -150,6 +150,8 @@ ctypedef struct stream_t:
     uint64_t too_old
     uint64_t gone
     uint64_t restarts
+    shed_t shed
+    uint8_t apart[52]            # six lines in all
     uint8_t apart[40]            # five lines in all
 
 ctypedef struct resent_t:        # to a viewer: once per round trip

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from functools import partial
 from random import Random
 from typing import Literal
 
@@ -47,6 +46,7 @@ from relay.slowpath.path_monitor import SAMPLE_US
 from relay.slowpath.routes import Paths
 from relay.slowpath.subscription import SubscriptionTable
 from relay.slowpath.ways import MAX_HOPS
+from relay.spread import Spread
 from relay.stream import StreamRegistry
 from relay.workers import Workers
 from service.address import Address, format_address, ip_of, parse_address
@@ -78,6 +78,16 @@ class Node:
         self._next_sample_us: int | None = None
         self._rng = rng
         self._events: deque[events.NodeEvent] = deque()
+        self._spread = Spread(
+            self.neighbours,
+            self.subscriptions,
+            self._carried,
+            self._placement,
+            self._lanes,
+            carry_out=self._carry_out,
+            report=self._events.append,
+            full=self._full,
+        )
 
     @property
     def neighbours(self) -> Mapping[str, Neighbour]:
@@ -125,7 +135,7 @@ class Node:
         for neighbour in self.neighbours.values():
             due_us = neighbour.pairs.next_timer_us()
             if due_us is not None and now_us >= due_us:
-                self._sweep(neighbour, now_us)
+                self._spread.sweep(neighbour, now_us)
         for viewer in self.edge.expired(now_us):
             self._remove_viewer(viewer, now_us, expired=True)
         self.subscriptions.handle_timer(now_us)
@@ -381,92 +391,15 @@ class Node:
             return
         self.counters[f"received_{type(message).__name__.lower()}"] += 1
         if isinstance(message, WorkerPorts):
-            self._on_worker_ports(neighbour, message, now_us)
+            self._spread.on_worker_ports(neighbour, message, now_us)
             return
         self.subscriptions.on_rtt(neighbour.name, self.engine.link_stats(link).rtt_us)
         self.subscriptions.on_message(neighbour.name, message, now_us)
         if isinstance(message, Subscribe | Ok):
             try:
-                self._follow_lanes(neighbour.name, message, now_us)
+                self._spread.follow(neighbour.name, message, now_us)
             except EngineFullError as error:
                 self._full(error)  # said again with the next refresh
-
-    # -- between which workers
-
-    def _on_worker_ports(self, neighbour: Neighbour, message: WorkerPorts, now_us: int) -> None:
-        """Which workers a neighbour has; what waited for that, and what it can be sent better."""
-        was_aware = neighbour.is_aware
-        is_new = neighbour.on_worker_ports(message)
-        if was_aware != neighbour.is_aware:
-            self._move_all(neighbour, now_us)
-        if is_new:
-            self.subscriptions.on_link_up(neighbour.name, now_us)
-
-    def _sweep(self, neighbour: Neighbour, now_us: int) -> None:
-        """Links of further workers that nothing takes, or that nothing comes on."""
-        if self._lanes.blocked(neighbour, now_us):
-            neighbour.block()
-            self._events.append(events.WorkersBlocked(neighbour.name))
-            self._move_all(neighbour, now_us)
-        neighbour.pairs.sweep(partial(self._lanes.is_used, neighbour), now_us)
-
-    def _move_all(self, neighbour: Neighbour, now_us: int) -> None:
-        """It is, or is no longer, one whose further workers are heard."""
-        name = neighbour.name
-        if not neighbour.is_aware:
-            self._lanes.forget_peer(name)
-        for broadcast in tuple(self.subscriptions.broadcasts):
-            if name in broadcast.nodes:
-                self._move_cursors(name, broadcast.name, now_us)
-            if not neighbour.is_aware and broadcast.on_way(name) is not None:
-                self.subscriptions.ask_again(name, broadcast.name, now_us)
-
-    def _follow_lanes(self, peer: str, message: Subscribe | Ok, now_us: int) -> None:
-        """Of a subscription that is held, the neighbour has named its worker."""
-        broadcast = self.subscriptions.find(message.broadcast)
-        if broadcast is None:
-            return
-        if isinstance(message, Subscribe):
-            node = broadcast.nodes.get(peer)
-            if node is not None and node.transaction == message.transaction:
-                self._lanes.on_subscribe(peer, message, now_us)
-                self._carry_out(now_us)
-                self._move_cursors(peer, broadcast.name, now_us)
-            return
-        way = broadcast.on_way(peer)
-        if way is None or way.transaction != message.transaction:
-            return
-        neighbour = self.neighbours[peer]
-        if neighbour.is_blocked and message.worker:
-            neighbour.block()  # it has not heard that yet
-        if self._lanes.on_ok(peer, message, now_us):
-            self.subscriptions.ask_again(peer, broadcast.name, now_us)
-        self._carry_out(now_us)
-        if (upstream := broadcast.upstream) is not None and not upstream.is_paused:
-            second = broadcast.successor.peer if broadcast.successor else None
-            self._carried.follow_lane(broadcast.name, upstream.peer, second)
-
-    def _move_home(self, name: str, worker: int, now_us: int) -> None:
-        """And let those who send it know."""
-        self._carried.move_home(name, worker)
-        broadcast = self.subscriptions.find(name)
-        if broadcast is None or broadcast.upstream is None or broadcast.is_local:
-            return
-        if not broadcast.upstream.is_paused:
-            second = broadcast.successor.peer if broadcast.successor else None
-            self._carried.follow_lane(name, broadcast.upstream.peer, second)
-        for way in broadcast.subscriptions:
-            if (peer := self.neighbours.get(way.peer)) is not None and peer.is_aware:
-                self.subscriptions.ask_again(way.peer, name, now_us)
-
-    def _move_cursors(self, peer: str, broadcast: str, now_us: int) -> None:
-        try:
-            has_moved = self._carried.move_cursors(peer, broadcast, now_us)
-        except EngineFullError as error:
-            self._full(error)
-            return
-        if has_moved:
-            self.subscriptions.answer_again(peer, broadcast)
 
     def _on_copy_started(self, cursor: int, first_stream_seq: int, now_us: int) -> bool:
         try:
@@ -519,7 +452,7 @@ class Node:
             self.counters["control_held"] += 1  # it is asked once its workers are known
             return
         try:
-            message = self._with_workers(neighbour, message, now_us)
+            message = self._spread.name_workers(neighbour, message, now_us)
         except EngineFullError as error:
             self._full(error)
             return
@@ -536,19 +469,6 @@ class Node:
         for _ in range(2 if is_urgent else 1):
             self.counters[f"sent_{type(message).__name__.lower()}"] += 1
             self.engine.send_control(neighbour.link, payload)
-
-    def _with_workers(self, neighbour: Neighbour, message: Message, now_us: int) -> Message:
-        """Named the workers that the broadcast is to go between."""
-        peer = neighbour.name
-        if isinstance(message, Ok):
-            return self._lanes.fill_ok(peer, message, now_us)
-        if not isinstance(message, Subscribe):
-            return message
-        name = message.broadcast
-        is_deaf = self._placement.home(name) != 0 and not neighbour.is_aware
-        if is_deaf and message.mode == "active":
-            self._move_home(name, 0, now_us)  # that is where it sends
-        return self._lanes.fill_subscribe(peer, message, now_us)
 
     def _change_tracks(self, change: wanted.TracksChanged) -> None:
         try:

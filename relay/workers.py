@@ -28,7 +28,7 @@ from service.address import Address
 
 WORKER_SHIFT = 52  # fastpath/handles.py: 20 bits of index, 32 of generation
 _MASK = (1 << WORKER_SHIFT) - 1
-_OF_WORKERS = engine_events.Fallback | engine_events.OverloadBegan | engine_events.OverloadEnded
+_HANDLES = frozenset({"link", "stream", "cursor"})  # names of fields in fastpath/events.py
 LINKS_PER_NEIGHBOUR = 4
 """Chosen: of a worker, where neighbours have several; only those in use take memory."""
 
@@ -281,12 +281,12 @@ def _sum(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _tagged(event: engine_events.Event, worker: int) -> engine_events.Event:
-    """An event's first field is its handle, except where it is of no link, stream or cursor."""
-    if isinstance(event, _OF_WORKERS):
-        return event
-    field = dataclasses.fields(event)[0].name
-    handle = worker << WORKER_SHIFT | getattr(event, field)
-    return dataclasses.replace(event, **{field: handle})
+    """With the worker in its handle, if it is of a link, stream or cursor."""
+    for field in dataclasses.fields(event):
+        if field.name in _HANDLES:
+            handle = worker << WORKER_SHIFT | getattr(event, field.name)
+            return dataclasses.replace(event, **{field.name: handle})
+    return event
 
 
 def new_engine(config: NodeConfig) -> Engine:

@@ -14,7 +14,7 @@ from control_client.messages import TableVersion
 from control_client.table import HeldTable, NodeTable
 from control_client.table_store import TableStore
 from control_client.tokens import new_token
-from lab.ports import free_ports
+from lab.ports import free_pairs, free_ports
 from overlane.doctor.check import Check, Verdict
 from overlane.doctor.examination import Examination, examine
 from overlane.doctor.patience import Started
@@ -80,6 +80,19 @@ def test_a_node_that_does_not_run(tmp_path: Path) -> None:
     assert f"TCP 127.0.0.1:{ports[1]} (admin.listen)" == found["ports"][2].what
     assert "unproven" in found["neighbours"][0].found
     assert "memory" in [check.what for check in found["resources"]]
+
+
+def test_the_sockets_of_every_worker_are_bound(tmp_path: Path) -> None:
+    path, _ = node_file(tmp_path)
+    (first,) = free_pairs(1, SystemRandom())
+    text = path.read_text().splitlines()
+    text[2] = f'listen = "127.0.0.1:{first}"\nworkers = 2'
+    path.write_text("\n".join(text))
+    ports = [check.what for check in topics(examine(path))["ports"]]
+    assert ports[:2] == [
+        f"UDP 127.0.0.1:{first} (listen)",
+        f"UDP 127.0.0.1:{first + 1} (listen, worker 1)",
+    ]
 
 
 def test_a_configuration_with_secrets_that_others_may_read(tmp_path: Path) -> None:
