@@ -151,8 +151,7 @@ ctypedef struct stream_t:
     uint64_t gone
     uint64_t restarts
     shed_t shed
-    uint8_t apart[52]            # six lines in all
-    uint8_t apart[40]            # five lines in all
+    uint8_t apart[28]            # five lines in all
 
 ctypedef struct resent_t:        # to a viewer: once per round trip
     uint32_t cursor              # low bits of its handle
