@@ -31,9 +31,10 @@ from fastpath import Codec, Engine, Media, PortKind
 from relay.admin import joined
 from relay.config import Ingest, NodeConfig
 from relay.metrics import new_registry
-from relay.node import Node, new_engine
+from relay.node import Node
 from relay.series import exposition
 from relay.status import status_pieces
+from relay.workers import new_workers
 
 UDP_SEGMENT = 103  # linux/udp.h
 PACKET_BYTES, BURST = 1200, 20
@@ -76,13 +77,14 @@ def large_node(streams: int, viewers: int) -> Node:
     # Apart, as a configuration compares the address of each socket with those of all others.
     made = tuple(Ingest.model_validate(ingest) for ingest in ingests)
     config = config.model_copy(update={"ingests": made})
-    node = Node(config, new_engine(config), Random(1))
-    node.engine.turn(0)  # in virtual time from the start: commands are applied as they come
+    workers = new_workers(config)
+    node = Node(config, workers, Random(1))
+    workers.engines[0].turn(0)  # in virtual time from the start: commands are applied as they come
     node.start(1)
     for n in range(viewers):
         to = f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"
         node.add_viewer(names[n % len(names)], {"video": (to, 6000), "audio": (to, 6002)}, 2)
-    node.engine.turn(3)
+    workers.engines[0].turn(3)
     node.handle_engine_events(3)
     return node
 
