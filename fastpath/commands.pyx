@@ -16,6 +16,7 @@ from fastpath.mailbox cimport (
     REMOVE_LINK, REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
     mailbox_done, mailbox_first, mailbox_post, message_t,
 )
+from fastpath.repair cimport note_deadline
 from fastpath.ring cimport ring_close, ring_open
 from fastpath.send cimport message_payload, queue_cursor, send_message, unqueue_cursor
 from fastpath.socket_io cimport socket_io_add_port, socket_io_remove_port
@@ -155,6 +156,8 @@ cdef void set_upstream(worker_t* worker, const message_t* command, int64_t now_u
         stream.awaited = NOBODY
     stream.upstream = upstream
     stream.second_upstream = second
+    note_deadline(worker, stream, upstream)
+    note_deadline(worker, stream, second)
     claim_early(worker, index_of(command.stream), now_us)
 
 
@@ -275,6 +278,8 @@ cdef void add_stream(worker_t* worker, const message_t* command, int64_t now_us)
     stream.awaited = NOBODY
     stream.first_cursor = NOBODY
     stream.last_packet_us = -1
+    stream.deadline_us = command.deadline_us if command.deadline_us > 0 else <uint32_t>worker.repair_deadline_us
+    note_deadline(worker, stream, stream.upstream)
     if ring_open(
         &stream.ring, &worker.rings, AUDIO_RING_CLASS if stream.media == MEDIA_AUDIO else VIDEO_RING_CLASS,
         command.stream_seq,
@@ -336,6 +341,8 @@ cdef void set_ingest(worker_t* worker, const message_t* command) noexcept nogil:
     ingest.stream = index_of(command.stream)
     ingest.codec = command.kind_of
     ingest.payload_type = command.payload_type
+    ingest.asks_again = command.asks_again
+    ingest.rtx_payload_type = command.rtx_payload_type
     ingest.rtcp_port = NOBODY
     ingest.rtcp_to = command.rtcp_address
     ingest.has_rtcp_to = command.rtcp_address.port != 0
@@ -380,6 +387,9 @@ cdef void add_cursor(worker_t* worker, const message_t* command) noexcept nogil:
         cursor.ssrc = command.ssrc
         cursor.payload_type = command.payload_type
         cursor.sequence_offset = command.sequence_number
+        cursor.rtx_payload_type = command.rtx_payload_type
+        cursor.rtx_ssrc = command.rtx_ssrc
+        cursor.rtx_number = command.rtx_number
         index_viewer(worker, index)
     if command.tag and cursor_begin_at(cursor, &worker.streams[cursor.stream].ring, command.stream_seq):
         queue_cursor(worker, index)

@@ -75,7 +75,10 @@ ctypedef struct cursor_t:
     uint64_t late_packets
     uint64_t lapped
     int64_t began_us             # what came before it left when it could, which is no delay
-    uint8_t apart[16]            # six lines in all
+    uint32_t rtx_ssrc            # what a viewer asks for again goes under this
+    uint16_t rtx_number          # next
+    uint8_t rtx_payload_type     # 0: under its own number, as at first
+    uint8_t apart[9]             # six lines in all
 
 cdef bint cursor_begin(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil
 cdef bint cursor_begin_at(cursor_t* cursor, const ring_t* ring, uint32_t seq) noexcept nogil

@@ -7,5 +7,6 @@ cdef int receive_encoder_rtcp(
 ) noexcept nogil
 cdef void send_picture_loss(worker_t* worker, int32_t port, int32_t track) noexcept nogil
 cdef void send_reception_report(worker_t* worker, int32_t port, ingest_t* ingest, int64_t now_us) noexcept nogil
+cdef void send_nack(worker_t* worker, int32_t port, ingest_t* ingest, int64_t now_us) noexcept nogil
 cdef void claim_report(worker_t* worker, int32_t port, ingest_t* ingest) noexcept nogil
 cdef void follow_clock(worker_t* worker, ingest_t* ingest) noexcept nogil

@@ -8,20 +8,21 @@ RTCP to the encoder goes where it was configured to, or back to where its RTCP c
 (RFC 4961); without any RTCP from it and without configuration only PLI is sent.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport address_same_host, address_t, address_to_sockaddr, sockaddr_storage, socklen_t
 from fastpath.cursor cimport NOBODY
+from fastpath.encoder_loss cimport NACK_NUMBERS, encoder_loss_due
 from fastpath.media_clock cimport clock_expected_us, ntp_of_us, us_of_ntp
 from fastpath.report cimport REPORT_INTERVAL_US
 from fastpath.send cimport message_payload, send_alone
-from fastpath.verdict cimport INGEST_RTCP, INGEST_RTCP_MALFORMED, INGEST_RTCP_UNKNOWN
+from fastpath.verdict cimport INGEST_ASKED_AGAIN, INGEST_RTCP, INGEST_RTCP_MALFORMED, INGEST_RTCP_UNKNOWN
 from fastpath.worker cimport (
-    PORT_INGEST, PORT_OPEN, TRACKS_OF_PORT, datagram_t, early_report_t, ingest_t, port_t, stream_t, worker_t,
+    PORT_INGEST, PORT_OPEN, TRACKS_OF_PORT, count_many, datagram_t, early_report_t, ingest_t, port_t, stream_t, worker_t,
 )
 from rtp.payload.rtp_header cimport is_rtcp
 from rtp.rtcp.walk cimport (
     RTCP_SR, read_sender_report, report_block_t, rtcp_is_whole, rtcp_next, rtcp_packet_t, sender_info_t, write_cname,
-    write_pli, write_receiver_report,
+    write_nack, write_pli, write_receiver_report,
 )
 
 cdef enum:
@@ -214,6 +215,21 @@ cdef void send_picture_loss(worker_t* worker, int32_t port, int32_t track) noexc
     size = begin_compound(worker, ingest, NULL)
     size += write_pli(message_payload(worker) + size, our_ssrc(worker, ingest), ingest.ssrc)
     send_rtcp(worker, port, ingest, <uint32_t>size)
+
+
+cdef void send_nack(worker_t* worker, int32_t port, ingest_t* ingest, int64_t now_us) noexcept nogil:
+    """Ask the encoder for what is due to be asked for. Behind each other in one compound packet, so that
+    nobody needs RFC 5506."""
+    cdef uint16_t numbers[NACK_NUMBERS]
+    cdef const stream_t* stream = &worker.streams[ingest.stream]
+    cdef int32_t found = encoder_loss_due(&ingest.loss, stream.deadline_us, now_us, numbers)
+    cdef size_t size
+    if found == 0:
+        return
+    size = begin_compound(worker, ingest, NULL)
+    size += write_nack(message_payload(worker) + size, our_ssrc(worker, ingest), ingest.ssrc, numbers, found)
+    send_rtcp(worker, port, ingest, <uint32_t>size)
+    count_many(worker, INGEST_ASKED_AGAIN, <uint64_t>found)
 
 
 cdef void send_reception_report(worker_t* worker, int32_t port, ingest_t* ingest, int64_t now_us) noexcept nogil:

@@ -50,8 +50,8 @@ class Engine:
         repair: bool = True,
         repair_scan_us: int = 50000,
         repair_early: bool = True,
-        reorder_us: int = 10000,
-        repair_give_up_us: int = 1000000,
+        reorder_us: int = 20000,
+        repair_deadline_us: int = 300000,
         probe_interval_us: int = 50000,
         use_gro: bool = True,
         use_gso: bool = True,
@@ -60,7 +60,8 @@ class Engine:
         spin_us: int = 0,
         use_timerfd: bool = True,
     ) -> Engine:
-        """shed_age_us: media is shed while packets wait longer than this (fastpath/overload); 0:
+        """reorder_us: the longest that a packet may be only late. repair_deadline_us: of streams that
+        say no other (`add_stream`). shed_age_us: media is shed while packets wait longer than this (fastpath/overload); 0:
         never. spin_us: how long the worker stays awake for packets that come that soon, at most;
         0: it sleeps. use_timerfd: deadlines are kept in a timer, not given to each sleep."""
 
@@ -106,10 +107,13 @@ class Engine:
         upstream: int | None,
         clock_rate: int = 90000,
         group: int = 0,
+        deadline_us: int = 0,
     ) -> int:
         """upstream: the link it comes from, or None for an ingest. Packets that came early (up to
         1 s, a bounded number) are taken in at once. clock_rate: of its RTP time, Hz. group: equal
-        for the tracks of one broadcast, whose sender reports are kept in step; 0: it is alone."""
+        for the tracks of one broadcast, whose sender reports are kept in step; 0: it is alone.
+        deadline_us: a packet that comes so much later than those that follow it is of no use, and
+        is neither asked for nor sent again any longer (1 ms to 60 s); 0: as the engine's."""
     def set_ingest(
         self,
         port: int,
@@ -119,11 +123,14 @@ class Engine:
         payload_type: int,
         parameter_sets: bytes = b"",
         rtcp_to: Address | None = None,
+        nack: bool = False,
+        rtx_payload_type: int = 0,
     ) -> None:
         """RTP of this payload type on this port is the stream's; at most four types a port.
         parameter_sets: the payload of a STAP-A (at most 512 bytes), put before each key frame that
         has no SPS of its own. rtcp_to: where RTCP to the encoder goes, if not back to where its
-        own came from."""
+        own came from. nack: the encoder is asked again for packets that do not come. It may send
+        them as they were, or as RTX (RFC 4588) of rtx_payload_type; 0: there is none."""
     def set_upstream(
         self, stream: int, upstream: int | None, *, second: int | None = None
     ) -> None:
@@ -151,10 +158,14 @@ class Engine:
         payload_type: int,
         first_sequence_number: int,
         rtcp_address: Address | None = None,
+        rtx_payload_type: int = 0,
+        rtx_ssrc: int = 0,
+        rtx_first_sequence_number: int = 0,
     ) -> int:
         """Plain RTP to `address` from VIEWER port `port`. Waits for a key frame if none is held.
         rtcp_address: where sender reports go, each second; None: nowhere. RTCP from any port of
-        the viewer's host is heard."""
+        the viewer's host is heard. rtx_payload_type: what it asks for again goes as RTX (RFC 4588)
+        of this type and `rtx_ssrc`; 0, or the media's own type: under its first number."""
     def move_viewer_cursor(self, cursor: int, *, stream: int, payload_type: int) -> None:
         """To another stream of the same medium and clock rate (else ValueError). SSRC, sequence
         numbers and RTP time go on. A node's cursor raises KeyError."""

@@ -41,7 +41,7 @@ from fastpath.turn cimport begin_turn, end_turn, next_turn_us, run_on_sockets
 from fastpath.virtual_io cimport outbox_close, outbox_open, outbox_t, outgoing_t, virtual_transmit
 from fastpath.wheel cimport wheel_close, wheel_open
 from fastpath.worker cimport (
-    BATCH_SIZES, EARLY_PACKETS, FALLBACK_HUGE_PAGES, PARAMETER_SET_BYTES, datagram_t, early_t, new_event, port_t,
+    BATCH_SIZES, EARLY_PACKETS, FALLBACK_HUGE_PAGES, LEAST_RECENT_SETS, PARAMETER_SET_BYTES, RECENT_WAYS, datagram_t, early_t, new_event, port_t,
     resent_t, stream_t, worker_t,
 )
 from fastpath.verdict cimport SHED_DISCARDABLE, TRUNCATED
@@ -61,6 +61,7 @@ cdef extern from *:
 
 cdef enum:
     INDEX_MASK = 0xFFFFF         # of a handle (fastpath/handles)
+    LONGEST_DEADLINE_US = 60000000
 
 _COUNTERS = [(v.name.lower(), v.value) for v in Verdict if v.name != "VERDICT_COUNT"]
 _SHED = [name for name, value in _COUNTERS if SHED_DISCARDABLE <= value < SHED_DISCARDABLE + SHED_KINDS]
@@ -117,8 +118,8 @@ cdef class Engine:  # its attributes are in engine.pxd
         bint repair=True,
         int64_t repair_scan_us=50000,
         bint repair_early=True,
-        int64_t reorder_us=10000,
-        int64_t repair_give_up_us=1000000,
+        int64_t reorder_us=20000,
+        int64_t repair_deadline_us=300000,
         int64_t probe_interval_us=50000,
         bint use_gro=True,
         bint use_gso=True,
@@ -135,6 +136,8 @@ cdef class Engine:  # its attributes are in engine.pxd
                 raise ValueError(f"{name} is {value}; it must be 1 to {most}")
         if slab_bytes < 1 << 16 or repair_scan_us < 1000 or probe_interval_us < 1000 or reorder_us < 0:
             raise ValueError("slab_bytes is below 65536, or an interval below 1000 us")
+        if not 1000 <= repair_deadline_us <= LONGEST_DEADLINE_US:
+            raise ValueError(f"repair_deadline_us is 1000 to {LONGEST_DEADLINE_US}")
         if not (shed_age_us == 0 or 1000 <= shed_age_us <= 1_000_000) or not 0 <= spin_us <= 1000:
             raise ValueError("shed_age_us is 0 or 1000 to 1000000, spin_us 0 to 1000")
         self.worker = <worker_t*>calloc(1, sizeof(worker_t))
@@ -154,7 +157,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         w.repair_scan_us = repair_scan_us
         w.repair_early = repair_early
         w.reorder_us = reorder_us
-        w.repair_give_up_us = repair_give_up_us
+        w.repair_deadline_us = repair_deadline_us
         w.probe_interval_us = probe_interval_us
         w.use_gro = use_gro
         w.use_gso = use_gso
@@ -196,7 +199,8 @@ cdef class Engine:  # its attributes are in engine.pxd
         w.peer_table = <int32_t*>calloc(peers, sizeof(int32_t))
         w.viewer_ssrcs = <int32_t*>calloc(viewers, sizeof(int32_t))
         w.viewer_addresses = <int32_t*>calloc(viewers, sizeof(int32_t))
-        w.recently = <resent_t*>pages_take(viewers, sizeof(resent_t), refused)
+        w.recently_mask = (viewers // 4 if viewers // 4 > LEAST_RECENT_SETS else LEAST_RECENT_SETS) - 1
+        w.recently = <resent_t*>pages_take((w.recently_mask + 1) * RECENT_WAYS, sizeof(resent_t), refused)
         w.ready_links = <int32_t*>calloc(2 * w.link_count, sizeof(int32_t))
         w.dirty_streams = <int32_t*>calloc(w.stream_count, sizeof(int32_t))
         if (
@@ -212,7 +216,6 @@ cdef class Engine:  # its attributes are in engine.pxd
         for i in range(peers):
             w.peer_table[i] = -1
         w.viewer_mask = viewers - 1
-        w.recently_mask = viewers - 1
         for i in range(viewers):
             w.viewer_ssrcs[i] = -1
             w.viewer_addresses[i] = -1
@@ -417,7 +420,7 @@ cdef class Engine:  # its attributes are in engine.pxd
 
     def add_stream(
         self, *, uint32_t stream_id, media, uint32_t first_stream_seq, upstream, uint32_t clock_rate=90000,
-        uint32_t group=0,
+        uint32_t group=0, int64_t deadline_us=0,
     ):
         if upstream is not None:
             self.node_links.check(upstream)
@@ -425,6 +428,8 @@ cdef class Engine:  # its attributes are in engine.pxd
             raise ValueError("stream_id 0 means no stream")
         if not 1 <= clock_rate <= 1_000_000:
             raise ValueError(f"clock_rate {clock_rate} is outside 1..1000000")
+        if deadline_us != 0 and not 1000 <= deadline_us <= LONGEST_DEADLINE_US:
+            raise ValueError(f"deadline_us is 0, or 1000 to {LONGEST_DEADLINE_US}")
         cdef message_t* message = self.addition(ADD_STREAM, self.streams)
         handle = message.handle
         message.number = stream_id
@@ -432,6 +437,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         message.stream_seq = first_stream_seq
         message.clock_rate = clock_rate
         message.group = group
+        message.deadline_us = <uint32_t>deadline_us
         message.link = -1 if upstream is None else upstream
         self.post()
         self.stream_clocks[handle] = (int(media), clock_rate)
@@ -439,12 +445,15 @@ cdef class Engine:  # its attributes are in engine.pxd
 
     def set_ingest(
         self, int64_t port, *, int64_t stream, codec, int payload_type, bytes parameter_sets=b"", rtcp_to=None,
+        bint nack=False, int rtx_payload_type=0,
     ):
         cdef address_t target
         self.ports.check(port)
         self.streams.check(stream)
         if not 0 <= payload_type < 128:
             raise ValueError(f"payload_type {payload_type} is outside 0..127")
+        if not 0 <= rtx_payload_type < 128 or rtx_payload_type == payload_type:
+            raise ValueError(f"rtx_payload_type {rtx_payload_type} is outside 0..127, or the payload_type")
         if len(parameter_sets) > PARAMETER_SET_BYTES:
             raise ValueError(f"parameter sets of {len(parameter_sets)} bytes; {PARAMETER_SET_BYTES} fit")
         if rtcp_to is not None:
@@ -458,6 +467,8 @@ cdef class Engine:  # its attributes are in engine.pxd
         message.stream = stream
         message.kind_of = int(codec)
         message.payload_type = payload_type
+        message.asks_again = nack
+        message.rtx_payload_type = rtx_payload_type
         self.post()
 
     def set_upstream(self, int64_t stream, upstream, *, second=None):
@@ -506,13 +517,18 @@ cdef class Engine:  # its attributes are in engine.pxd
 
     def add_viewer_cursor(
         self, *, int64_t stream, int64_t link, int64_t port, address, uint32_t ssrc, int payload_type,
-        int first_sequence_number, rtcp_address=None,
+        int first_sequence_number, rtcp_address=None, int rtx_payload_type=0, uint32_t rtx_ssrc=0,
+        int rtx_first_sequence_number=0,
     ):
         self.streams.check(stream)
         self.viewer_links.check(link)
         self.ports.check(port)
         if not 0 <= payload_type < 128 or not 0 <= first_sequence_number < 65536:
             raise ValueError("payload_type must be 0..127 and first_sequence_number 0..65535")
+        if not 0 <= rtx_payload_type < 128 or not 0 <= rtx_first_sequence_number < 65536:
+            raise ValueError("rtx_payload_type must be 0..127 and rtx_first_sequence_number 0..65535")
+        if rtx_payload_type != 0 and rtx_ssrc == ssrc:
+            raise ValueError("rtx_ssrc must differ from ssrc (RFC 4588 5.3)")
         cdef address_t viewer, rtcp
         address_from_python(address, &viewer)
         if rtcp_address is not None:
@@ -528,6 +544,9 @@ cdef class Engine:  # its attributes are in engine.pxd
         message.ssrc = ssrc
         message.payload_type = payload_type
         message.sequence_number = first_sequence_number
+        message.rtx_payload_type = rtx_payload_type
+        message.rtx_ssrc = rtx_ssrc
+        message.rtx_number = rtx_first_sequence_number
         message.flag = True
         self.post()
         self.note_cursor(handle, stream, link)
@@ -721,6 +740,9 @@ cdef class Engine:  # its attributes are in engine.pxd
             holes_open=l.hole_count, lost=l.lost, reordered=l.reordered, repaired=l.repaired, voided=l.voided,
             gone=l.gone, given_up=l.given_up, requests_sent=l.requests_sent, resent=l.resent,
             resend_suppressed=l.resend_suppressed, history_evicted=l.history_evicted, backlogged=backlogged,
+            repaired_late=0 if l.loss == NULL else l.loss.repaired_late, resend_refused=l.resend_refused,
+            resend_expired=0 if l.loss == NULL else l.loss.resend_expired,
+            resent_twice=0 if l.loss == NULL else l.loss.resent_twice,
         )
 
     def stream_stats(self, int64_t stream):

@@ -6,16 +6,18 @@ ARCHITECTURE.md states them ("Who owns which memory"); tests/fastpath/test_footp
 from libc.stdint cimport uint8_t
 from fastpath.cursor cimport cursor_t
 from fastpath.late cimport late_t
-from fastpath.link cimport HISTORY_ENTRIES, MAX_HOLES, WINDOW_WORDS, history_t, hole_t, link_t
+from fastpath.link cimport HISTORY_ENTRIES, MAX_HOLES, WINDOW_WORDS, history_t, hole_t, link_t, loss_t
 from fastpath.mailbox cimport MAILBOX_MESSAGES, message_t
 from fastpath.pages cimport LINE_BYTES
 from fastpath.ring cimport RING_CLASSES, SMALLEST_RING, slot_t
 from fastpath.slab cimport LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES
 from fastpath.wheel cimport wheel_entry_t
-from fastpath.worker cimport EARLY_PACKETS, early_t, port_t, resent_t, stream_t
+from fastpath.worker cimport EARLY_PACKETS, RECENT_WAYS, early_t, port_t, resent_t, stream_t
 
 cdef enum:
-    NODE_LINK_BYTES = WINDOW_WORDS * 8 + MAX_HOLES * sizeof(hole_t) + HISTORY_ENTRIES * sizeof(history_t)
+    NODE_LINK_BYTES = (
+        WINDOW_WORDS * 8 + MAX_HOLES * sizeof(hole_t) + HISTORY_ENTRIES * sizeof(history_t) + sizeof(loss_t)
+    )
 
 
 def state_bytes():
@@ -73,7 +75,8 @@ cdef dict table_bytes(const worker_t* w, int node_links, int viewer_links, int s
         + <size_t>w.port_count * sizeof(port_t) + sizeof(worker_t)
         # indexes: streams, their heaps, peers, viewers, what was resent, lists of work, timers, free blocks
         + (<size_t>w.stream_bucket_mask + 1) * 4 + <size_t>w.stream_count * 36
-        + (<size_t>w.peer_mask + 1) * 4 + (<size_t>w.viewer_mask + 1) * (8 + sizeof(resent_t))
+        + (<size_t>w.peer_mask + 1) * 4 + (<size_t>w.viewer_mask + 1) * 8
+        + (<size_t>w.recently_mask + 1) * RECENT_WAYS * sizeof(resent_t)
         + <size_t>w.link_count * (8 + sizeof(wheel_entry_t)) + <size_t>w.link_count // 8
         + (<size_t>w.slab.small.count + w.slab.large.count) * 4
     )

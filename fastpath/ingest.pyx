@@ -3,13 +3,15 @@
 A port's tracks are told apart by payload type; each locks on to one SSRC. Padding-only packets
 (probes) are taken out; a packet too large for a link becomes several (rtp/payload/fragment); a key
 frame without parameter sets gets those of the configuration before it. Either way the numbers stay
-without gaps (fastpath/numbering).
+without gaps (fastpath/numbering). What does not come is asked for again, where that is configured.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
+from fastpath.address cimport address_same_host
 from fastpath.cursor cimport NOBODY
-from fastpath.encoder_rtcp cimport claim_report, follow_clock, receive_encoder_rtcp, send_reception_report
+from fastpath.encoder_loss cimport encoder_loss_came, encoder_loss_skip
+from fastpath.encoder_rtcp cimport claim_report, follow_clock, receive_encoder_rtcp, send_nack, send_reception_report
 from fastpath.insert cimport insert_media, media_t
 from fastpath.mailbox cimport EVENT_INGEST_SOURCE, mailbox_post, message_t
 from fastpath.media_clock cimport clock_on_arrival
@@ -21,14 +23,14 @@ from fastpath.ring cimport ring_held, slot_t
 from fastpath.slab cimport slab_payload
 from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, INGESTED, INGEST_DUPLICATE, INGEST_LATE_SPLIT, INGEST_MALFORMED,
-    INGEST_OTHER_SSRC, INGEST_OVERSIZED, INGEST_PADDING, INGEST_PARAMETER_SETS, INGEST_PAYLOAD_TYPE, INGEST_SPLIT,
-    INGEST_UNASSIGNED, JUMP_UNCONFIRMED, TOO_OLD_FOR_RING,
+    INGEST_OTHER_SSRC, INGEST_OVERSIZED, INGEST_PADDING, INGEST_PARAMETER_SETS, INGEST_PAYLOAD_TYPE, INGEST_REPAIRED,
+    INGEST_RTX_MALFORMED, INGEST_SPLIT, INGEST_UNASSIGNED, JUMP_UNCONFIRMED, TOO_OLD_FOR_RING,
 )
 from fastpath.wire cimport FIB_HOP_LIMIT, MAX_RTP_BYTES
 from fastpath.worker cimport (
     count, datagram_t, ingest_t, new_event, port_t, stream_handle, worker_t,
 )
-from rtp.big_endian cimport load_be32, store_be32
+from rtp.big_endian cimport load_be16, load_be32, store_be16, store_be32
 from rtp.payload.codec cimport CODEC_H264, CODEC_OPUS
 from rtp.payload.fragment cimport fragments_begin, fragments_next, fragments_t
 from rtp.payload.h264 cimport h264_has_sps, h264_marks
@@ -41,6 +43,9 @@ cdef enum:
     SHORTEST_SILENCE_US = 250000 # and one that insists takes over when the old one has gone quiet
     SILENCE_US = 1000000         # a new SSRC takes over at once when the old one was silent this long
     RTP_FIXED_BYTES = 12
+    OSN_BYTES = 2                # RFC 4588 4
+    PADDING_BIT = 0x20           # RFC 3550 5.1
+    MAX_INGEST_BYTES = 2048      # of what comes in RTX: larger than any path's packets
 
 
 cdef void announce(worker_t* worker, const ingest_t* ingest, bint restarted) noexcept nogil:
@@ -57,6 +62,16 @@ cdef ingest_t* track_of(worker_t* worker, int32_t port_index, uint8_t payload_ty
     cdef int32_t i
     for i in range(port.track_count):
         if port.tracks[i].stream != NOBODY and port.tracks[i].payload_type == payload_type:
+            return &port.tracks[i]
+    return NULL
+
+
+cdef ingest_t* rtx_track_of(worker_t* worker, int32_t port_index, uint8_t payload_type) noexcept nogil:
+    """The track that is sent again in this payload type."""
+    cdef port_t* port = &worker.ports[port_index]
+    cdef int32_t i
+    for i in range(port.track_count):
+        if port.tracks[i].stream != NOBODY and port.tracks[i].rtx_payload_type == payload_type != 0:
             return &port.tracks[i]
     return NULL
 
@@ -96,6 +111,7 @@ cdef void lock_on(
     ingest.jitter_us = 0
     ingest.transit_us = 0
     ingest.has_key = False
+    ingest.loss.count = 0
     ingest.last_timestamp = rtp.timestamp - 1
     numbering_start(&ingest.numbering, rtp.sequence_number, worker.streams[ingest.stream].ring.head)
     announce(worker, ingest, restarted)
@@ -296,6 +312,62 @@ cdef int ingest_packet(
     return put_pieces(worker, ingest, &pieces, marks, seq, datagram, now_us)
 
 
+cdef int receive_rtx(
+    worker_t* worker, ingest_t* ingest, const datagram_t* datagram, const rtp_header_t* rtp, int64_t now_us
+) noexcept nogil:
+    """What the encoder was asked for again, in a stream of its own (RFC 4588 4). It is no news of the
+    path: neither its time nor its number counts in statistics."""
+    cdef uint8_t made[MAX_INGEST_BYTES]
+    cdef datagram_t original = datagram[0]
+    cdef rtp_header_t header
+    cdef uint16_t osn, behind
+    cdef uint64_t number
+    cdef int marks, verdict
+    if rtp.payload_bytes == 0:
+        return INGEST_PADDING  # a probe
+    if (
+        rtp.payload_bytes <= OSN_BYTES or datagram.size > MAX_INGEST_BYTES or not ingest.is_locked
+        or not address_same_host(&datagram.source, &ingest.source)
+    ):
+        return INGEST_RTX_MALFORMED
+    osn = load_be16(datagram.data + rtp.header_bytes)
+    behind = <uint16_t>(<uint16_t>ingest.numbering.highest - osn)
+    number = ingest.numbering.highest - behind
+    if behind >= 32768 or number < ingest.numbering.first:
+        return TOO_OLD_FOR_RING
+    memcpy(made, datagram.data, rtp.header_bytes)
+    made[0] &= <uint8_t>~PADDING_BIT
+    made[1] = (made[1] & 0x80) | ingest.payload_type
+    store_be16(made + 2, osn)
+    store_be32(made + 8, ingest.ssrc)
+    memcpy(made + rtp.header_bytes, datagram.data + rtp.header_bytes + OSN_BYTES, rtp.payload_bytes - OSN_BYTES)
+    original.data = made
+    original.size = rtp.header_bytes + rtp.payload_bytes - OSN_BYTES
+    if parse_rtp_header(original.data, original.size, &header) < 0:
+        return INGEST_RTX_MALFORMED
+    marks = marks_of(ingest, original.data, &header, number, False)
+    if marks < 0:
+        return INGEST_MALFORMED
+    encoder_loss_came(&ingest.loss, number, now_us)
+    verdict = ingest_packet(worker, ingest, &original, &header, number, marks, now_us)
+    if verdict == ACCEPTED or verdict == ACCEPTED_LATE:
+        count(worker, INGEST_REPAIRED)
+        return INGESTED
+    return INGEST_DUPLICATE if verdict == DUPLICATE_PACKET else verdict
+
+
+cdef void look_for_loss(
+    worker_t* worker, int32_t port, ingest_t* ingest, uint64_t highest, uint64_t number, int64_t now_us
+) noexcept nogil:
+    """highest: before this number came."""
+    if number > highest + 1 and ingest.received > 1:
+        encoder_loss_skip(&ingest.loss, highest + 1, number, now_us)
+    elif number < highest:
+        encoder_loss_came(&ingest.loss, number, now_us)
+    if ingest.loss.count > 0:
+        send_nack(worker, port, ingest, now_us)
+
+
 cdef int receive_rtp(worker_t* worker, const datagram_t* datagram, int64_t now_us) noexcept nogil:
     cdef ingest_t* ingest
     cdef rtp_header_t rtp
@@ -312,7 +384,10 @@ cdef int receive_rtp(worker_t* worker, const datagram_t* datagram, int64_t now_u
         return INGEST_MALFORMED
     ingest = track_of(worker, datagram.port, rtp.payload_type)
     if ingest == NULL:
-        return INGEST_PAYLOAD_TYPE
+        ingest = rtx_track_of(worker, datagram.port, rtp.payload_type)
+        if ingest == NULL:
+            return INGEST_PAYLOAD_TYPE
+        return receive_rtx(worker, ingest, datagram, &rtp, now_us)
     if not belongs(worker, ingest, &rtp, datagram, now_us):
         return INGEST_OTHER_SSRC
     highest = ingest.numbering.highest
@@ -335,10 +410,13 @@ cdef int receive_rtp(worker_t* worker, const datagram_t* datagram, int64_t now_u
         verdict = ingest_packet(worker, ingest, datagram, &rtp, <uint64_t>number, marks, now_us)
     elif <uint64_t>number > ingest.numbering.highest:
         numbering_shift(&ingest.numbering, <uint64_t>number, -1)
+    highest = ingest.numbering.highest
     if <uint64_t>number > ingest.numbering.highest:
         ingest.numbering.highest = <uint64_t>number
         if rtp.payload_bytes > 0:
             ingest.last_timestamp = rtp.timestamp
+    if ingest.asks_again:
+        look_for_loss(worker, datagram.port, ingest, highest, <uint64_t>number, now_us)
     if now_us >= ingest.next_report_us:
         send_reception_report(worker, datagram.port, ingest, now_us)
     if verdict == ACCEPTED or verdict == ACCEPTED_LATE:

@@ -8,7 +8,7 @@ cdef enum:
     REPLAY_WINDOW = 8192         # RFC 6479 shape
     WINDOW_WORDS = 128
     HISTORY_ENTRIES = 8192       # sent hop_seq remembered per link
-    MAX_HOLES = 1024             # libwebrtc bounds its NACK list alike
+    MAX_HOLES = 4096             # chosen: 0.1 s of 400 Mbit/s lost whole; asked for in one message
     LATE_CLASSES = 2
     LATE_AUDIO = 0
     LATE_VIDEO = 1
@@ -17,6 +17,10 @@ cdef enum:
     CNAME_BYTES = 16
     DEAD_PROBES = 3              # RFC 5880's detection multiplier
     BURST_US = 5000              # what an idle link may send at once beyond its rate
+    SHORTEST_SETTLE_US = 2000    # chosen: two ticks of the wheel
+    LONGEST_SETTLE_US = 20000    # chosen: the distance of audio packets
+    REPAIR_SHARE = 4             # of what a subscriber is sent, what may be sent again: a quarter
+    LEAST_CREDIT_BYTES = 65536   # and at once: a short burst of a link that has sent little so far
 
 cdef enum HistoryKind:
     SENT_NOTHING
@@ -34,12 +38,26 @@ ctypedef struct history_t:
     uint32_t stream_seq
     uint8_t kind
     uint8_t is_audio
+    uint8_t is_doubled           # sent again twice within a round trip
 
 ctypedef struct hole_t:
     uint64_t hop_seq
     int64_t seen_us
     int64_t next_request_us
     int32_t requests
+
+ctypedef struct loss_t:          # what a node link knows of its losses
+    # of what comes
+    int64_t lateness_us          # how late reordered packets were, the latest of the last few
+    int64_t deadline_us          # the longest of the streams that come, or came, on it
+    uint64_t repaired_late       # after their playout
+    # of what it sends
+    int64_t probed_us            # when the last probe left
+    uint64_t asked_from          # numbers after this one are counted in `asked`
+    uint32_t asked               # of these, asked for
+    uint32_t asked_share         # of the numbers before, in 1/65,536
+    uint64_t resend_expired
+    uint64_t resent_twice
 
 ctypedef struct queue_t:         # cursors with something to send, in turn
     int32_t first
@@ -73,8 +91,8 @@ ctypedef struct link_t:
     # sending to a node
     uint64_t hop_seq             # last used
     history_t* history
-    int64_t last_sent_us
-    int64_t next_probe_us
+    int64_t last_sent_us         # media
+    int64_t next_probe_us        # or when it is to be seen whether one is due
     int64_t rtt_us               # 0: not measured
     int64_t next_repair_us       # -1: no hole
     int64_t last_received_us
@@ -117,7 +135,11 @@ ctypedef struct link_t:
     uint64_t resend_suppressed
     uint64_t history_evicted
     uint32_t unchecked_seen      # what of overload_t.unchecked is accounted for
-    uint8_t apart[40]            # nine lines in all
+    loss_t* loss                 # of a node link
+    int64_t repair_credit        # bytes that may be sent again now
+    uint64_t credited_bytes      # of sent_bytes, what the credit was given for
+    uint64_t resend_refused      # for want of credit
+    uint8_t apart[8]             # nine lines in all
 
 cdef int link_open(link_t* link, bint is_viewer) noexcept nogil
 cdef void link_close(link_t* link, late_pool_t* pool) noexcept nogil
@@ -130,6 +152,7 @@ cdef history_t* link_recall(link_t* link, uint64_t hop_seq) noexcept nogil
 cdef hole_t* link_hole(link_t* link, uint64_t hop_seq) noexcept nogil
 cdef void link_close_hole(link_t* link, hole_t* hole) noexcept nogil
 cdef void link_on_rtt(link_t* link, int64_t sample_us) noexcept nogil
+cdef bint link_may_repair(link_t* link, uint32_t bytes) noexcept nogil
 
 
 cdef inline uint64_t link_unwrap(const link_t* link, uint32_t hop_seq) noexcept nogil:
@@ -173,6 +196,7 @@ cdef inline history_t* link_remember(link_t* link, uint64_t hop_seq, uint8_t kin
     entry.repairs = 0
     entry.sent_us = now_us
     entry.resent_us = -1
+    entry.is_doubled = False
     entry.kind = kind
     return entry
 
@@ -206,10 +230,19 @@ cdef inline int64_t link_dead_at_us(const link_t* link, int64_t probe_interval_u
     return link.last_received_us + DEAD_PROBES * probe_interval_us + probe_interval_us * 2 // 5
 
 
-cdef inline void link_accept(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us) noexcept nogil:
-    """Set the bit of an authenticated number. The usual one is the next."""
+cdef inline bint link_accept_next(link_t* link, uint64_t hop_seq) noexcept nogil:
+    """Set the bit of an authenticated number, if it is the next, as is usual; else False."""
     if hop_seq != link.highest + 1:
-        link_accept_out_of_order(link, hop_seq, now_us, first_request_us)
-        return
+        return False
     link.highest = hop_seq
     link.window[(hop_seq & (REPLAY_WINDOW - 1)) >> 6] |= <uint64_t>1 << (hop_seq & 63)
+    return True
+
+
+cdef inline int64_t link_settle_us(const link_t* link) noexcept nogil:
+    """How long something is given to show by itself: a sixteenth of a round trip, which is all that
+    waiting adds to a repair."""
+    cdef int64_t settle_us = link.rtt_us >> 4
+    if settle_us > LONGEST_SETTLE_US or link.rtt_us == 0:
+        return LONGEST_SETTLE_US
+    return settle_us if settle_us > SHORTEST_SETTLE_US else SHORTEST_SETTLE_US

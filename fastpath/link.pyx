@@ -9,6 +9,10 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memmove, memset
 from fastpath.late cimport late_drop_answers, late_pop, late_pool_t, late_t
 
+cdef enum:
+    LATENESS_KEPT = 64           # chosen: at 1 % loss and 300 packets/s, 20 s
+    MOST_LATENESS_US = 1000000
+
 
 cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
     """Zeroed state; node links also get a window, holes and history. A viewer's allocates nothing."""
@@ -25,6 +29,7 @@ cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
     link.next_repair_us = -1
     link.last_received_us = -1
     link.resume_us = -1
+    link.repair_credit = LEAST_CREDIT_BYTES
     for i in range(LATE_CLASSES):
         link.queues[i].first = -1
         link.queues[i].last = -1
@@ -35,7 +40,10 @@ cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
     link.window = <uint64_t*>calloc(WINDOW_WORDS, sizeof(uint64_t))
     link.holes = <hole_t*>calloc(MAX_HOLES, sizeof(hole_t))
     link.history = <history_t*>calloc(HISTORY_ENTRIES, sizeof(history_t))
-    return -1 if link.window == NULL or link.holes == NULL or link.history == NULL else 0
+    link.loss = <loss_t*>calloc(1, sizeof(loss_t))
+    if link.window == NULL or link.holes == NULL or link.history == NULL or link.loss == NULL:
+        return -1
+    return 0
 
 
 cdef void link_close(link_t* link, late_pool_t* pool) noexcept nogil:
@@ -47,9 +55,11 @@ cdef void link_close(link_t* link, late_pool_t* pool) noexcept nogil:
     free(link.window)
     free(link.holes)
     free(link.history)
+    free(link.loss)
     link.window = NULL
     link.holes = NULL
     link.history = NULL
+    link.loss = NULL
     link.is_used = False
     link.generation += 1
 
@@ -67,15 +77,24 @@ cdef void add_hole(link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first
     hole.seen_us = now_us
     hole.next_request_us = first_request_us
     hole.requests = 0
+    link.loss.lateness_us -= link.loss.lateness_us // LATENESS_KEPT
     link.hole_count += 1
     if link.next_repair_us < 0 or first_request_us < link.next_repair_us:
         link.next_repair_us = first_request_us
 
 
+cdef void note_lateness(loss_t* loss, int64_t late_us) noexcept nogil:
+    """What was only late. The latest counts, and is forgotten slowly: a 64th with each hole."""
+    if late_us > MOST_LATENESS_US:
+        late_us = MOST_LATENESS_US
+    if late_us > loss.lateness_us:
+        loss.lateness_us = late_us
+
+
 cdef void link_accept_out_of_order(
     link_t* link, uint64_t hop_seq, int64_t now_us, int64_t first_request_us
 ) noexcept nogil:
-    """link_accept of any number: open a hole for each one skipped, close one that is filled."""
+    """A number that is not the next: open a hole for each one skipped, close one that is filled."""
     cdef uint64_t at
     cdef uint64_t skipped
     cdef hole_t* hole
@@ -103,13 +122,19 @@ cdef void link_accept_out_of_order(
         hole = link_hole(link, hop_seq)
         if hole != NULL:
             link.reordered += 1
+            note_lateness(link.loss, now_us - hole.seen_us)
             link_close_hole(link, hole)
+        else:  # its repair was here before it
+            note_lateness(link.loss, 2 * link.loss.lateness_us + SHORTEST_SETTLE_US)
     link.window[(hop_seq & (REPLAY_WINDOW - 1)) >> 6] |= <uint64_t>1 << (hop_seq & 63)
 
 
 cdef void link_number_anew(link_t* link) noexcept nogil:
     """Another sending key: its numbers start anew, and what the old ones carried is forgotten."""
     link.hop_seq = link.first_hop_seq - 1
+    link.loss.asked_from = link.hop_seq
+    link.loss.asked = 0
+    link.loss.asked_share = 0
     memset(link.history, 0, HISTORY_ENTRIES * sizeof(history_t))
 
 
@@ -129,6 +154,7 @@ cdef void link_take_offered(link_t* link, late_pool_t* pool) noexcept nogil:
     link.hole_count = 0
     link.next_repair_us = -1
     link.peer_probe_us = 0
+    link.loss.lateness_us = 0
     for i in range(LATE_CLASSES):
         link.late_count[i] = <uint16_t>late_drop_answers(pool, &link.late[i])
 
@@ -169,3 +195,20 @@ cdef void link_on_rtt(link_t* link, int64_t sample_us) noexcept nogil:
     if sample_us < 1:
         sample_us = 1
     link.rtt_us = sample_us if link.rtt_us == 0 else (7 * link.rtt_us + sample_us) // 8
+
+
+cdef bint link_may_repair(link_t* link, uint32_t bytes) noexcept nogil:
+    """May so much be sent again? Of all that a subscriber is sent, a quarter, saved up for at most a
+    second at the link's rate. If so, it is taken from the credit."""
+    cdef int64_t most = link.rate_bps // (8 * REPAIR_SHARE)
+    if most < LEAST_CREDIT_BYTES:
+        most = LEAST_CREDIT_BYTES
+    link.repair_credit += <int64_t>((link.sent_bytes - link.credited_bytes) // REPAIR_SHARE)
+    link.credited_bytes = link.sent_bytes
+    if link.repair_credit > most:
+        link.repair_credit = most
+    if link.repair_credit < bytes:
+        link.resend_refused += 1
+        return False
+    link.repair_credit -= bytes
+    return True

@@ -57,6 +57,11 @@ ctypedef struct message_t:
     address_t rtcp_address       # port 0: none
     uint32_t group
     uint32_t clock_rate
+    uint32_t deadline_us
+    uint32_t rtx_ssrc
+    uint16_t rtx_number
+    uint8_t rtx_payload_type     # 0: none
+    uint8_t asks_again
     uint8_t key_a[16]
     uint8_t key_b[16]
     uint32_t payload_bytes

@@ -14,7 +14,7 @@ from fastpath.feedback cimport receive_feedback
 from fastpath.ingest cimport receive_rtp
 from fastpath.insert cimport hold_early, insert_media, media_t
 from fastpath.link cimport (
-    link_accept, link_before_window, link_t, link_take_offered, link_unwrap, link_was_seen,
+    link_accept_next, link_accept_out_of_order, link_before_window, link_t, link_take_offered, link_unwrap, link_was_seen,
 )
 from fastpath.mailbox cimport (
     EVENT_CONTROL, EVENT_HELLO, EVENT_LINK_KEYED, EVENT_LINK_MOVED, EVENT_LINK_UP, EVENT_UPSTREAM_FLOWS, MESSAGE_BYTES, mailbox_post, message_t,
@@ -229,7 +229,7 @@ cdef int receive_media(
     cdef media_t media
     cdef size_t payload_bytes = size - header.header_bytes - TAG_BYTES
     if header.flags & FLAG_REPAIR:
-        on_repair_received(worker, link_index, header.repairs_hop_seq)
+        on_repair_received(worker, link_index, header, now_us)
     if header.count != 0:
         return SOURCE_ROUTE_REFUSED
     if header.hop_limit == 0:
@@ -299,7 +299,8 @@ cdef inline int receive_overlay(
     link = &worker.links[link_index]
     if link.unchecked_seen != worker.overload.unchecked:
         forgive_unchecked(worker, link, hop_seq)
-    link_accept(link, hop_seq, now_us, first_request_us(worker, now_us))
+    if not link_accept_next(link, hop_seq):
+        link_accept_out_of_order(link, hop_seq, now_us, first_request_us(worker, link, now_us))
     link.received_packets += 1
     link.received_bytes += size
     link.last_received_us = now_us

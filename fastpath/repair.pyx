@@ -1,10 +1,12 @@
 """Each link repairs its own losses. A hole in `hop_seq` is a loss on this link and nobody else's.
 
 Receiver: a hole is asked for when reordering no longer explains it (or at the next 50 ms scan of
-LiveNet 5.1), once more soon after in case the request is lost, then each time its answer is
-overdue, until it is too old. Sender: `hop_seq` leads through the sent history to the ring; the
-packet goes out again under a new `hop_seq` with a repair block, at most once per round trip; what
-the ring no longer holds is answered GONE, what was no media VOID. Messages, in network order:
+LiveNet 5.1), once more soon after in case the request is lost, then twice again each time its
+answer is overdue, until its playout has passed. Sender: `hop_seq` leads through the sent history
+to the ring; the packet goes out again under a new `hop_seq` with a repair block, at most once per
+round trip (for both requests, where the link loses much) and within a quarter of what the
+subscriber is sent. What the ring no longer holds, or comes too late for its stream, is answered
+GONE, what was no media VOID. Messages, in network order:
 
     REQUEST  1, then per item: base u32, bitmap u32 of base+1 .. base+32 (RFC 4585 6.2.1's idea)
     VOID     2, then items alike
@@ -18,14 +20,15 @@ from fastpath.feedback cimport MESSAGE_GONE, MESSAGE_REQUEST, MESSAGE_VOID
 from fastpath.late cimport late_t
 from fastpath.link cimport (
     LATE_AUDIO, LATE_VIDEO, MAX_HOLES, SENT_MEDIA, SENT_REPAIR, history_t, hole_t,
-    link_close_hole, link_dead_at_us, link_hole, link_on_rtt, link_recall, link_send_key, link_t, link_unwrap,
+    link_close_hole, link_dead_at_us, link_hole, link_may_repair, link_on_rtt, link_recall, link_send_key,
+    link_settle_us, link_t, link_unwrap, loss_t,
 )
 from fastpath.mailbox cimport EVENT_LINK_DOWN
-from fastpath.ring cimport ring_held, ring_mark_gone
+from fastpath.ring cimport ring_held, ring_mark_gone, ring_t, slot_t
 from fastpath.send cimport message_payload, send_message
 from fastpath.shed cimport shed_answer
 from fastpath.verdict cimport MALFORMED, PROBE_TAKEN
-from fastpath.wire cimport TYPE_FEEDBACK, TYPE_PROBE
+from fastpath.wire cimport FIB_LEG_BYTES, REPAIR_BLOCK_BYTES, TYPE_FEEDBACK, TYPE_PROBE, header_t
 from fastpath.worker cimport find_stream, link_handle, mark_ready, post_event, push_late, stream_t, worker_t
 from rtp.big_endian cimport load_be32, load_be64, store_be32, store_be64
 
@@ -33,8 +36,12 @@ cdef enum:
     GONE_BYTES = 17
     PROBE_BYTES = 20
     MAX_ITEMS = 128              # 1,025 bytes
-    INSURANCE_US = 15000         # second request, should the first be lost; its answer is suppressed if not
-    RETRY_MARGIN_US = 10000      # beyond a round trip and an eighth: a tick at each end, and jitter
+    INSURED_RTT_US = 30000       # chosen: below it the retry is soon enough for a request that is lost
+    RETRY_MARGIN_US = 5000       # beyond a round trip and an eighth: a tick at each end, and jitter
+    APART_US = 1000              # requests that come together are one
+    LOSS_WINDOW = 512            # numbers over which a link's loss is counted
+    LOSSY_SHARE = 65536 * 3 // 100 # chosen: from 3 % on, three losses of one packet are no rarity
+    NEIGHBOURS = 16              # packets that are looked at to see how late one came
     MAX_RTT_US = 10000000        # chosen: beyond any path; a peer's nonsense must not stop retries
 
 
@@ -65,11 +72,13 @@ cdef void ask_for_holes(worker_t* worker, int32_t link_index, int64_t now_us) no
     cdef int32_t kept = 0
     cdef hole_t* hole
     cdef int64_t next_us = -1
-    cdef bint is_insured = link.rtt_us > 2 * INSURANCE_US
+    cdef int64_t deadline_us = hole_deadline_us(worker, link)
+    cdef int64_t insurance_us = link_settle_us(link) if link.rtt_us > INSURED_RTT_US else 0
+    cdef int64_t overdue_us = link.rtt_us + link.rtt_us // 8 + RETRY_MARGIN_US - insurance_us
     message[0] = MESSAGE_REQUEST
     for at in range(link.hole_count):
         hole = &link.holes[at]
-        if now_us - hole.seen_us >= worker.repair_give_up_us:
+        if now_us - hole.seen_us >= deadline_us:
             link.given_up += 1
             link.lost += 1
             continue
@@ -77,12 +86,12 @@ cdef void ask_for_holes(worker_t* worker, int32_t link_index, int64_t now_us) no
         if hole.next_request_us <= now_us and items < MAX_ITEMS - 1:
             items = put_item(message, items, <uint32_t>hole.hop_seq)
             hole.requests += 1
-            if hole.requests == 1 and is_insured:
-                hole.next_request_us = now_us + INSURANCE_US
+            if insurance_us > 0 and hole.requests & 1:
+                hole.next_request_us = now_us + insurance_us
             else:
-                hole.next_request_us = now_us + link.rtt_us + link.rtt_us // 8 + RETRY_MARGIN_US
-                if hole.requests == 2 and is_insured:
-                    hole.next_request_us -= INSURANCE_US
+                hole.next_request_us = now_us + overdue_us
+            if hole.next_request_us > hole.seen_us + deadline_us:
+                hole.next_request_us = hole.seen_us + deadline_us
         if next_us < 0 or hole.next_request_us < next_us:
             next_us = hole.next_request_us
         link.holes[kept] = hole[0]
@@ -136,28 +145,66 @@ cdef void add_to_run(
     run.number += 1
 
 
+cdef int64_t behind_us(const ring_t* ring, uint32_t seq, int64_t arrival_us) noexcept nogil:
+    """How much later than those that follow it a packet came here: what repairs have cost it so far. What
+    many have waited for, as in a cache, does not count."""
+    cdef int64_t first_us = arrival_us
+    cdef const slot_t* slot
+    cdef uint32_t i
+    for i in range(NEIGHBOURS):
+        seq += 1
+        slot = ring_held(ring, seq)
+        if slot != NULL and slot.arrival_us < first_us:
+            first_us = slot.arrival_us
+    return arrival_us - first_us
+
+
+cdef void note_asked(link_t* link) noexcept nogil:
+    """A number is asked for, for the first time: what share of them is lost on this link?"""
+    cdef loss_t* loss = link.loss
+    cdef uint64_t numbers = link.hop_seq - loss.asked_from
+    loss.asked += 1
+    if numbers >= LOSS_WINDOW:
+        loss.asked_share = <uint32_t>(<uint64_t>loss.asked * 65536 // numbers)
+        loss.asked_from = link.hop_seq
+        loss.asked = 0
+
+
+cdef bint is_too_soon(const link_t* link, const history_t* entry, int64_t now_us) noexcept nogil:
+    """It was sent again within a round trip (less an eighth). Where the link loses much the second request
+    is answered as well: such a packet seldom has time for many rounds."""
+    cdef int64_t passed_us = now_us - entry.resent_us
+    if entry.resent_us < 0 or passed_us >= link.rtt_us - link.rtt_us // 8:
+        return False
+    return entry.is_doubled or passed_us < APART_US or link.loss.asked_share < LOSSY_SHARE
+
+
 cdef void send_again(
     worker_t* worker, int32_t link_index, history_t* entry, gone_t* run, int64_t now_us
 ) noexcept nogil:
-    """Answer for a number that carried media: the packet, or GONE; at most once per round trip."""
+    """Answer for a number that carried media: the packet, or GONE, or nothing now."""
     cdef link_t* link = &worker.links[link_index]
     cdef stream_t* stream = &worker.streams[entry.stream]
+    cdef bint is_known = stream.is_used and stream.generation == entry.stream_generation
+    cdef slot_t* slot = ring_held(&stream.ring, entry.stream_seq) if is_known else NULL
+    cdef bint is_second = entry.resent_us >= 0 and now_us - entry.resent_us < link.rtt_us - link.rtt_us // 8
     cdef late_t late
-    if entry.resent_us >= 0 and now_us - entry.resent_us < link.rtt_us - link.rtt_us // 8:
+    if entry.resent_us < 0:
+        note_asked(link)
+    if is_too_soon(link, entry, now_us):
         link.resend_suppressed += 1
         return
-    if (
-        not stream.is_used
-        or stream.generation != entry.stream_generation
-        or ring_held(&stream.ring, entry.stream_seq) == NULL
-        or shed_answer(worker, stream)
+    if slot != NULL and (
+        behind_us(&stream.ring, entry.stream_seq, slot.arrival_us) + now_us - entry.sent_us >= stream.deadline_us
     ):
+        link.loss.resend_expired += 1
+        slot = NULL
+    if slot == NULL or shed_answer(worker, stream):
         entry.resent_us = now_us
-        add_to_run(
-            worker, link_index, run, stream.stream_id if stream.generation == entry.stream_generation else 0,
-            entry, now_us,
-        )
+        add_to_run(worker, link_index, run, stream.stream_id if is_known else 0, entry, now_us)
         return
+    if not link_may_repair(link, slot.size + FIB_LEG_BYTES + REPAIR_BLOCK_BYTES):
+        return  # it is asked for again
     late.cursor = NOBODY
     late.cursor_generation = 0
     late.stream = entry.stream
@@ -165,6 +212,8 @@ cdef void send_again(
     late.stream_seq = entry.stream_seq
     late.answers = entry.hop_seq
     if push_late(worker, link_index, LATE_AUDIO if entry.is_audio else LATE_VIDEO, &late):
+        link.loss.resent_twice += is_second
+        entry.is_doubled = is_second
         entry.resent_us = now_us
 
 
@@ -269,12 +318,27 @@ cdef void on_gone(worker_t* worker, int32_t link_index, const uint8_t* payload, 
         cursor = worker.cursors[cursor].next_of_stream
 
 
-cdef void on_repair_received(worker_t* worker, int32_t link_index, uint32_t hop_seq) noexcept nogil:
+cdef bint is_past_playout(worker_t* worker, const header_t* header, int64_t now_us) noexcept nogil:
+    """Of a packet that is not here yet."""
+    cdef const stream_t* stream = find_stream(worker, header.stream_id)
+    if stream == NULL or ring_held(&stream.ring, header.stream_seq) != NULL:
+        return False
+    return behind_us(&stream.ring, header.stream_seq, now_us) >= stream.deadline_us
+
+
+cdef void on_repair_received(
+    worker_t* worker, int32_t link_index, const header_t* header, int64_t now_us
+) noexcept nogil:
     """A repair block names the number it answers."""
     cdef link_t* link = &worker.links[link_index]
-    cdef hole_t* hole = link_hole(link, link_unwrap(link, hop_seq))
+    cdef hole_t* hole = link_hole(link, link_unwrap(link, header.repairs_hop_seq))
+    cdef bint is_late = is_past_playout(worker, header, now_us)
+    link.loss.repaired_late += is_late
     if hole != NULL:
-        link.repaired += 1
+        if is_late:
+            link.given_up += 1
+        else:
+            link.repaired += 1
         link.lost += 1
         link_close_hole(link, hole)
 
@@ -287,7 +351,16 @@ cdef void send_probe(worker_t* worker, int32_t link_index, int64_t now_us) noexc
     store_be64(message + 8, link.peer_probe_us)
     store_be32(message + 16, <uint32_t>(now_us - link.peer_probe_at_us) if link.peer_probe_us else 0)
     send_message(worker, link_index, TYPE_PROBE, PROBE_BYTES, now_us)
+    link.loss.probed_us = now_us
     link.next_probe_us = now_us + worker.probe_interval_us
+
+
+cdef int64_t probe_due_us(const worker_t* worker, const link_t* link) noexcept nogil:
+    """At its interval; before that when media has paused, whose last packets nothing else would show to be
+    lost."""
+    cdef int64_t latest_us = link.loss.probed_us + worker.probe_interval_us
+    cdef int64_t paused_us = link.last_sent_us + link_settle_us(link)
+    return paused_us if paused_us < latest_us else latest_us
 
 
 cdef int receive_probe(
@@ -317,7 +390,9 @@ cdef void on_link_timer(worker_t* worker, int32_t link_index, int64_t now_us) no
         if link.next_repair_us >= 0 and link.next_repair_us <= now_us:
             ask_for_holes(worker, link_index, now_us)
         if link.next_probe_us <= now_us:
-            send_probe(worker, link_index, now_us)
+            link.next_probe_us = probe_due_us(worker, link)
+            if link.next_probe_us <= now_us:
+                send_probe(worker, link_index, now_us)
         if link.is_up and now_us >= link_dead_at_us(link, worker.probe_interval_us):
             link.is_up = False
             post_event(worker, EVENT_LINK_DOWN, link_handle(worker, link_index))

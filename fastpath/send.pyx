@@ -14,11 +14,13 @@ from fastpath.histogram cimport histogram_note
 from fastpath.late cimport late_pop, late_t
 from fastpath.link cimport (
     LATE_AUDIO, LATE_CLASSES, LATE_VIDEO, SENT_MEDIA, SENT_OTHER, SENT_REPAIR,
-    history_t, link_charge, link_dead_at_us, link_may_send, link_next_hop_seq, link_remember, link_send_key, link_t,
+    history_t, link_charge, link_dead_at_us, link_may_send, link_next_hop_seq, link_remember, link_send_key,
+    link_settle_us, link_t,
 )
 from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED
 from fastpath.report cimport next_report_us, write_clock, write_viewer_report
 from fastpath.ring cimport SLOT_HELD, ring_held, ring_t, slot_t
+from fastpath.rtx cimport RTX_OSN_BYTES, rtx_write_header
 from fastpath.siphash cimport covered_t, media_tags, siphash_key_t
 from fastpath.slab cimport HEADROOM_BYTES, slab_payload
 from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
@@ -28,13 +30,12 @@ from fastpath.wire cimport (
     TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, is_plain, packet_tag, write_header, write_media_header,
 )
 from fastpath.worker cimport (
-    BATCH_BYTES, BATCH_SEGMENTS, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES,
+    BATCH_BYTES, BATCH_SEGMENTS, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES, RTP_HEADER_ROOM,
     batch_t, count, count_many, post_event, stream_handle, stream_t, want_key_frame, worker_t,
 )
 from rtp.big_endian cimport load_be32, store_be16, store_be32, store_be64
 
 cdef enum:
-    TAIL_PROBE_US = 20000        # a probe this long after media exposes a lost tail
     RTP_FIXED_BYTES = 12
     ENCODER_RESTART_S = 10       # chosen: no packet that leaves late is so old
     SR_NTP_MIDDLE = 10           # where the middle 32 bits stand in a sender report
@@ -142,6 +143,7 @@ ctypedef struct run_t:           # packets of one stream that leave on one link,
     uint8_t class_bits
     bint is_audio
     int64_t leaves_us            # now, and half the next hop's round trip
+    int64_t probe_us             # when a pause after it is to be looked at
 
 
 cdef inline void begin_run(
@@ -156,6 +158,7 @@ cdef inline void begin_run(
     run.is_audio = stream.media == MEDIA_AUDIO
     run.class_bits = (CLASS_AUDIO if run.is_audio else CLASS_VIDEO) << 5
     run.leaves_us = now_us + run.link.rtt_us // 2
+    run.probe_us = now_us + link_settle_us(run.link)
 
 
 cdef inline uint16_t delay_at_egress(const slot_t* slot, int64_t leaves_us) noexcept nogil:
@@ -206,8 +209,8 @@ cdef inline void send_to_node(
     entry.is_audio = run.is_audio
     link_charge(link, size + overhead)
     link.last_sent_us = now_us
-    if link.next_probe_us > now_us + TAIL_PROBE_US:
-        link.next_probe_us = now_us + TAIL_PROBE_US
+    if link.next_probe_us > run.probe_us:
+        link.next_probe_us = run.probe_us
 
 
 cdef void send_alone(
@@ -271,6 +274,51 @@ cdef uint32_t viewer_timestamp(cursor_t* cursor, uint32_t timestamp, uint32_t cl
     return timestamp
 
 
+cdef inline void set_rtp_fields(
+    worker_t* worker, cursor_t* cursor, uint8_t* header, uint8_t payload_type, uint16_t number, uint32_t ssrc,
+    int64_t now_us,
+) noexcept nogil:
+    """Of a copy of the encoder's header, what is the viewer's own; the marker stays."""
+    header[1] = (header[1] & 0x80) | payload_type
+    store_be16(header + 2, number)
+    store_be32(
+        header + 4,
+        viewer_timestamp(cursor, load_be32(header + 4), worker.streams[cursor.stream].clock_rate, now_us),
+    )
+    store_be32(header + 8, ssrc)
+
+
+cdef bint send_rtx(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
+    """The packet once more, in the viewer's retransmission stream. False if it wants none, or the header
+    is too long for one."""
+    cdef batch_t* batch = &worker.batch
+    cdef uint8_t* payload = slab_payload(&worker.slab, slot.block)
+    cdef uint8_t made[RTP_HEADER_ROOM]
+    cdef uint8_t* header
+    cdef uint32_t payload_bytes = 0
+    cdef uint32_t header_bytes
+    if cursor.rtx_payload_type == 0 or cursor.rtx_payload_type == cursor.payload_type:
+        return False
+    header_bytes = rtx_write_header(
+        payload, slot.size, made, RTP_HEADER_ROOM, <uint16_t>(slot.stream_seq + cursor.sequence_offset), &payload_bytes
+    )
+    if header_bytes == 0:
+        return False
+    open_place(
+        worker, cursor.port, <const sockaddr_storage*>&cursor.address, cursor.address_bytes, header_bytes + payload_bytes
+    )
+    header = &batch.rtp_headers[batch.packets][0]
+    memcpy(header, made, header_bytes)
+    set_rtp_fields(worker, cursor, header, cursor.rtx_payload_type, cursor.rtx_number, cursor.rtx_ssrc, now_us)
+    cursor.rtx_number += 1
+    add_part(batch, header, header_bytes)
+    if payload_bytes > 0:
+        add_part(batch, payload + header_bytes - RTX_OSN_BYTES, payload_bytes)
+    batch.packets += 1
+    link_charge(&worker.links[cursor.link], header_bytes + payload_bytes)
+    return True
+
+
 cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
     cdef batch_t* batch = &worker.batch
     cdef uint8_t* payload = slab_payload(&worker.slab, slot.block)
@@ -278,13 +326,10 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64
     open_place(worker, cursor.port, <const sockaddr_storage*>&cursor.address, cursor.address_bytes, slot.size)
     header = &batch.rtp_headers[batch.packets][0]
     memcpy(header, payload, RTP_FIXED_BYTES)
-    header[1] = (header[1] & 0x80) | cursor.payload_type
-    store_be16(header + 2, <uint16_t>(slot.stream_seq + cursor.sequence_offset))
-    store_be32(
-        header + 4,
-        viewer_timestamp(cursor, load_be32(payload + 4), worker.streams[cursor.stream].clock_rate, now_us),
+    set_rtp_fields(
+        worker, cursor, header, cursor.payload_type, <uint16_t>(slot.stream_seq + cursor.sequence_offset), cursor.ssrc,
+        now_us,
     )
-    store_be32(header + 8, cursor.ssrc)
     add_part(batch, header, RTP_FIXED_BYTES)
     if slot.size > RTP_FIXED_BYTES:
         add_part(batch, payload + RTP_FIXED_BYTES, slot.size - RTP_FIXED_BYTES)
@@ -367,10 +412,12 @@ cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, in
         cursor.generation == late.cursor_generation and cursor.stream == late.stream
         and cursor_owes(cursor, late.stream_seq)
     ):
-        if late.answers != 0:
-            cursor.resent += 1
-        else:
+        if late.answers == 0:
             cursor.late_packets += 1
+        else:
+            cursor.resent += 1
+            if send_rtx(worker, cursor, slot, now_us):
+                return
         send_for_cursor(worker, cursor, slot, now_us)
 
 
@@ -549,5 +596,4 @@ cdef bint send_message(
         address_bytes = address_to_sockaddr(&link.candidate, &address)
         send_alone(worker, link.port, &address, address_bytes, payload - 32, payload_bytes + 32)
     link_charge(link, payload_bytes + 32)
-    link.last_sent_us = now_us
     return True

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 class LinkStats:
     """One pair of ports. Loss is counted by `hop_seq` alone, so it is this link's own.
 
-    lost = repaired + voided + gone + given_up, and 0 for what was only late (`reordered`).
+    lost = repaired + voided + gone + given_up, and 0 for what was only late (`reordered`). Of what
+    was given up, `repaired_late` came after its playout; `repaired` is what came in time. Of what
+    was asked for here: `resend_suppressed` a second time within a round trip, `resend_refused`
+    beyond a quarter of what is sent, `resend_expired` after its playout; `resent_twice`: for both
+    requests of a round trip, as the link loses much.
     """
 
     is_up: bool
@@ -31,6 +35,10 @@ class LinkStats:
     resend_suppressed: int
     history_evicted: int
     backlogged: int
+    repaired_late: int
+    resend_refused: int
+    resend_expired: int
+    resent_twice: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,13 +44,17 @@ cpdef enum Verdict:
     INGEST_LATE_SPLIT        # the same, but overtaken: there are no numbers left for its pieces
     INGEST_PARAMETER_SETS    # SPS and PPS of the configuration put before a key frame without
     INGEST_DUPLICATE
+    INGEST_RTX_MALFORMED     # RTX without a packet in it, of a track that has not begun, or from elsewhere
     # beside packets
     VIEWER_REPORT            # RTCP of a viewer served here
     VIEWER_UNKNOWN           # RTCP that names no SSRC sent to that host
     VIEWER_MALFORMED         # anything else on a viewer port
     VIEWER_NACK_TOO_OLD      # asks for what was sent before a restart of its numbers, or not held
     VIEWER_RESEND_SUPPRESSED # asked for again within a round trip
+    VIEWER_RESEND_REFUSED    # beyond a quarter of what it is sent
     VIEWER_PAUSED            # ICMP: its host or port refuses
+    INGEST_ASKED_AGAIN       # packets an encoder was asked for with NACK
+    INGEST_REPAIRED          # of those that came in RTX, new to their ring
     KEY_REQUESTS_MERGED      # one is wanted already, and has not come yet
     PEER_MOVED               # a neighbour came back with another address
     STRANGER_RATE_LIMITED    # HELLOs from unknown addresses beyond the few that are looked at

@@ -1,22 +1,25 @@
 """RTCP from viewers: reports noted, lost packets sent again, key frames asked for.
 
 A packet is about the viewer whose SSRC it names, and believed if it comes from that viewer's host
-(its port may differ: RTP and RTCP have one each). A NACK is answered from the ring under the
-packet's own number, at most once per round trip (RFC 4585 6.2.1).
+(its port may differ: RTP and RTCP have one each). A NACK is answered from the ring, as RTX where
+the viewer has asked for that (fastpath/rtx), else under the packet's own number; at most once per
+round trip (RFC 4585 6.2.1), and within a quarter of what the viewer is sent.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport address_same_host, address_t
 from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_PAUSED, NOBODY, TOLD_REPORTS, cursor_t
 from fastpath.late cimport late_t
-from fastpath.link cimport LATE_AUDIO, LATE_VIDEO
+from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, link_may_repair
 from fastpath.pause cimport end_pause
-from fastpath.ring cimport ring_held
+from fastpath.ring cimport ring_held, slot_t
 from fastpath.verdict cimport (
-    VIEWER_MALFORMED, VIEWER_NACK_TOO_OLD, VIEWER_REPORT, VIEWER_RESEND_SUPPRESSED, VIEWER_UNKNOWN,
+    VIEWER_MALFORMED, VIEWER_NACK_TOO_OLD, VIEWER_REPORT, VIEWER_RESEND_REFUSED, VIEWER_RESEND_SUPPRESSED,
+    VIEWER_UNKNOWN,
 )
 from fastpath.worker cimport (
-    MEDIA_AUDIO, count, datagram_t, first_viewer_of, push_late, resent_t, spread, stream_t, want_key_frame, worker_t,
+    MEDIA_AUDIO, RECENT_WAYS, count, datagram_t, first_viewer_of, push_late, resent_t, stream_t, want_key_frame,
+    worker_t,
 )
 from rtp.big_endian cimport load_be16, load_be32
 from rtp.payload.rtp_header cimport is_rtcp
@@ -68,14 +71,24 @@ cdef void on_report_block(worker_t* worker, int32_t index, const report_block_t*
 
 
 cdef bint may_resend(worker_t* worker, int32_t index, uint32_t seq, int64_t now_us) noexcept nogil:
-    """One table for all viewers. A packet noted in another's place is forgotten: sent twice at worst."""
+    """One table for all viewers, of small sets. Of five packets in one set the oldest is forgotten: sent
+    twice at worst."""
     cdef uint32_t cursor = (worker.cursors[index].generation << 20) | <uint32_t>index
     cdef int64_t rtt_us = worker.cursors[index].rtt_us
-    cdef resent_t* entry = &worker.recently[(spread(cursor) + seq) & worker.recently_mask]
+    cdef uint64_t mixed = ((<uint64_t>cursor << 32) | seq) * 0x9E3779B97F4A7C15u  # Fibonacci hashing
+    cdef resent_t* places = &worker.recently[((mixed >> 40) & worker.recently_mask) * RECENT_WAYS]
+    cdef resent_t* entry = places
+    cdef int i
     if rtt_us < SHORTEST_RTT_US:
         rtt_us = SHORTEST_RTT_US
-    if entry.at_us != 0 and entry.cursor == cursor and entry.stream_seq == seq and now_us - entry.at_us < rtt_us:
-        return False
+    for i in range(RECENT_WAYS):
+        if places[i].at_us != 0 and places[i].cursor == cursor and places[i].stream_seq == seq:
+            if now_us - places[i].at_us < rtt_us:
+                return False
+            entry = &places[i]
+            break
+        if places[i].at_us < entry.at_us:
+            entry = &places[i]
     entry.cursor = cursor
     entry.stream_seq = seq
     entry.at_us = now_us
@@ -87,16 +100,18 @@ cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, in
     cdef stream_t* stream = &worker.streams[cursor.stream]
     cdef uint16_t behind = <uint16_t>(<uint16_t>cursor.next + cursor.sequence_offset - 1 - number)
     cdef uint32_t seq = cursor.next - 1 - behind
+    cdef const slot_t* slot
     cdef late_t late
     cursor.nacked += 1
-    if (
-        behind >= 32768 or <int32_t>(seq - cursor.start) < 0 or cursor.state != CURSOR_ACTIVE
-        or ring_held(&stream.ring, seq) == NULL
-    ):
+    slot = ring_held(&stream.ring, seq)
+    if behind >= 32768 or <int32_t>(seq - cursor.start) < 0 or cursor.state != CURSOR_ACTIVE or slot == NULL:
         count(worker, VIEWER_NACK_TOO_OLD)
         return
     if not may_resend(worker, index, seq, now_us):
         count(worker, VIEWER_RESEND_SUPPRESSED)
+        return
+    if not link_may_repair(&worker.links[cursor.link], slot.size):
+        count(worker, VIEWER_RESEND_REFUSED)
         return
     late.cursor = index
     late.cursor_generation = cursor.generation

@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport address_equal, address_hash, address_t, sockaddr_storage, socklen_t
 from fastpath.age_heap cimport age_heap_t
 from fastpath.cursor cimport cursor_t
+from fastpath.encoder_loss cimport encoder_loss_t
 from fastpath.histogram cimport histogram_t
 from fastpath.late cimport late_pool_t, late_t
 from fastpath.link cimport link_t
@@ -27,9 +28,12 @@ cdef enum:
     EARLY_AGE_US = 1000000
     BATCH_SEGMENTS = 64          # kernel's limit of UDP_SEGMENT
     BATCH_PARTS = 128            # a viewer packet has two
+    RTP_HEADER_ROOM = 32         # of a viewer packet: 12 bytes; sent again as RTX, its extension and 2 more
     BATCH_SIZES = 7              # classes of packets a batch: 1, 2, 3-4, 5-8, ... 33-64
     BATCH_BYTES = 65000          # and of one datagram, with room for headers
     FALLBACK_HUGE_PAGES = 8      # of worker_t.fallbacks; the others are in fastpath/socket_io.pxd
+    RECENT_WAYS = 4              # places in a set of worker_t.recently
+    LEAST_RECENT_SETS = 1024
     QUANTUM_BYTES = 16384        # deficit round robin: long enough for a batch of 13 large packets
 
 cdef enum PortState:
@@ -63,6 +67,9 @@ ctypedef struct ingest_t:        # one track on an ingest port, told apart by it
     uint32_t key_timestamp       # of the newest access unit with key content
     uint64_t key_number          # its packet that came first
     bint has_key
+    bint asks_again              # for what does not come, with NACK
+    uint8_t rtx_payload_type     # in which that may come (RFC 4588); 0: none
+    encoder_loss_t loss
     uint16_t parameter_set_bytes # 0: none configured
     uint8_t parameter_sets[PARAMETER_SET_BYTES]
     # the encoder's clock
@@ -151,7 +158,8 @@ ctypedef struct stream_t:
     uint64_t gone
     uint64_t restarts
     shed_t shed
-    uint8_t apart[28]            # five lines in all
+    uint32_t deadline_us         # a packet that comes later than this after those that follow it is of no use
+    uint8_t apart[24]            # five lines in all
 
 ctypedef struct resent_t:        # to a viewer: once per round trip
     uint32_t cursor              # low bits of its handle
@@ -184,7 +192,7 @@ ctypedef struct batch_t:         # packets to one destination that leave in one 
     const siphash_key_t* key     # the link's, for the tags that are made when the batch leaves
     int32_t untagged
     covered_t covered[BATCH_SEGMENTS]
-    uint8_t rtp_headers[BATCH_SEGMENTS][12]
+    uint8_t rtp_headers[BATCH_SEGMENTS][RTP_HEADER_ROOM]
 
 cdef struct worker_t
 ctypedef void (*transmit_t)(worker_t* worker, const batch_t* batch) noexcept nogil
@@ -214,8 +222,8 @@ cdef struct worker_t:
     ring_pool_t rings
     age_heap_t oldest[2]         # streams by their oldest packet: where small, large blocks come from
     late_pool_t late
-    resent_t* recently           # what viewers asked for and got, for a round trip
-    uint32_t recently_mask
+    resent_t* recently           # what viewers asked for and got, for a round trip: sets of a cache line
+    uint32_t recently_mask       # of sets
     wheel_t wheel
     int32_t* ready_links         # to be drained in this turn
     int32_t ready_count
@@ -237,7 +245,7 @@ cdef struct worker_t:
     int64_t repair_scan_us
     bint repair_early
     int64_t reorder_us
-    int64_t repair_give_up_us
+    int64_t repair_deadline_us   # of a stream that says nothing else
     int64_t probe_interval_us
     bint use_gro
     bint use_gso

@@ -104,7 +104,7 @@ class _Api:
     async def add_viewer(self, request: web.Request) -> web.Response:
         name = _stream_name(request)
         body = await _json_object(request)
-        _refuse_unknown(body, (*_MEDIA, "rtcp", "expires_s"))
+        _refuse_unknown(body, (*_MEDIA, "rtcp", "expires_s", "rtx_payload_type"))
         addresses = {
             media: await self._resolve(media, body[media]) for media in _MEDIA if media in body
         }
@@ -115,13 +115,15 @@ class _Api:
             addresses,
             rtcp=_rtcp_mode(body.get("rtcp", "next")),
             expiry_us=_expiry_us(body["expires_s"]) if "expires_s" in body else -1,
+            rtx_payload_type=_rtx_payload_type(body.get("rtx_payload_type")),
         )
         return web.json_response(viewer_status(self._daemon.node, viewer), status=201)
 
     async def describe(self, request: web.Request) -> web.Response:
         """The SDP for a player at ?address=IP, whose ports are ?video=PORT&audio=PORT."""
         query = request.query
-        _refuse_unknown(query, (*_MEDIA, "address", "rtcp"))
+        _refuse_unknown(query, (*_MEDIA, "address", "rtcp", "rtx_payload_type"))
+        rtx = query.get("rtx_payload_type")
         host = query.get("address", request.remote or "")
         addresses = {
             media: await self._resolve(media, f"{_in_brackets(host)}:{query[media]}")
@@ -136,7 +138,8 @@ class _Api:
             check_report_ports(addresses)
         name = _stream_name(request)
         tracks = await self._daemon.tracks_of(name)
-        return _sdp(describe(name, tracks, addresses, rtcp))
+        rtx_payload_type = _rtx_payload_type(int(rtx) if rtx and rtx.isdecimal() else rtx)
+        return _sdp(describe(name, tracks, addresses, rtcp, rtx_payload_type))
 
     async def describe_viewer(self, request: web.Request) -> web.Response:
         return _sdp(describe_viewer(self._viewer(request)))
@@ -208,6 +211,16 @@ def _rtcp_mode(value: object) -> RtcpMode:
             return found
     names = ", ".join(get_args(RtcpMode))
     raise Refused(RefusalCode.BAD_REQUEST, f"rtcp is one of {names}", "rtcp")
+
+
+def _rtx_payload_type(value: object) -> int | None:
+    """Of what the viewer asks for again; None: it comes as at first. Dynamic types (RFC 3551 6)."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 96 <= value <= 127:
+        text = "rtx_payload_type is 96 to 127"
+        raise Refused(RefusalCode.BAD_REQUEST, text, "rtx_payload_type")
+    return value
 
 
 def _expiry_us(value: object) -> int | None:

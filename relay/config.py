@@ -72,6 +72,7 @@ NodeId = Annotated[int, Field(ge=1, le=65535)]
 WorkerCount = Annotated[int, Field(ge=1, le=MAX_WORKERS)]
 Workers = Literal["auto"] | WorkerCount
 CpuNumber = Annotated[int, Field(ge=0, le=65535)]
+DeadlineUs = Annotated[int, Field(ge=20_000, le=60_000_000)]
 RateBps = Annotated[int, Field(ge=100_000, le=100_000_000_000)]
 
 
@@ -169,6 +170,11 @@ class Track(Model):
     rtcp_to: ReachableAddress | None = None
     """Where RTCP to the encoder goes, if not back to where its own comes from."""
     payload_type: PayloadType
+    nack: bool = False
+    """Whether the encoder is asked again for packets that do not come (RFC 4585 6.2.1). Off: most that
+    send plain RTP, ffmpeg among them, keep nothing to send again."""
+    rtx_payload_type: PayloadType | None = None
+    """In which it sends them, if that is RTX (RFC 4588), on the same socket."""
     clock_rate: int = Field(ge=8000, le=192_000)
     """90,000 for H.264 (RFC 6184 8.2.1) and VP8 (RFC 7741 6.1), 48,000 for Opus (RFC 7587 7)."""
     fmtp: str = Field(default="", max_length=MAX_FMTP, pattern=r"^[\x20-\x7e]*$")
@@ -235,7 +241,7 @@ class StreamPath(Model):
 class Limits(Model):
     """Sizes of everything laid out at start, of all workers together. Defaults: the engine's. What
     is not used takes no memory; what is takes about 15 KiB a stream, 0.4 KiB a cursor, 0.6 KiB a
-    viewer and 420 KiB a node link, beside the slab."""
+    viewer and 515 KiB a node link, beside the slab."""
 
     streams: int = Field(default=1024, ge=1, le=1_000_000)
     cursors: int = Field(default=8192, ge=1, le=1_000_000)
@@ -253,10 +259,15 @@ class Repair(Model):
     """LiveNet (SIGCOMM 2022) 5.1."""
     early: bool = True
     """Ask before the scan once reordering no longer explains a hole."""
-    reorder_us: int = Field(default=10_000, ge=0, le=1_000_000)
-    """How late a packet may be before `early` calls it lost. Chosen."""
-    give_up_us: int = Field(default=1_000_000, ge=50_000, le=60_000_000)
-    """Chosen: past this, a frame is of no use to a live viewer. Matches the resend history."""
+    reorder_us: int = Field(default=20_000, ge=0, le=1_000_000)
+    """The longest that a packet may be late before `early` calls it lost; usually it is less: a
+    sixteenth of the round trip, or a little more than the link's packets were late lately. Chosen:
+    what lies between two packets of audio."""
+    deadline_us: DeadlineUs = 300_000
+    """A packet that comes so much later than those that follow it is too late to be played, so it is
+    no longer asked for or sent again. 300 ms: what LiveNet (7.1) allows before a picture stalls."""
+    deadlines_us: dict[StreamName, DeadlineUs] = Field(default_factory=dict)
+    """The same by broadcast, for those whose players keep more, or less, in store."""
 
 
 class Kernel(Model):

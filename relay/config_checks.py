@@ -195,7 +195,8 @@ def _check_shared(users: Sequence[tuple[str, Track]]) -> Iterator[Problem]:
         yield Problem(key, f"at most {MAX_TRACKS_OF_PORT} tracks share a socket")
     yield from _repeated(
         "on the same socket, payload type",
-        [(f"{k}.payload_type", t.payload_type) for k, t in users],
+        [(f"{k}.payload_type", t.payload_type) for k, t in users]
+        + [(f"{k}.rtx_payload_type", t.rtx_payload_type) for k, t in users if t.rtx_payload_type],
     )
     for key, track in users:
         if track.rtcp != users[0][1].rtcp:

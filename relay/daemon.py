@@ -157,9 +157,17 @@ class Daemon:
         *,
         rtcp: RtcpMode = "next",
         expiry_us: int | None = -1,
+        rtx_payload_type: int | None = None,
     ) -> Viewer:
         """Returns once the stream is on its way. Raises Refused."""
-        viewer = self.node.add_viewer(stream, addresses, now_us(), rtcp=rtcp, expiry_us=expiry_us)
+        viewer = self.node.add_viewer(
+            stream,
+            addresses,
+            now_us(),
+            rtcp=rtcp,
+            expiry_us=expiry_us,
+            rtx_payload_type=rtx_payload_type,
+        )
         started = self._waiting[viewer.id] = self._loop.create_future()
         try:
             self.settle()

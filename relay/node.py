@@ -69,7 +69,7 @@ class Node:
         self.counters: Counter[str] = Counter()
         self._placement = Placement(self.engine, ingest_workers(config))
         self._lanes = Lanes(self.neighbours, self._placement, self.subscriptions)
-        self.streams = StreamRegistry(self.engine)
+        self.streams = StreamRegistry(self.engine, config.repair.deadlines_us)
         self._replicas = Replicas(self.engine, self.streams, config.node_id, rng)
         self._carried = NodeStreams(
             self.engine, self.streams, self._replicas, self._placement, self._lanes, rng
@@ -195,11 +195,13 @@ class Node:
         *,
         rtcp: RtcpMode = "next",
         expiry_us: int | None = -1,
+        rtx_payload_type: int | None = None,
     ) -> Viewer:
         """Ask for a stream on behalf of a viewer; ViewerStarted or ViewerTurnedAway follows.
 
         addresses: where "video" and "audio" go; either may be missing, and both for one who only
-        wants the stream to be here, such as for its description. rtcp: see edge/plain_rtp.
+        wants the stream to be here, such as for its description. rtcp and rtx_payload_type: see
+        edge/plain_rtp.
         expiry_us: how long it lives unrefreshed, None: until it is removed, -1: as configured.
         Raises Refused.
         """
@@ -217,7 +219,14 @@ class Node:
             self._events.append(events.TableFull("viewers"))
             text = f"{self.config.name} serves {self.config.limits.viewers} viewers already"
             raise Refused(RefusalCode.FULL, text)
-        viewer = self.edge.add(stream, addresses, now_us, rtcp=rtcp, expiry_us=expiry_us)
+        viewer = self.edge.add(
+            stream,
+            addresses,
+            now_us,
+            rtcp=rtcp,
+            expiry_us=expiry_us,
+            rtx_payload_type=rtx_payload_type,
+        )
         path = self.config.path_to(stream)
         paths = (path,) if path else self._pushed_paths.get(stream, ())
         self.subscriptions.join_viewer(viewer.number, stream, paths, now_us)

@@ -287,4 +287,6 @@ class NodeStreams:
                 payload_type=track.payload_type,
                 parameter_sets=configured.parameter_sets,
                 rtcp_to=parse_address(configured.rtcp_to) if configured.rtcp_to else None,
+                nack=configured.nack,
+                rtx_payload_type=configured.rtx_payload_type or 0,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from fastpath import Codec, Media
@@ -34,8 +34,10 @@ class Stream:
 class StreamRegistry:
     """Owns the engine's streams. Engine errors of `add` pass through."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: Workers, deadlines_us: Mapping[str, int] | None = None) -> None:
+        """deadlines_us: by broadcast, where they are not the engine's (`add_stream`)."""
         self._workers = workers
+        self._deadlines_us = deadlines_us or {}
         self._by_handle: dict[int, Stream] = {}
         self._by_id: dict[int, Stream] = {}
         self._by_broadcast: defaultdict[str, list[Stream]] = defaultdict(list)
@@ -80,6 +82,7 @@ class StreamRegistry:
             upstream=upstream,
             clock_rate=stream.track.clock_rate,
             group=self._group_of(stream.broadcast),
+            deadline_us=self._deadlines_us.get(stream.broadcast, 0),
             worker=worker,
         )
 

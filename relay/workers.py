@@ -120,6 +120,7 @@ class Workers:
         upstream: int | None,
         clock_rate: int = 90_000,
         group: int = 0,
+        deadline_us: int = 0,
         worker: int = 0,
     ) -> int:
         """worker: of an ingest; with an upstream, it is the one of that link."""
@@ -132,6 +133,7 @@ class Workers:
             upstream=None if upstream is None else upstream & _MASK,
             clock_rate=clock_rate,
             group=group,
+            deadline_us=deadline_us,
         )
 
     def set_ingest(
@@ -143,6 +145,8 @@ class Workers:
         payload_type: int,
         parameter_sets: bytes = b"",
         rtcp_to: Address | None = None,
+        nack: bool = False,
+        rtx_payload_type: int = 0,
     ) -> None:
         engine, own = self._together(port, stream)
         engine.set_ingest(
@@ -152,6 +156,8 @@ class Workers:
             payload_type=payload_type,
             parameter_sets=parameter_sets,
             rtcp_to=rtcp_to,
+            nack=nack,
+            rtx_payload_type=rtx_payload_type,
         )
 
     def set_upstream(self, stream: int, upstream: int | None, *, second: int | None = None) -> None:
@@ -193,6 +199,9 @@ class Workers:
         payload_type: int,
         first_sequence_number: int,
         rtcp_address: Address | None = None,
+        rtx_payload_type: int = 0,
+        rtx_ssrc: int = 0,
+        rtx_first_sequence_number: int = 0,
     ) -> int:
         self._check_room("cursors")
         engine, own = self._together(stream, link, port)
@@ -205,6 +214,9 @@ class Workers:
             payload_type=payload_type,
             first_sequence_number=first_sequence_number,
             rtcp_address=rtcp_address,
+            rtx_payload_type=rtx_payload_type,
+            rtx_ssrc=rtx_ssrc,
+            rtx_first_sequence_number=rtx_first_sequence_number,
         )
         return worker_of(stream) << WORKER_SHIFT | cursor
 
@@ -308,7 +320,7 @@ def new_engine(config: NodeConfig) -> Engine:
         repair_scan_us=repair.scan_interval_us,
         repair_early=repair.early,
         reorder_us=repair.reorder_us,
-        repair_give_up_us=repair.give_up_us,
+        repair_deadline_us=repair.deadline_us,
         use_gro=config.kernel.use_gro,
         use_gso=config.kernel.use_gso,
         huge_pages=config.kernel.huge_pages,

@@ -111,7 +111,7 @@ class EngineRelay:
             viewer_links=case.link_count,
             ports=2,
             slab_bytes=min(max(SLAB_BYTES, case.streams * SLAB_BYTES_A_STREAM), MAX_SLAB_BYTES),
-            repair_give_up_us=GIVE_UP_US,
+            repair_deadline_us=GIVE_UP_US,
             **(options or {}),
         )
         ingest = udp_socket()

@@ -154,6 +154,7 @@ class ReferenceEngine:
         upstream: int | None,
         clock_rate: int = 90_000,
         group: int = 0,
+        deadline_us: int = 0,
     ) -> int:
         del group  # of an ingest's sender reports
         is_video = media == VIDEO
@@ -161,10 +162,12 @@ class ReferenceEngine:
         link = None if upstream is None else self._links_by_handle[upstream]
         handle = self._streams.take()
         stream = Stream(handle, stream_id, is_video, ring, link, clock_rate=clock_rate)
+        stream.deadline_us = deadline_us or self._worker.settings.repair_deadline_us
         self._streams_by_handle[stream.handle] = stream
 
         def apply(now_us: int) -> None:
             self._worker.streams.insert(0, stream)
+            stream.note_deadline()
             claim_early(self._worker, stream, now_us)
 
         self._commands.append(apply)
@@ -184,6 +187,7 @@ class ReferenceEngine:
             elif known.awaited is not newest:
                 known.awaited = None
             known.upstream, known.second_upstream = link, other
+            known.note_deadline()
             claim_early(self._worker, known, now_us)
 
         self._commands.append(apply)
@@ -346,7 +350,8 @@ class ReferenceEngine:
         known = self._links_by_handle[link]
         names = (
             "is_up rtt_us sent_packets sent_bytes received_packets received_bytes lost reordered "
-            "repaired voided gone given_up requests_sent resent resend_suppressed history_evicted"
+            "repaired voided gone given_up requests_sent resent resend_suppressed history_evicted "
+            "repaired_late resend_refused resend_expired resent_twice"
         )
         return {name: getattr(known, name) for name in names.split()} | {
             "has_keys": known.send_key is not None,

@@ -22,10 +22,15 @@ Address = tuple[str, int]
 
 REPLAY_WINDOW = 8192
 HISTORY_ENTRIES = 8192
-MAX_HOLES = 1024
+MAX_HOLES = 4096
 DEAD_PROBES = 3  # RFC 5880's detection multiplier
 NODE_LATE_ENTRIES, VIEWER_LATE_ENTRIES = 1024, 256
 BURST_US = 5000  # what an idle link may send at once beyond its rate
+SHORTEST_SETTLE_US, LONGEST_SETTLE_US = 2_000, 20_000
+LATENESS_KEPT = 64  # holes over which lateness is forgotten
+MOST_LATENESS_US = 1_000_000
+REPAIR_SHARE = 4  # of what a subscriber is sent, what may be sent again: a quarter
+LEAST_CREDIT_BYTES = 65_536  # and at once
 AUDIO, VIDEO = CLASSES = (0, 1)  # in the order in which they leave
 
 
@@ -58,6 +63,7 @@ class Sent:
     sent_us: int
     repairs: int = 0
     resent_us: int | None = None
+    is_doubled: bool = False  # sent again twice within a round trip
     stream: Stream | None = None
     number: int = 0
     which: int = VIDEO
@@ -99,6 +105,8 @@ class Link:
     seen: set[int] = field(default_factory=set)
     holes: dict[int, Hole] = field(default_factory=dict)  # in rising order
     next_repair_us: int | None = None
+    lateness_us: int = 0  # how late reordered packets were, the latest of the last few
+    deadline_us: int = 0  # the longest of the streams that come, or came, on it
     last_received_us: int = 0
     hello_tokens_us: int = 0
     # sending
@@ -108,7 +116,14 @@ class Link:
     queues: tuple[list[Cursor], list[Cursor]] = field(default_factory=lambda: ([], []))
     cursors: list[Cursor] = field(default_factory=list)
     free_at_ns: int = 0  # when what was sent has left at the link's rate
-    next_probe_us: int = 0
+    last_sent_us: int = 0  # media
+    probed_us: int = 0  # when the last probe left
+    next_probe_us: int = 0  # or when it is to be seen whether one is due
+    repair_credit: int = LEAST_CREDIT_BYTES  # bytes that may be sent again now
+    credited_bytes: int = 0  # of sent_bytes, what the credit was given for
+    asked_from: int = 0  # numbers after this one are counted in `asked`
+    asked: int = 0  # of these, asked for
+    asked_share: int = 0  # of the numbers before, in 1/65,536
     # round trip
     rtt_us: int = 0  # 0: not measured
     peer_probe_us: int = 0  # newest probe's send time, to echo
@@ -128,6 +143,10 @@ class Link:
     resent: int = 0
     resend_suppressed: int = 0
     history_evicted: int = 0
+    repaired_late: int = 0
+    resend_refused: int = 0
+    resend_expired: int = 0
+    resent_twice: int = 0
     unchecked_seen: int = 0  # what of Overload.unchecked is accounted for
 
     # -- receiving
@@ -153,9 +172,13 @@ class Link:
         """An authentic number, not seen before. Each one that it skips is a hole."""
         self.seen.add(number)
         if number < self.highest:
-            if self.holes.pop(number, None) is not None:
+            hole = self.holes.pop(number, None)
+            if hole is not None:
                 self.reordered += 1
+                self._note_lateness(now_us - hole.seen_us)
                 self._disarm_if_whole()
+            else:  # its repair was here before it
+                self._note_lateness(2 * self.lateness_us + SHORTEST_SETTLE_US)
             return
         first = max(self.highest + 1, number - MAX_HOLES)
         self._give_up(first - self.highest - 1)
@@ -164,9 +187,14 @@ class Link:
                 del self.holes[next(iter(self.holes))]
                 self._give_up(1)
             self.holes[skipped] = Hole(now_us, first_request_us)
+            self.lateness_us -= self.lateness_us // LATENESS_KEPT
             if self.next_repair_us is None or first_request_us < self.next_repair_us:
                 self.next_repair_us = first_request_us
         self.highest = number
+
+    def _note_lateness(self, late_us: int) -> None:
+        """What was only late. The latest counts, and is forgotten slowly."""
+        self.lateness_us = max(self.lateness_us, min(late_us, MOST_LATENESS_US))
 
     def close_hole(self, number: int) -> bool:
         """It will not be asked for again; True if it was a hole. The caller counts why."""
@@ -226,6 +254,7 @@ class Link:
         self.seen.clear()
         self.holes.clear()
         self.next_repair_us = None
+        self.lateness_us = 0
         self.peer_probe_us = 0
         for queue in self.late:  # answers name numbers of the old keys
             kept = [late for late in queue if late.cursor is not None]
@@ -233,7 +262,8 @@ class Link:
             queue.extend(kept)
 
     def _number_anew(self) -> None:
-        self.hop_seq = self.first_hop_seq - 1
+        self.hop_seq = self.asked_from = self.first_hop_seq - 1
+        self.asked = self.asked_share = 0
         self.history.clear()
 
     # -- sending
@@ -274,6 +304,26 @@ class Link:
         """When a link that is up is down unless something authentic comes: three probes missed, and
         some time for the third to be late."""
         return self.last_received_us + DEAD_PROBES * probe_interval_us + probe_interval_us * 2 // 5
+
+    @property
+    def settle_us(self) -> int:
+        """How long something is given to show by itself: a sixteenth of a round trip."""
+        if self.rtt_us == 0:
+            return LONGEST_SETTLE_US
+        return min(max(self.rtt_us // 16, SHORTEST_SETTLE_US), LONGEST_SETTLE_US)
+
+    def may_repair(self, size: int) -> bool:
+        """May so much be sent again? Of all that a subscriber is sent, a quarter, saved up for at
+        most a second at the link's rate. If so, it is taken from the credit."""
+        most = max(self.rate_bps // 8 // REPAIR_SHARE, LEAST_CREDIT_BYTES)
+        earned = (self.sent_bytes - self.credited_bytes) // REPAIR_SHARE
+        self.credited_bytes = self.sent_bytes
+        self.repair_credit = min(self.repair_credit + earned, most)
+        if self.repair_credit < size:
+            self.resend_refused += 1
+            return False
+        self.repair_credit -= size
+        return True
 
     def on_rtt(self, sample_us: int) -> None:
         """Smoothed as in RFC 6298 2.3 (gain 1/8)."""

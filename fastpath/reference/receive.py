@@ -71,7 +71,7 @@ def receive_overlay(
     if isinstance(number, str):
         return number
     forgive_unchecked(worker, link, number)
-    link.accept(number, now_us, first_request_us(worker, now_us))
+    link.accept(number, now_us, first_request_us(worker, link, now_us))
     link.received_packets += 1
     link.received_bytes += len(datagram)
     link.last_received_us = now_us
@@ -177,7 +177,7 @@ def _authenticate(worker: Worker, link: Link, header: Header, datagram: bytes) -
 
 def _receive_media(worker: Worker, link: Link, header: Header, payload: bytes, now_us: int) -> str:
     if header.flags & Flag.REPAIR:
-        on_repair_received(link, header.repairs_hop_seq)
+        on_repair_received(worker, link, header, now_us)
     if header.count != 0:
         return "source_route_refused"
     if header.hop_limit == 0:

@@ -1,10 +1,11 @@
 """Each link repairs its own losses: a hole in `hop_seq` is a loss on this link and nobody else's.
 
 Receiver: a hole is asked for when reordering no longer explains it, once more soon after in case
-the request is lost, then each time its answer is overdue, until it is too old. Sender: `hop_seq`
-leads through the history to the ring; the packet goes out again under a new `hop_seq` that names
-the old one, at most once per round trip; what the ring no longer holds is answered GONE, what was
-no media VOID. Messages, in network order:
+the request is lost, then twice again each time its answer is overdue, until its playout has passed.
+Sender: `hop_seq` leads through the history to the ring; the packet goes out again under a new
+`hop_seq` that names the old one, at most once per round trip (for both requests, where the link
+loses much) and within a quarter of what the subscriber is sent. What the ring no longer holds, or
+comes too late for its stream, is answered GONE, what was no media VOID. Messages, in network order:
 
     REQUEST  1, then per item: base u32, bitmap u32 of base+1 .. base+32
     VOID     2, then items alike
@@ -18,9 +19,10 @@ from dataclasses import dataclass
 
 from fastpath.events import LinkDown
 from fastpath.reference.link import Late, Link, Sent, SentKind
+from fastpath.reference.ring import Ring
 from fastpath.reference.send import send_message
 from fastpath.reference.shed import shed_answer
-from fastpath.reference.wire import LOW_32, PacketType
+from fastpath.reference.wire import LOW_32, Header, PacketType
 from fastpath.reference.worker import Worker
 from rtp.sequence import difference
 
@@ -29,9 +31,14 @@ ITEM = struct.Struct(">II")
 GONE_FIELDS = struct.Struct(">IIII")
 PROBE = struct.Struct(">QQI")  # own time, the peer's newest time, how long that lay here
 MAX_ITEMS = 128
-MAX_GONE_HOLES = 1024
-INSURANCE_US = 15_000  # after the first request, the second: the first may be lost
-RETRY_MARGIN_US = 10_000  # beyond a round trip and an eighth
+MAX_GONE_HOLES = 4096
+INSURED_RTT_US = 30_000  # above it each request is made twice: the first may be lost
+RETRY_MARGIN_US = 5_000  # beyond a round trip and an eighth
+APART_US = 1_000  # requests that come together are one
+LOSS_WINDOW = 512  # numbers over which a link's loss is counted
+LOSSY_SHARE = 65_536 * 3 // 100
+NEIGHBOURS = 16  # packets that are looked at to see how late one came
+REPAIR_LEG_BYTES = 36
 MAX_RTT_US = 10_000_000
 
 
@@ -68,22 +75,32 @@ def numbers_of(payload: bytes) -> Iterator[int]:
 # -- the receiver of media
 
 
-def first_request_us(worker: Worker, now_us: int) -> int:
-    """When a hole seen now is first asked for; without repair, when it is given up."""
+def hole_deadline_us(worker: Worker, link: Link) -> int:
+    """How long a hole is worth asking for: nobody knows whose it is."""
+    return max(link.deadline_us, worker.settings.repair_deadline_us)
+
+
+def first_request_us(worker: Worker, link: Link, now_us: int) -> int:
+    """When a hole seen now is first asked for; without repair, when it is given up. A packet is
+    only late for a little, as long as this link keeps its packets in order; otherwise for longer
+    than the latest of those that it did not."""
     settings = worker.settings
     if not settings.repair:
-        return now_us + settings.repair_give_up_us
+        return now_us + hole_deadline_us(worker, link)
     if settings.repair_early:
-        return now_us + settings.reorder_us
+        wait_us = max(link.settle_us, link.lateness_us + link.lateness_us // 4)
+        return now_us + min(wait_us, settings.reorder_us)
     return (now_us // settings.repair_scan_us + 1) * settings.repair_scan_us
 
 
 def ask_for_holes(worker: Worker, link: Link, now_us: int) -> None:
     """Give up what is too old, ask for what is due, note when the next one is."""
     request = Items(REQUEST)
-    is_insured = link.rtt_us > 2 * INSURANCE_US
+    deadline_us = hole_deadline_us(worker, link)
+    insurance_us = link.settle_us if link.rtt_us > INSURED_RTT_US else 0
+    overdue_us = link.rtt_us + link.rtt_us // 8 + RETRY_MARGIN_US - insurance_us
     for number, hole in list(link.holes.items()):
-        if now_us - hole.seen_us >= worker.settings.repair_give_up_us:
+        if now_us - hole.seen_us >= deadline_us:
             del link.holes[number]
             link.given_up += 1
             link.lost += 1
@@ -91,20 +108,42 @@ def ask_for_holes(worker: Worker, link: Link, now_us: int) -> None:
             # What finds no room stays due: the next message takes it.
             request.add(number)
             hole.requests += 1
-            if hole.requests == 1 and is_insured:
-                hole.next_request_us = now_us + INSURANCE_US
-            else:
-                hole.next_request_us = now_us + link.rtt_us + link.rtt_us // 8 + RETRY_MARGIN_US
-                if hole.requests == 2 and is_insured:
-                    hole.next_request_us -= INSURANCE_US
+            is_first = insurance_us > 0 and hole.requests % 2 == 1
+            next_us = now_us + (insurance_us if is_first else overdue_us)
+            hole.next_request_us = min(next_us, hole.seen_us + deadline_us)
     link.next_repair_us = min((h.next_request_us for h in link.holes.values()), default=None)
     if request.items and send_message(worker, link, PacketType.FEEDBACK, request.pack(), now_us):
         link.requests_sent += 1
 
 
-def on_repair_received(link: Link, hop_seq: int) -> None:
+def behind_us(ring: Ring, number: int, arrival_us: int) -> int:
+    """How much later than those that follow it a packet came here: what repairs have cost it so
+    far. What many have waited for, as in a cache, does not count."""
+    following = range(number + 1, number + 1 + NEIGHBOURS)
+    arrivals = [ring.packets[n].arrival_us for n in following if n in ring.packets]
+    return arrival_us - min([arrival_us, *arrivals])
+
+
+def _is_past_playout(worker: Worker, header: Header, now_us: int) -> bool:
+    """Of a packet that is not here yet."""
+    stream = worker.find_stream(header.stream_id)
+    if stream is None:
+        return False
+    number = stream.ring.extended(header.stream_seq)
+    if number in stream.ring.packets:
+        return False
+    return behind_us(stream.ring, number, now_us) >= stream.deadline_us
+
+
+def on_repair_received(worker: Worker, link: Link, header: Header, now_us: int) -> None:
     """A repair block names the number it answers."""
-    link.repaired += link.close_hole(link.extended(hop_seq))
+    is_late = _is_past_playout(worker, header, now_us)
+    link.repaired_late += is_late
+    if link.close_hole(link.extended(header.repairs_hop_seq)):
+        if is_late:
+            link.given_up += 1
+        else:
+            link.repaired += 1
 
 
 def on_void(link: Link, payload: bytes) -> None:
@@ -183,24 +222,46 @@ class Answer:
         self.voids.add(number)
 
     def _again(self, hop_seq: int, entry: Sent) -> None:
-        """Media: the packet, or GONE; at most once per round trip (less an eighth)."""
-        link, stream = self.link, entry.stream
+        """Media: the packet, or GONE, or nothing now: at most once per round trip (less an eighth),
+        or twice where the link loses much."""
+        link, stream, now_us = self.link, entry.stream, self.now_us
         assert stream is not None
-        apart_us = link.rtt_us - link.rtt_us // 8
-        if entry.resent_us is not None and self.now_us - entry.resent_us < apart_us:
-            link.resend_suppressed += 1
-        elif (
-            not stream.is_open
-            or entry.number not in stream.ring.packets
-            or shed_answer(self.worker, stream)
-        ):
-            entry.resent_us = self.now_us
+        if entry.resent_us is None:
+            self._note_asked()
+            is_second = False
+        else:
+            passed_us = now_us - entry.resent_us
+            is_second = passed_us < link.rtt_us - link.rtt_us // 8
+            is_too_much = entry.is_doubled or link.asked_share < LOSSY_SHARE
+            if is_second and (is_too_much or passed_us < APART_US):
+                link.resend_suppressed += 1
+                return
+        packet = stream.ring.packets.get(entry.number) if stream.is_open else None
+        if packet is not None:
+            spent_us = behind_us(stream.ring, entry.number, packet.arrival_us)
+            if spent_us + now_us - entry.sent_us >= stream.deadline_us:
+                link.resend_expired += 1
+                packet = None
+        if packet is None or shed_answer(self.worker, stream):
+            entry.resent_us = now_us
             self._gone(stream.stream_id if stream.is_open else 0, entry, hop_seq)
+        elif not link.may_repair(len(packet.payload) + REPAIR_LEG_BYTES):
+            pass  # it is asked for again
         elif link.push_late(entry.which, Late(stream, entry.number, answers=hop_seq)):
-            entry.resent_us = self.now_us
+            link.resent_twice += is_second
+            entry.resent_us, entry.is_doubled = now_us, is_second
             self.worker.mark_ready(link)
         else:
             self.worker.count("late_queue_full")
+
+    def _note_asked(self) -> None:
+        """A number is asked for, for the first time: what share of them is lost on this link?"""
+        link = self.link
+        numbers = link.hop_seq - link.asked_from
+        link.asked += 1
+        if numbers >= LOSS_WINDOW:
+            link.asked_share = link.asked * 65_536 // numbers
+            link.asked_from, link.asked = link.hop_seq, 0
 
     def _gone(self, stream_id: int, entry: Sent, hop_seq: int) -> None:
         if self.run is None or not self.run.extend(stream_id, entry, hop_seq):
@@ -235,7 +296,15 @@ def send_probe(worker: Worker, link: Link, now_us: int) -> None:
     lay_us = now_us - link.peer_probe_at_us if link.peer_probe_us else 0
     payload = PROBE.pack(now_us, link.peer_probe_us, lay_us & LOW_32)
     send_message(worker, link, PacketType.PROBE, payload, now_us)
+    link.probed_us = now_us
     link.next_probe_us = now_us + worker.settings.probe_interval_us
+
+
+def probe_due_us(worker: Worker, link: Link) -> int:
+    """At its interval; before that when media has paused, whose last packets nothing else would
+    show to be lost."""
+    latest_us = link.probed_us + worker.settings.probe_interval_us
+    return min(link.last_sent_us + link.settle_us, latest_us)
 
 
 def receive_probe(link: Link, payload: bytes, arrived_us: int) -> str:
@@ -254,7 +323,9 @@ def on_link_timer(worker: Worker, link: Link, now_us: int) -> None:
         if link.next_repair_us is not None and link.next_repair_us <= now_us:
             ask_for_holes(worker, link, now_us)
         if link.next_probe_us <= now_us:
-            send_probe(worker, link, now_us)
+            link.next_probe_us = probe_due_us(worker, link)
+            if link.next_probe_us <= now_us:
+                send_probe(worker, link, now_us)
         if link.is_up and now_us >= link.dead_at_us(worker.settings.probe_interval_us):
             link.is_up = False
             worker.post(LinkDown(link.handle))

@@ -14,7 +14,6 @@ from fastpath.reference.worker import Stream, Worker
 from rtp.sequence import difference
 
 QUANTUM_BYTES = 16_384
-TAIL_PROBE_US = 20_000  # a probe this long after media exposes a lost tail
 MAX_DELAY = 0xFFFF
 ENCODER_RESTART_S = 10
 
@@ -95,7 +94,8 @@ def send_to_node(
         repairs_hop_seq=answers & LOW_32,
     )
     send_datagram(worker, link, header, packet.payload, key, hop_seq)
-    link.next_probe_us = min(link.next_probe_us, now_us + TAIL_PROBE_US)
+    link.last_sent_us = now_us
+    link.next_probe_us = min(link.next_probe_us, now_us + link.settle_us)
 
 
 def send_report(worker: Worker, cursor: Cursor, now_us: int) -> None:

@@ -25,8 +25,8 @@ class Settings:
     repair: bool = True
     repair_scan_us: int = 50_000
     repair_early: bool = True
-    reorder_us: int = 10_000
-    repair_give_up_us: int = 1_000_000
+    reorder_us: int = 20_000
+    repair_deadline_us: int = 300_000
     probe_interval_us: int = 50_000
     shed_age_us: int = 5_000
 
@@ -64,6 +64,7 @@ class Stream:
     is_open: bool = True
     has_started: bool = False
     clock_rate: int = 90_000  # of its RTP time, Hz
+    deadline_us: int = 300_000  # a packet so much later than those that follow it is of no use
     clock: MediaClock | None = None
     wants_key: bool = False  # a key frame is to be asked for at the end of turns, until one comes
     key_frames_before: int = 0  # that it had when this began
@@ -82,6 +83,12 @@ class Stream:
     def comes_from(self, link: Link) -> bool:
         """May this link deliver it?"""
         return link in (self.upstream, self.second_upstream)
+
+    def note_deadline(self) -> None:
+        """What is lost on the links that it may come on is worth asking for so long."""
+        for link in (self.upstream, self.second_upstream):
+            if link is not None:
+                link.deadline_us = max(link.deadline_us, self.deadline_us)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -33,3 +33,5 @@ class ViewerFigures:
     delays: tuple[tuple[int, int], ...]
     """Milliseconds, rounded down, and how many whole frames took so long; 2,047 and more are one.
     Without those that came while catching up."""
+    packet_delays: tuple[tuple[int, int], ...] = ()
+    """The same of video packets, each when it first came, if they were to be noted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from lab.link import LinkConfig
@@ -48,7 +48,10 @@ class Happened:
 class VirtualOverlay:
     """A scenario on its way. `run_until` may be called in steps."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(
+        self, scenario: Scenario, node_tables: Mapping[str, Mapping[str, object]] | None = None
+    ) -> None:
+        """node_tables: of every node's configuration, such as `repair`; in place of defaults."""
         self.scenario = scenario
         self.luck = Luck(scenario.seed)
         self.agenda = Agenda(START_US)
@@ -72,7 +75,9 @@ class VirtualOverlay:
             config.name: NodeHost(
                 number, config, self.world, self.agenda, self.luck, self._on_node_event
             )
-            for number, config in enumerate(node_configs(scenario, joined, self.luck))
+            for number, config in enumerate(
+                node_configs(scenario, joined, self.luck, node_tables or {})
+            )
         }
         self.brain: BrainHost | None = None
         broadcasts = {broadcast.name: broadcast for broadcast in scenario.broadcasts}

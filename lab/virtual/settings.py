@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from control_client.tokens import token_hash
@@ -29,8 +30,11 @@ def viewer_addresses(number: int) -> dict[str, tuple[str, int]]:
     return {"video": (host, 6004), "audio": (host, 6006)}
 
 
-def node_configs(scenario: Scenario, joined: set[Pair], luck: Luck) -> list[NodeConfig]:
-    """In the order of the file; a node's number is its place, its id one more."""
+def node_configs(
+    scenario: Scenario, joined: set[Pair], luck: Luck, tables: Mapping[str, Mapping[str, object]]
+) -> list[NodeConfig]:
+    """In the order of the file; a node's number is its place, its id one more. tables: what every
+    node has in place of defaults."""
     numbers = {node.name: number for number, node in enumerate(scenario.nodes)}
     workers = {node.name: node.workers for node in scenario.nodes}
     viewers = {name: 0 for name in numbers}
@@ -46,12 +50,16 @@ def node_configs(scenario: Scenario, joined: set[Pair], luck: Luck) -> list[Node
     for name, number in numbers.items():
         hosted = [b for b in scenario.broadcasts if name in scenario.hosts_of(b)]
         config: dict[str, Any] = {
+            **tables,
             "name": name,
             "node_id": number + 1,
             "listen": address_of(number),
             "workers": scenario.nodes[number].workers,
             "viewers_per_worker": scenario.nodes[number].viewers_per_worker,
-            "viewers": {"listen": f"10.0.{number >> 8}.{number & 255}:7100"},
+            "viewers": {
+                **tables.get("viewers", {}),
+                "listen": f"10.0.{number >> 8}.{number & 255}:7100",
+            },
             "ingests": [_ingest(b, i, number) for i, b in enumerate(hosted)],
             "limits": {
                 "streams": (_STREAMS + 8 * len(scenario.broadcasts)) * workers[name],

@@ -67,6 +67,7 @@ ctypedef struct viewer_t:
     uint32_t delays[DELAY_BUCKETS]
     int64_t newest_us            # of the last whole frame; for those who watch a run
     uint64_t whole               # all so far
+    uint32_t* packet_delays      # of first copies of video packets, as delays; NULL: not noted
 
 cdef viewer_t* viewer_open(uint32_t broadcast, int64_t gap_threshold_us) noexcept nogil
 cdef void viewer_join(viewer_t* viewer, int64_t now_us) noexcept nogil

@@ -185,6 +185,12 @@ cdef void on_whole(viewer_t* viewer, const open_frame_t* frame, int64_t now_us) 
     viewer.delays[bucket if bucket < DELAY_BUCKETS else DELAY_BUCKETS - 1] += 1
 
 
+cdef void note_packet(viewer_t* viewer, int64_t delay_us) noexcept nogil:
+    cdef int64_t bucket = delay_us // 1000
+    if viewer.packet_delays != NULL:
+        viewer.packet_delays[bucket if bucket < DELAY_BUCKETS else DELAY_BUCKETS - 1] += 1
+
+
 cdef void receive_video(viewer_t* viewer, const rtp_header_t* rtp, const content_t* content, bint is_sound, int64_t now_us) noexcept nogil:
     cdef open_frame_t* frame
     cdef uint64_t bit
@@ -214,6 +220,7 @@ cdef void receive_video(viewer_t* viewer, const rtp_header_t* rtp, const content
         frame.is_duplicate = True
         viewer.duplicates += 1
         return
+    note_packet(viewer, now_us - content.sent_us)
     frame.seen[content.index >> 6] |= bit
     frame.got += 1
     if frame.got == frame.count and not frame.is_bad:

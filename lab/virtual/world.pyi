@@ -51,6 +51,8 @@ class World:
     # -- viewers
     def set_viewer(self, viewer: int, encoder: int, gap_threshold_us: int) -> None:
         """What it watches, and from how long on silences are listed."""
+    def note_packet_delays(self, viewer: int) -> None:
+        """Of what comes from now on, beside those of frames: `ViewerFigures.packet_delays`."""
     def join(self, viewer: int) -> None:
         """A stay begins: what it is sent counts."""
     def leave(self, viewer: int, due_us: int) -> None:

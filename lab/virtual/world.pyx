@@ -356,6 +356,8 @@ cdef class World:
                 free(w.paths[i])
         if w.viewers != NULL:
             for i in range(w.viewer_count):
+                if w.viewers[i] != NULL:
+                    free(w.viewers[i].packet_delays)
                 free(w.viewers[i])
         free(w.hosts)
         free(w.paths)
@@ -483,6 +485,14 @@ cdef class World:
         self.world.viewers[viewer].broadcast = encoder + 1
         self.world.viewers[viewer].gap_threshold_us = gap_threshold_us
 
+    def note_packet_delays(self, int viewer):
+        self.check(viewer, self.world.viewer_count)
+        cdef viewer_t* v = self.world.viewers[viewer]
+        if v.packet_delays == NULL:
+            v.packet_delays = <uint32_t*>calloc(DELAY_BUCKETS, sizeof(uint32_t))
+            if v.packet_delays == NULL:
+                raise MemoryError
+
     def join(self, int viewer):
         self.check(viewer, self.world.viewer_count)
         viewer_join(self.world.viewers[viewer], self.world.now_us)
@@ -520,6 +530,9 @@ cdef class World:
             video_missing=v.video_missing, least_delay_us=v.least_delay_us, longest_gap_us=v.longest_gap_us,
             newest_us=v.newest_us, gaps=tuple([(v.gaps[i].start_us, v.gaps[i].end_us) for i in range(v.gap_count)]),
             delays=tuple([(i, v.delays[i]) for i in range(<uint32_t>DELAY_BUCKETS) if v.delays[i]]),
+            packet_delays=() if v.packet_delays == NULL else tuple(
+                [(i, v.packet_delays[i]) for i in range(<uint32_t>DELAY_BUCKETS) if v.packet_delays[i]]
+            ),
         )
 
     # -- running

@@ -68,5 +68,7 @@ class EncoderWatch:
                 codec=CODECS[track.codec],
                 payload_type=track.payload_type,
                 rtcp_to=parse_address(configured.rtcp_to) if configured.rtcp_to else None,
+                nack=configured.nack,
+                rtx_payload_type=configured.rtx_payload_type or 0,
             )
         self._listening[ingest.name] = handles

@@ -2,14 +2,14 @@
 
 In: a broadcast's tracks and where the player listens. Out: text, or Refused if nothing of it can
 be described. Feedback is offered under RTP/AVPF (RFC 4585): NACK and PLI are answered, from
-whichever port they come.
+whichever port they come; where RTX (RFC 4588) is wanted, NACK is answered by that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from relay.edge.plain_rtp import RtcpMode, Viewer
+from relay.edge.plain_rtp import Leg, RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused
 from relay.messages import Track
 from rtp.errors import RtpValueError
@@ -21,23 +21,21 @@ _OPUS_CHANNELS = 2  # RFC 7587 7: always, whatever is sent
 
 
 def describe(
-    name: str, tracks: Iterable[Track], addresses: Mapping[str, Address], rtcp: RtcpMode
+    name: str,
+    tracks: Iterable[Track],
+    addresses: Mapping[str, Address],
+    rtcp: RtcpMode,
+    rtx_payload_type: int | None = None,
 ) -> str:
     """Of the tracks that have an address in `addresses`, by "video" and "audio"."""
-    media = [
-        _medium(track, addresses[track.media], rtcp) for track in tracks if track.media in addresses
-    ]
+    viewer = Viewer(0, name, addresses, None, None, rtcp, rtx_payload_type)
+    media = [_medium(track, viewer) for track in tracks if track.media in addresses]
     return _text(name, media, addresses)
 
 
 def describe_viewer(viewer: Viewer) -> str:
     """Of what a viewer is sent, its SSRCs included."""
-    media = [
-        _medium(
-            leg.stream.track, viewer.addresses[kind], viewer.rtcp, ssrc=leg.ssrc, cname=viewer.cname
-        )
-        for kind, leg in viewer.legs.items()
-    ]
+    media = [_medium(leg.stream.track, viewer, leg) for leg in viewer.legs.values()]
     return _text(viewer.broadcast, media, viewer.addresses)
 
 
@@ -50,32 +48,33 @@ def _text(name: str, media: list[MediaDescription], wanted: Iterable[str]) -> st
         raise Refused(RefusalCode.BAD_REQUEST, f"there is no SDP for this: {error}") from None
 
 
-def _medium(
-    track: Track,
-    address: Address,
-    rtcp: RtcpMode,
-    *,
-    ssrc: int | None = None,
-    cname: str | None = None,
-) -> MediaDescription:
-    host, port = address
+def _formats(track: Track, rtx_payload_type: int | None) -> Iterator[PayloadFormat]:
+    yield PayloadFormat(
+        payload_type=track.payload_type,
+        codec=track.codec,
+        clock_rate=track.clock_rate,
+        channels=_OPUS_CHANNELS if track.codec == "opus" else 1,
+        fmtp=track.fmtp.strip(),
+        rtcp_feedback=_FEEDBACK[track.media],
+    )
+    if rtx_payload_type is not None:  # RFC 4588 8.1
+        yield PayloadFormat(
+            rtx_payload_type, "rtx", track.clock_rate, fmtp=f"apt={track.payload_type}"
+        )
+
+
+def _medium(track: Track, viewer: Viewer, leg: Leg | None = None) -> MediaDescription:
+    host, port = viewer.addresses[track.media]
+    rtx_payload_type = viewer.rtx_type(track)
     return MediaDescription(
         media=track.media,
         port=port,
         address=host,
-        formats=(
-            PayloadFormat(
-                payload_type=track.payload_type,
-                codec=track.codec,
-                clock_rate=track.clock_rate,
-                channels=_OPUS_CHANNELS if track.codec == "opus" else 1,
-                fmtp=track.fmtp.strip(),
-                rtcp_feedback=_FEEDBACK[track.media],
-            ),
-        ),
+        formats=tuple(_formats(track, rtx_payload_type)),
         protocol="RTP/AVPF",
         direction=Direction.SENDONLY,
-        rtcp_mux=rtcp == "mux",
-        ssrc=ssrc,
-        cname=cname,
+        rtcp_mux=viewer.rtcp == "mux",
+        ssrc=leg.ssrc if leg else None,
+        cname=viewer.cname if leg else None,
+        rtx_ssrc=leg.rtx_ssrc if leg and rtx_payload_type is not None else None,
     )

@@ -4,6 +4,8 @@ A viewer sees one RTP stream per track, with an SSRC and a first sequence number
 (RFC 3550 5.1). When the broadcast goes on under other stream ids, SSRC, sequence numbers and RTP
 time go on. Sender reports leave the socket that RTP leaves; where they go is the viewer's choice:
 "next", the port after that of its RTP (RFC 3550 11); "mux", that port itself (RFC 5761); "none".
+Video that a viewer asks for again comes as RTX (RFC 4588), with an SSRC of its own, where the
+viewer names a payload type for that; else under its own number.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, TypeAlias
 
+from relay.messages import Track
 from relay.stream import Stream
 from relay.workers import Workers
 from service.address import Address
@@ -29,6 +32,7 @@ class Leg:
     stream: Stream
     cursor: int
     ssrc: int
+    rtx_ssrc: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +46,7 @@ class Viewer:
     expires_us: int | None
     expiry_us: int | None = None
     rtcp: RtcpMode = "next"
+    rtx_payload_type: int | None = None
     link: int | None = None
     worker: int = 0
     legs: dict[str, Leg] = field(default_factory=dict)
@@ -60,6 +65,13 @@ class Viewer:
         """Where the reports of a track go."""
         host, port = self.addresses[media]
         return {"next": (host, port + 1), "mux": (host, port), "none": None}[self.rtcp]
+
+    def rtx_type(self, track: Track) -> int | None:
+        """Of what is sent again of a track; None: it is sent as at first. A type that the track has
+        itself would not tell the two apart."""
+        if track.media != "video" or self.rtx_payload_type == track.payload_type:
+            return None
+        return self.rtx_payload_type
 
 
 class PlainRtpEdge:
@@ -117,6 +129,7 @@ class PlainRtpEdge:
         *,
         rtcp: RtcpMode = "next",
         expiry_us: int | None = -1,
+        rtx_payload_type: int | None = None,
     ) -> Viewer:
         """A viewer that waits for its broadcast. expiry_us: None: never; -1: as configured."""
         expiry_us = self._expiry_us if expiry_us == -1 else expiry_us
@@ -124,7 +137,9 @@ class PlainRtpEdge:
         number = self._rng.getrandbits(64)
         while number in self._viewers:
             number = self._rng.getrandbits(64)
-        viewer = Viewer(number, broadcast, addresses, expires_us, expiry_us, rtcp)
+        viewer = Viewer(
+            number, broadcast, addresses, expires_us, expiry_us, rtcp, rtx_payload_type
+        )
         self._viewers[number] = viewer
         return viewer
 
@@ -144,9 +159,7 @@ class PlainRtpEdge:
         for stream in streams:
             media = stream.track.media
             if media in viewer.addresses and media not in viewer.legs:
-                ssrc, first = self._rng.randrange(1, 1 << 32), self._rng.getrandbits(16)
-                cursor = self._add_cursor(viewer, stream, ssrc, first)
-                viewer.legs[media] = Leg(stream, cursor, ssrc)
+                viewer.legs[media] = self._add_leg(viewer, stream)
 
     def move(self, broadcast: str, streams: Collection[Stream]) -> None:
         """The broadcast consists of these streams now; the others are about to be removed.
@@ -193,9 +206,16 @@ class PlainRtpEdge:
         times = [viewer.expires_us for viewer in self._viewers.values()]
         return min((time_us for time_us in times if time_us is not None), default=None)
 
-    def _add_cursor(self, viewer: Viewer, stream: Stream, ssrc: int, first: int) -> int:
+    def _add_leg(self, viewer: Viewer, stream: Stream) -> Leg:
         assert viewer.link is not None
-        return self._workers.add_viewer_cursor(
+        ssrc, first = self._rng.randrange(1, 1 << 32), self._rng.getrandbits(16)
+        rtx_ssrc, rtx_first = None, 0
+        if viewer.rtx_payload_type is not None and stream.track.media == "video":
+            rtx_ssrc = self._rng.randrange(1, 1 << 32)
+            while rtx_ssrc == ssrc:
+                rtx_ssrc = self._rng.randrange(1, 1 << 32)
+            rtx_first = self._rng.getrandbits(16)
+        cursor = self._workers.add_viewer_cursor(
             stream=stream.handles[viewer.worker],
             link=viewer.link,
             port=self._ports[viewer.worker],
@@ -204,4 +224,8 @@ class PlainRtpEdge:
             payload_type=stream.track.payload_type,
             first_sequence_number=first,
             rtcp_address=viewer.rtcp_address(stream.track.media),
+            rtx_payload_type=0 if rtx_ssrc is None else viewer.rtx_payload_type or 0,
+            rtx_ssrc=rtx_ssrc or 0,
+            rtx_first_sequence_number=rtx_first,
         )
+        return Leg(stream, cursor, ssrc, rtx_ssrc)

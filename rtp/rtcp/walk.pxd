@@ -1,5 +1,5 @@
 # RTCP read and written per packet; pointers are borrowed for the call, or for the datagram's life.
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 # RFC 3550 12.1, RFC 4585 6.1.
@@ -106,3 +106,8 @@ cdef size_t write_cname(
 ) noexcept nogil
 
 cdef size_t write_pli(uint8_t* out, uint32_t sender_ssrc, uint32_t media_ssrc) noexcept nogil
+
+# Generic NACK for these numbers (at least one), in rising order; 12 bytes and 4 for each at most.
+cdef size_t write_nack(
+    uint8_t* out, uint32_t sender_ssrc, uint32_t media_ssrc, const uint16_t* numbers, int32_t count
+) noexcept nogil

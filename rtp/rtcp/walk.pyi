@@ -1,5 +1,7 @@
 # All for tests: the native functions of `walk.pxd` as Python can call them. Readers look at the
 # first packet of the datagram; writers fill `out`, which must have the room, and return the bytes.
+from collections.abc import Sequence
+
 _Bytes = bytes | bytearray | memoryview
 _Writable = bytearray | memoryview
 _Block = tuple[int, int, int, int, int, int, int]
@@ -35,6 +37,9 @@ def put_cname(out: _Writable, ssrc: int, cname: bytes) -> int:
 
 def put_pli(out: _Writable, sender_ssrc: int, media_ssrc: int) -> int:
     """`write_pli`."""
+
+def put_nack(out: _Writable, sender_ssrc: int, media_ssrc: int, numbers: Sequence[int]) -> int:
+    """`write_nack`."""
 
 def constants() -> dict[str, int]:
     """The numbers of `walk.pxd` by their names in `rtp.constants`."""

@@ -177,6 +177,29 @@ cdef size_t write_pli(uint8_t* out, uint32_t sender_ssrc, uint32_t media_ssrc) n
     return write_common(out, RTCP_PSFB, PSFB_PLI, WRITTEN_PLI_BYTES)
 
 
+cdef size_t write_nack(
+    uint8_t* out, uint32_t sender_ssrc, uint32_t media_ssrc, const uint16_t* numbers, int32_t count
+) noexcept nogil:
+    cdef size_t size = RTCP_HEADER_BYTES + FEEDBACK_BYTES
+    cdef uint16_t step
+    cdef uint16_t blp = 0
+    cdef int32_t first = 0
+    cdef int32_t i
+    store_be32(out + 4, sender_ssrc)
+    store_be32(out + 8, media_ssrc)
+    for i in range(1, count + 1):
+        step = <uint16_t>(numbers[i] - numbers[first]) if i < count else <uint16_t>0xFFFF
+        if step <= 16:
+            blp |= <uint16_t>(1 << (step - 1)) if step > 0 else <uint16_t>0
+            continue
+        store_be16(out + size, numbers[first])
+        store_be16(out + size + 2, blp)
+        size += NACK_ITEM_BYTES
+        first = i
+        blp = 0
+    return write_common(out, RTCP_RTPFB, RTPFB_NACK, size)
+
+
 # For tests: readers look at the first packet of `data`, writers fill `out` and say how much of it.
 
 
@@ -284,6 +307,17 @@ def put_cname(uint8_t[::1] out not None, uint32_t ssrc, bytes cname not None):
 
 def put_pli(uint8_t[::1] out not None, uint32_t sender_ssrc, uint32_t media_ssrc):
     return write_pli(with_room(out, WRITTEN_PLI_BYTES), sender_ssrc, media_ssrc)
+
+
+def put_nack(uint8_t[::1] out not None, uint32_t sender_ssrc, uint32_t media_ssrc, numbers):
+    cdef uint16_t wanted[64]
+    cdef int32_t count = len(numbers)
+    cdef int32_t i
+    if not 1 <= count <= 64:
+        raise ValueError(f"{count} numbers, not 1 to 64")
+    for i in range(count):
+        wanted[i] = numbers[i]
+    return write_nack(with_room(out, 12 + 4 * <size_t>count), sender_ssrc, media_ssrc, wanted, count)
 
 
 def constants():

@@ -1,7 +1,7 @@
 """Session descriptions as values: a session, its media, their payload formats.
 
-Sources: RFC 8866 5 and 6, RFC 3551 6 (static payload types), RFC 3605, RFC 4585 4.2, RFC 5576 6.1,
-RFC 5761 5.1.1.
+Sources: RFC 8866 5 and 6, RFC 3551 6 (static payload types), RFC 3605, RFC 4585 4.2, RFC 5576 4.2
+and 6.1, RFC 5761 5.1.1.
 """
 
 import re
@@ -84,6 +84,7 @@ class MediaDescription:
 
     port: 0 for a medium that is refused. rtcp_port: as `a=rtcp` says, often absent or, with
     rtcp_mux, meaningless: see `control_port`. ssrc and cname: of the first source, or both None.
+    rtx_ssrc: of what that source sends again (RFC 4588), its group FID.
     """
 
     media: str
@@ -96,6 +97,7 @@ class MediaDescription:
     rtcp_mux: bool = False
     ssrc: int | None = None
     cname: str | None = None
+    rtx_ssrc: int | None = None
 
     @property
     def control_port(self) -> int:

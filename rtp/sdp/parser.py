@@ -64,6 +64,7 @@ class _Scope:
     rtcp_mux: bool = False
     ssrc: int | None = None
     cname: str | None = None
+    repair_flows: dict[int, int] = field(default_factory=dict)
     maps: dict[int, tuple[str, int, int]] = field(default_factory=dict)
     fmtp: dict[int, list[str]] = field(default_factory=dict)
     feedback: list[tuple[int | None, str]] = field(default_factory=list)
@@ -155,6 +156,8 @@ class _Parser:
             scope.rtcp_mux = True
         elif name == "ssrc":
             _read_source(number, rest, scope)
+        elif name == "ssrc-group":
+            _read_source_group(number, rest, scope)
         elif value in _DIRECTIONS:
             scope.direction = _DIRECTIONS[value]
 
@@ -174,6 +177,7 @@ class _Parser:
             rtcp_mux=medium.rtcp_mux,
             ssrc=medium.ssrc,
             cname=medium.cname,
+            rtx_ssrc=None if medium.ssrc is None else medium.repair_flows.get(medium.ssrc),
         )
 
 
@@ -230,3 +234,14 @@ def _read_source(number: int, text: str, scope: _Scope) -> None:
     name, _, cname = attribute.partition(":")
     if name == "cname" and cname and scope.ssrc is None:
         scope.ssrc, scope.cname = ssrc, cname
+
+
+def _read_source_group(number: int, text: str, scope: _Scope) -> None:
+    """FID (RFC 5888 7, RFC 5576 4.2): a source, and what is sent again of it. Others are passed
+    over."""
+    semantics, *sources = text.split()
+    if semantics != "FID":
+        return
+    found = [_integer(number, each, _MAX_U32, "an SSRC in a=ssrc-group:") for each in sources]
+    if len(found) == 2 and found[0] != found[1]:
+        scope.repair_flows[found[0]] = found[1]

@@ -61,8 +61,12 @@ def _medium_lines(medium: MediaDescription, address_is_shared: bool) -> Iterator
         yield f"a=rtcp:{medium.rtcp_port}"
     if medium.rtcp_mux:
         yield "a=rtcp-mux"
+    if medium.rtx_ssrc is not None:
+        yield f"a=ssrc-group:FID {medium.ssrc} {medium.rtx_ssrc}"
     if medium.ssrc is not None:
         yield f"a=ssrc:{medium.ssrc} cname:{medium.cname}"
+    if medium.rtx_ssrc is not None:
+        yield f"a=ssrc:{medium.rtx_ssrc} cname:{medium.cname}"
 
 
 def _format_lines(each: PayloadFormat) -> Iterator[str]:
@@ -96,6 +100,10 @@ def _check_medium(medium: MediaDescription) -> None:
         _check_range("ssrc", medium.ssrc, 0xFFFFFFFF)
     if medium.cname is not None:
         _check_text("cname", medium.cname)
+    if medium.rtx_ssrc is not None:
+        _check_range("rtx_ssrc", medium.rtx_ssrc, 0xFFFFFFFF)
+        if medium.ssrc is None or medium.ssrc == medium.rtx_ssrc:
+            raise RtpValueError("rtx_ssrc belongs to another ssrc")
 
 
 def _address(address: str) -> str:

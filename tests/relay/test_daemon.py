@@ -235,6 +235,11 @@ BAD_VALUES: list[tuple[bytes, str, str | None]] = [
     (b'{"audio": "127.0.0.1:9", "rtcp": 1}', "rtcp is one of next, mux", "rtcp"),
     (b'{"audio": "127.0.0.1:9", "expires_s": 0}', "expires_s is 1 to", "expires_s"),
     (b'{"audio": "127.0.0.1:9", "expires_s": "x"}', "expires_s is 1", "expires_s"),
+    (
+        b'{"audio": "127.0.0.1:9", "rtx_payload_type": 95}',
+        "rtx_payload_type is 96 to 127",
+        "rtx_payload_type",
+    ),
     (b'{"video": "127.0.0.1:9"}', "demo has no video", None),
     (b"[]", "the body is not a JSON object", None),
     (b"{", "the body is not JSON: ", None),

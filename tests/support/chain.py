@@ -74,6 +74,7 @@ class Chain:
         subscribe: bool = True,
         first_hop_seq: int = 1,
         first_node: dict[str, object] | None = None,
+        deadline_us: int = 0,
         **options: object,
     ) -> None:
         """options: of every engine; first_node: those that differ at node 0."""
@@ -96,6 +97,7 @@ class Chain:
                 media=Media.VIDEO,
                 first_stream_seq=first_seq,
                 upstream=upstream,
+                deadline_us=deadline_us,
             )
             if i + 1 < len(self.nodes) and subscribe:
                 node.engine.add_cursor(stream=node.stream, link=node.links["down"])

@@ -75,6 +75,9 @@ class Edge:
         port: int | None = None,
         parameter_sets: bytes = b"",
         rtcp_to: Address | None = None,
+        deadline_us: int = 0,
+        nack: bool = False,
+        rtx_payload_type: int = 0,
     ) -> int:
         """A stream that comes in at `port` under this payload type."""
         stream = self.engine.add_stream(
@@ -84,6 +87,7 @@ class Edge:
             upstream=None,
             clock_rate=clock_rate,
             group=group,
+            deadline_us=deadline_us,
         )
         self.engine.set_ingest(
             self.port if port is None else port,
@@ -92,6 +96,8 @@ class Edge:
             payload_type=payload_type,
             parameter_sets=parameter_sets,
             rtcp_to=rtcp_to,
+            nack=nack,
+            rtx_payload_type=rtx_payload_type,
         )
         self.streams.append(stream)
         return stream
@@ -106,6 +112,7 @@ class Edge:
         has_rtcp: bool = True,
         host: str | None = None,
         cname: bytes = b"overlane-viewer0",
+        **options: int,
     ) -> Viewer:
         """One more viewer, each at its own host unless given."""
         self._viewers += 1
@@ -123,6 +130,7 @@ class Edge:
             payload_type=100,
             first_sequence_number=first_number,
             rtcp_address=rtcp if has_rtcp else None,
+            **options,
         )
         return Viewer(cursor, link, address, rtcp, ssrc)
 

@@ -97,9 +97,9 @@ class Overlay:
         settings = {
             "repair": rng.random() < 0.93,
             "repair_early": rng.random() < 0.7,
-            "reorder_us": rng.choice((0, 1, 2_000, 10_000, 10_000)),
+            "reorder_us": rng.choice((0, 1, 2_000, 20_000, 20_000)),
             "repair_scan_us": rng.choice((50_000, 7_001)),
-            "repair_give_up_us": rng.choice((1_000_000, 1_000_000, 150_000)),
+            "repair_deadline_us": rng.choice((300_000, 1_000_000, 150_000)),
             "probe_interval_us": rng.choice((50_000, 50_000, 50_000, 1_300, 700_000, 3_000_000)),
         }
         self.twins = Twins(settings, digest)

@@ -178,6 +178,7 @@ class Traffic(Neighbours):
             first_stream_seq=(source.next_seq - rng.choice((0, 0, 0, 5, 100))) & LOW_32,
             upstream=neighbour.link,
             clock_rate=source.clock_rate,
+            deadline_us=rng.choice((0, 0, 5_000, 2_000_000)),
         )
         self.sources[stream] = source
         self.upstreams[stream] = neighbour

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from random import Random
+
+import msgspec
 import pytest
 
-from relay.edge.description import describe
+from fastpath import Engine, PortKind
+from relay.edge.description import describe, describe_viewer
+from relay.edge.plain_rtp import PlainRtpEdge
 from relay.errors import RefusalCode, Refused
 from relay.messages import Track
+from relay.stream import StreamRegistry
+from relay.workers import Workers
 from rtp.sdp import parse
 
 VIDEO = Track(
@@ -36,3 +43,31 @@ def test_what_sdp_cannot_say_is_refused(addresses: dict[str, tuple[str, int]], t
     with pytest.raises(Refused) as raised:
         describe("demo", [VIDEO], addresses, "next")
     assert (str(raised.value), raised.value.code) == (text, RefusalCode.BAD_REQUEST)
+
+
+def test_rtx_is_described_for_video_alone_and_not_in_the_types_of_the_media() -> None:
+    audio = msgspec.structs.replace(VIDEO, media="audio", codec="opus", payload_type=111)
+    addresses = {"video": ("192.0.2.1", 6000), "audio": ("192.0.2.1", 6002)}
+    found = parse(describe("demo", [VIDEO, audio], addresses, "next", 97)).media
+    assert [[each.codec for each in medium.formats] for medium in found] == [
+        ["H264", "rtx"],
+        ["opus"],
+    ]
+    rtx = found[0].formats[1]
+    assert (rtx.payload_type, rtx.clock_rate, rtx.parameters) == (97, 90_000, {"apt": "96"})
+    assert len(parse(describe("demo", [VIDEO], addresses, "next", 96)).media[0].formats) == 1
+
+
+def test_a_viewer_is_told_the_ssrc_of_what_comes_again() -> None:
+    engine = Engine(streams=4, cursors=4, viewer_links=4, ports=2, slab_bytes=1 << 20)
+    workers = Workers([engine])
+    edge = PlainRtpEdge(workers, [workers.open_port(PortKind.VIEWER)], 10**8, 10**7, Random(1))
+    viewer = edge.add("demo", {"video": ("192.0.2.9", 6000)}, 0, rtx_payload_type=97)
+    edge.start(viewer, [StreamRegistry(workers).add("demo", VIDEO, None)])
+    leg = viewer.legs["video"]
+    (medium,) = parse(describe_viewer(viewer)).media
+    assert medium.ssrc == leg.ssrc
+    assert medium.rtx_ssrc == leg.rtx_ssrc
+    assert leg.rtx_ssrc not in (None, leg.ssrc)
+    engine.turn(1_000)
+    assert engine.verdicts()["command_stale"] == 0

@@ -242,6 +242,14 @@ def test_pli_is_the_twins(sender: int, media: int) -> None:
     assert bytes(out) == build_pli(sender, media).build().serialise()
 
 
+@given(u32, u32, st.sets(st.integers(0, 200), min_size=1, max_size=64), st.integers(0, 65_535))
+def test_nack_is_the_twins(sender: int, media: int, steps: set[int], first: int) -> None:
+    numbers = [(first + step) & 0xFFFF for step in sorted(steps)]
+    out = room(12 + 4 * len(numbers))
+    size = walk.put_nack(out, sender, media, numbers)
+    assert bytes(out[:size]) == build_nack(sender, media, numbers).build().serialise()
+
+
 def test_written_packets_make_a_compound() -> None:
     out = bytearray(28 + 44 + 12)
     view = memoryview(out)

@@ -45,6 +45,17 @@ def test_vector() -> None:
     ]
 
 
+def test_a_source_and_what_is_sent_again_of_it_are_a_group() -> None:
+    """RFC 5576 4.2 and RFC 4588 8: as browsers write it."""
+    rtx = PayloadFormat(98, "rtx", 90_000, fmtp="apt=96")
+    text = write(replace(SESSION, media=(replace(VIDEO, formats=(H264, rtx), rtx_ssrc=8),)))
+    assert "m=video 5004 RTP/AVP 96 98\r\n" in text
+    assert "a=rtpmap:98 rtx/90000\r\na=fmtp:98 apt=96\r\n" in text
+    assert "a=ssrc-group:FID 7 8\r\na=ssrc:7 cname:node\r\na=ssrc:8 cname:node\r\n" in text
+    other = text.replace("FID 7 8", "FEC-FR 7 9")
+    assert parse(other).media[0].rtx_ssrc is None
+
+
 def test_addresses_that_differ_go_below_their_media() -> None:
     other = replace(AUDIO, address="2001:db8::2")
     text = write(replace(SESSION, media=(VIDEO, other)))
@@ -89,6 +100,7 @@ def media(draw: st.DrawFn) -> MediaDescription:
         rtcp_mux=draw(st.booleans()),
         ssrc=source[0] if source else None,
         cname=source[1] if source else None,
+        rtx_ssrc=(source[0] + 1) % 2**32 if source and draw(st.booleans()) else None,
     )
 
 
@@ -132,6 +144,9 @@ def test_round_trip(description: SessionDescription) -> None:
                 {"cname": None},
                 {"ssrc": 2**32},
                 {"cname": "a\nb"},
+                {"rtx_ssrc": 7},
+                {"rtx_ssrc": 2**32},
+                {"rtx_ssrc": 8, "ssrc": None, "cname": None},
             )
         ],
     ],

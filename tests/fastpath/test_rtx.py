@@ -1,0 +1,141 @@
+"""RTX to viewers (RFC 4588): what they ask for again comes in a stream of its own."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from tests.support.chain import rtp
+from tests.support.edge import Edge, Viewer, nack
+from tests.support.encoder import Encoder, number_of
+
+RTX_TYPE, RTX_SSRC = 101, 0xFEED0001
+# Where other implementations test their sequence numbers: around powers of two and the wrap.
+STARTS = (
+    0, 1, 127, 128, 129, 511, 512, 513, 32_767, 32_768, 32_769, 65_407, 65_408, 65_409, 65_534,
+    65_535,
+)  # fmt: skip
+
+
+def playing(
+    *, first_number: int = 65_530, rtx_first: int = 65_534, packets: int = 30, **options: int
+) -> tuple[Edge, Viewer, Encoder]:
+    edge = Edge()
+    stream = edge.add_track()
+    rtx = {"rtx_payload_type": RTX_TYPE, "rtx_ssrc": RTX_SSRC}
+    viewer = edge.add_viewer(
+        stream, first_number=first_number, rtx_first_sequence_number=rtx_first, **(rtx | options)
+    )
+    encoder = Encoder()
+    edge.encode(*encoder.gop(packets))
+    return edge, viewer, encoder
+
+
+def repeats(edge: Edge, viewer: Viewer) -> list[bytes]:
+    """What came as RTX."""
+    return [data for data in edge.media(viewer) if data[1] & 0x7F == RTX_TYPE]
+
+
+def original_of(data: bytes, viewer: Viewer) -> bytes:
+    """The packet that an RTX packet without extension stands for."""
+    return data[:1] + bytes([data[1] & 0x80 | 100]) + data[12:14] + data[4:8] + (
+        viewer.ssrc.to_bytes(4) + data[14:]
+    )
+
+
+@pytest.mark.parametrize("first", STARTS)
+def test_each_packet_comes_again_whatever_its_number(first: int) -> None:
+    edge, viewer, _ = playing(first_number=first, rtx_first=first)
+    sent = edge.media(viewer)
+    wanted = [0, 1, 5, 16, 17, 29]
+    edge.view(viewer, nack(viewer.ssrc, *((first + n) & 0xFFFF for n in wanted)), after_us=5_000)
+    again = repeats(edge, viewer)
+    assert [original_of(data, viewer) for data in again] == [sent[n] for n in wanted]
+    assert [number_of(data) for data in again] == [(first + n) & 0xFFFF for n in range(6)]
+    assert {int.from_bytes(data[8:12]) for data in again} == {RTX_SSRC}
+    stats = edge.engine.cursor_stats(viewer.cursor)
+    assert (stats.nacked, stats.resent, stats.packets) == (6, 6, 30)  # reports tell of the media
+
+
+def test_marker_time_and_extension_stay_and_padding_goes() -> None:
+    edge = Edge()
+    viewer = edge.add_viewer(edge.add_track(), rtx_payload_type=RTX_TYPE, rtx_ssrc=RTX_SSRC)
+    fixed = rtp(65_535, 0xFFFFFFF0, b"", marker=True)
+    extension = struct.pack(">HHI", 0xBEDE, 1, 0x10AA0000)
+    payload = b"\x65\x88 a key frame in one packet"
+    data = bytes([0x80 | 0x20 | 0x10]) + fixed[1:] + extension + payload + bytes([0, 0, 3])
+    edge.encode(data)
+    edge.view(viewer, nack(viewer.ssrc, 65_530), after_us=5_000)
+    (again,) = repeats(edge, viewer)
+    assert again[0] == 0x90
+    assert again[1] == 0x80 | RTX_TYPE
+    assert again[4:8] == fixed[4:8]
+    assert again[12:20] == extension
+    assert again[20:] == (65_530).to_bytes(2) + payload
+
+
+def test_a_header_too_long_for_rtx_comes_under_its_own_number() -> None:
+    edge = Edge()
+    viewer = edge.add_viewer(edge.add_track(), rtx_payload_type=RTX_TYPE, rtx_ssrc=RTX_SSRC)
+    fixed = rtp(1, 0, b"", marker=True)
+    extension = struct.pack(">HH", 0xBEDE, 5) + bytes(20)
+    edge.encode(bytes([0x90]) + fixed[1:] + extension + b"\x65\x88 key")
+    edge.view(viewer, nack(viewer.ssrc, 65_530), after_us=5_000)
+    assert edge.media(viewer)[0] == edge.media(viewer)[1]
+
+
+@pytest.mark.parametrize("payload_type", [0, 100])
+def test_without_a_type_of_its_own_it_comes_under_its_own_number(payload_type: int) -> None:
+    edge, viewer, _ = playing(rtx_payload_type=payload_type)
+    edge.view(viewer, nack(viewer.ssrc, 3), after_us=5_000)
+    media = edge.media(viewer)
+    assert media[30] == media[(3 - 65_530) & 0xFFFF]
+
+
+def test_what_is_recovered_late_is_no_retransmission() -> None:
+    edge = Edge()
+    viewer = edge.add_viewer(edge.add_track(), rtx_payload_type=RTX_TYPE, rtx_ssrc=RTX_SSRC)
+    packets = Encoder().gop(10)
+    edge.encode(*packets[:5], *packets[6:])
+    edge.encode(packets[5])
+    assert repeats(edge, viewer) == []
+    assert number_of(edge.media(viewer)[-1]) == 65_535
+
+
+def test_rtx_never_has_the_medias_ssrc() -> None:
+    with pytest.raises(ValueError, match="rtx_ssrc must differ"):
+        playing(rtx_ssrc=0xAB000001)
+    with pytest.raises(ValueError, match="rtx_payload_type must be"):
+        playing(rtx_payload_type=128)
+
+
+def test_numbers_128_apart_are_each_remembered() -> None:
+    """Of many viewers, whose numbers are near one another: within a round trip none comes twice."""
+    edge = Edge(cursors=64, viewer_links=16)
+    stream = edge.add_track()
+    viewers = [edge.add_viewer(stream, first_number=65_530) for _ in range(8)]
+    edge.encode(*Encoder().gop(600))
+    wanted = [(65_530 + n) & 0xFFFF for n in (0, 128, 256, 384, 512)]
+    for after_us in (5_000, 10_000):
+        edge.wait(after_us)
+        for viewer in viewers:
+            edge.view(viewer, nack(viewer.ssrc, *wanted))
+    assert [edge.engine.cursor_stats(v.cursor).resent for v in viewers] == [5] * 8
+    assert edge.counted()["viewer_resend_suppressed"] == 40
+
+
+def test_a_viewer_is_sent_a_quarter_again_at_most() -> None:
+    """Also one that asks for all it gets, over and over."""
+    edge = Edge()
+    viewer = edge.add_viewer(edge.add_track(), rate_bps=20_000_000)
+    encoder = Encoder(size=1_000)
+    edge.encode(*encoder.gop(1))
+    for n in range(3_000):
+        edge.encode(*encoder.other(), after_us=2_000)
+        if n % 10 == 9:
+            numbers = [(65_530 + n - back) & 0xFFFF for back in range(9, -1, -1)]
+            edge.view(viewer, nack(viewer.ssrc, *numbers), after_us=25_000)
+    sent, resent = edge.engine.link_stats(viewer.link), edge.engine.cursor_stats(viewer.cursor)
+    assert 0.9 * 0.25 < resent.resent / sent.sent_packets < 0.26 + 65_536 / sent.sent_bytes
+    assert sent.resend_refused == edge.counted()["viewer_resend_refused"] > 1_000
