@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastpath.cursor cimport CURSOR_WAITS_FOR_KEY, NOBODY, cursor_owes, cursor_t
 from fastpath.late cimport late_t
-from fastpath.link cimport LATE_AUDIO, LATE_VIDEO
+from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, link_is_lossy, link_may_repair, link_t
 from fastpath.mailbox cimport EVENT_STREAM_STARTED
 from fastpath.ring cimport (
     INSERT_DUPLICATE, INSERT_JUMP, INSERT_LATE, INSERT_RESTARTED, INSERT_TOO_OLD,
@@ -29,12 +29,14 @@ from fastpath.worker cimport (
 )
 
 
-cdef void wake_late(worker_t* worker, int32_t stream_index, uint32_t seq) noexcept nogil:
-    """Cursors that have passed a place that is only now filled send it out of order, at once."""
+cdef void wake_late(worker_t* worker, int32_t stream_index, uint32_t seq, uint32_t bytes) noexcept nogil:
+    """Cursors that have passed a place that is only now filled send it out of order, at once. To a node
+    behind a link that loses much it leaves twice: it has no time for one more repair."""
     cdef stream_t* stream = &worker.streams[stream_index]
     cdef int which = LATE_AUDIO if stream.media == MEDIA_AUDIO else LATE_VIDEO
     cdef int32_t at = stream.first_cursor
     cdef cursor_t* cursor
+    cdef link_t* link
     cdef late_t late
     while at >= 0:
         cursor = &worker.cursors[at]
@@ -45,7 +47,10 @@ cdef void wake_late(worker_t* worker, int32_t stream_index, uint32_t seq) noexce
             late.stream_generation = stream.generation
             late.stream_seq = seq
             late.answers = 0
-            push_late(worker, cursor.link, which, &late)
+            link = &worker.links[cursor.link]
+            if push_late(worker, cursor.link, which, &late) and not link.is_viewer and link_is_lossy(link):
+                if link_may_repair(link, bytes) and push_late(worker, cursor.link, which, &late):
+                    link.loss.resent_twice += 1
         at = cursor.next_of_stream
 
 
@@ -131,7 +136,7 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
     mark_dirty(worker, stream_index)
     if result == INSERT_LATE:
         stream.late += 1
-        wake_late(worker, stream_index, media.stream_seq)
+        wake_late(worker, stream_index, media.stream_seq, media.size)
         return ACCEPTED_LATE
     # A recovered packet's header does not tell the path's delay; a fresh one's does.
     if stream.delay_us == 0:

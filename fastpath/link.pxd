@@ -20,6 +20,7 @@ cdef enum:
     SHORTEST_SETTLE_US = 2000    # chosen: two ticks of the wheel
     LONGEST_SETTLE_US = 20000    # chosen: the distance of audio packets
     REPAIR_SHARE = 4             # of what a subscriber is sent, what may be sent again: a quarter
+    LOSSY_SHARE = 65536 * 3 // 100 # chosen
     LEAST_CREDIT_BYTES = 65536   # and at once: a short burst of a link that has sent little so far
 
 cdef enum HistoryKind:
@@ -237,6 +238,11 @@ cdef inline bint link_accept_next(link_t* link, uint64_t hop_seq) noexcept nogil
     link.highest = hop_seq
     link.window[(hop_seq & (REPLAY_WINDOW - 1)) >> 6] |= <uint64_t>1 << (hop_seq & 63)
     return True
+
+
+cdef inline bint link_is_lossy(const link_t* link) noexcept nogil:
+    """Of a node link: does it lose so much that three losses of one packet are no rarity?"""
+    return link.loss.asked_share >= LOSSY_SHARE
 
 
 cdef inline int64_t link_settle_us(const link_t* link) noexcept nogil:

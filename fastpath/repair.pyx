@@ -20,7 +20,7 @@ from fastpath.feedback cimport MESSAGE_GONE, MESSAGE_REQUEST, MESSAGE_VOID
 from fastpath.late cimport late_t
 from fastpath.link cimport (
     LATE_AUDIO, LATE_VIDEO, MAX_HOLES, SENT_MEDIA, SENT_REPAIR, history_t, hole_t,
-    link_close_hole, link_dead_at_us, link_hole, link_may_repair, link_on_rtt, link_recall, link_send_key,
+    link_close_hole, link_dead_at_us, link_hole, link_is_lossy, link_may_repair, link_on_rtt, link_recall, link_send_key,
     link_settle_us, link_t, link_unwrap, loss_t,
 )
 from fastpath.mailbox cimport EVENT_LINK_DOWN
@@ -40,7 +40,6 @@ cdef enum:
     RETRY_MARGIN_US = 5000       # beyond a round trip and an eighth: a tick at each end, and jitter
     APART_US = 1000              # requests that come together are one
     LOSS_WINDOW = 512            # numbers over which a link's loss is counted
-    LOSSY_SHARE = 65536 * 3 // 100 # chosen: from 3 % on, three losses of one packet are no rarity
     NEIGHBOURS = 16              # packets that are looked at to see how late one came
     MAX_RTT_US = 10000000        # chosen: beyond any path; a peer's nonsense must not stop retries
 
@@ -176,7 +175,7 @@ cdef bint is_too_soon(const link_t* link, const history_t* entry, int64_t now_us
     cdef int64_t passed_us = now_us - entry.resent_us
     if entry.resent_us < 0 or passed_us >= link.rtt_us - link.rtt_us // 8:
         return False
-    return entry.is_doubled or passed_us < APART_US or link.loss.asked_share < LOSSY_SHARE
+    return entry.is_doubled or passed_us < APART_US or not link_is_lossy(link)
 
 
 cdef void send_again(

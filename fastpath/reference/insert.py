@@ -85,12 +85,15 @@ def _on_first_packet(worker: Worker, stream: Stream) -> None:
 
 
 def _wake_late(worker: Worker, stream: Stream, number: int) -> None:
+    """To a node behind a link that loses much it leaves twice: it has no time for one more repair."""
+    size = len(stream.ring.packets[number].payload)
     for cursor in stream.cursors:
         if cursor.owes(number):
-            if cursor.link.push_late(class_of(stream), Late(stream, number, cursor)):
-                worker.mark_ready(cursor.link)
-            else:
-                worker.count("late_queue_full")
+            link, late = cursor.link, Late(stream, number, cursor)
+            if not worker.push_late(link, class_of(stream), late) or not link.is_lossy:
+                continue
+            if link.may_repair(size) and worker.push_late(link, class_of(stream), late):
+                link.resent_twice += 1
 
 
 def wake_cursors(worker: Worker) -> None:

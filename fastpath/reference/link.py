@@ -31,6 +31,7 @@ LATENESS_KEPT = 64  # holes over which lateness is forgotten
 MOST_LATENESS_US = 1_000_000
 REPAIR_SHARE = 4  # of what a subscriber is sent, what may be sent again: a quarter
 LEAST_CREDIT_BYTES = 65_536  # and at once
+LOSSY_SHARE = 65_536 * 3 // 100
 AUDIO, VIDEO = CLASSES = (0, 1)  # in the order in which they leave
 
 
@@ -311,6 +312,11 @@ class Link:
         if self.rtt_us == 0:
             return LONGEST_SETTLE_US
         return min(max(self.rtt_us // 16, SHORTEST_SETTLE_US), LONGEST_SETTLE_US)
+
+    @property
+    def is_lossy(self) -> bool:
+        """Does it lose so much that three losses of one packet are no rarity?"""
+        return self.asked_share >= LOSSY_SHARE
 
     def may_repair(self, size: int) -> bool:
         """May so much be sent again? Of all that a subscriber is sent, a quarter, saved up for at

@@ -36,7 +36,6 @@ INSURED_RTT_US = 30_000  # above it each request is made twice: the first may be
 RETRY_MARGIN_US = 5_000  # beyond a round trip and an eighth
 APART_US = 1_000  # requests that come together are one
 LOSS_WINDOW = 512  # numbers over which a link's loss is counted
-LOSSY_SHARE = 65_536 * 3 // 100
 NEIGHBOURS = 16  # packets that are looked at to see how late one came
 REPAIR_LEG_BYTES = 36
 MAX_RTT_US = 10_000_000
@@ -232,8 +231,8 @@ class Answer:
         else:
             passed_us = now_us - entry.resent_us
             is_second = passed_us < link.rtt_us - link.rtt_us // 8
-            is_too_much = entry.is_doubled or link.asked_share < LOSSY_SHARE
-            if is_second and (is_too_much or passed_us < APART_US):
+            is_once = entry.is_doubled or passed_us < APART_US or not link.is_lossy
+            if is_second and is_once:
                 link.resend_suppressed += 1
                 return
         packet = stream.ring.packets.get(entry.number) if stream.is_open else None
@@ -247,12 +246,9 @@ class Answer:
             self._gone(stream.stream_id if stream.is_open else 0, entry, hop_seq)
         elif not link.may_repair(len(packet.payload) + REPAIR_LEG_BYTES):
             pass  # it is asked for again
-        elif link.push_late(entry.which, Late(stream, entry.number, answers=hop_seq)):
+        elif self.worker.push_late(link, entry.which, Late(stream, entry.number, answers=hop_seq)):
             link.resent_twice += is_second
             entry.resent_us, entry.is_doubled = now_us, is_second
-            self.worker.mark_ready(link)
-        else:
-            self.worker.count("late_queue_full")
 
     def _note_asked(self) -> None:
         """A number is asked for, for the first time: what share of them is lost on this link?"""

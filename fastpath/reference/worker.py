@@ -14,7 +14,7 @@ from fastpath.reference.timers import Timers
 if TYPE_CHECKING:
     from fastpath.events import Event
     from fastpath.reference.cursor import Cursor
-    from fastpath.reference.link import Address, Link
+    from fastpath.reference.link import Address, Late, Link
     from fastpath.reference.media_clock import MediaClock
     from fastpath.reference.ring import Packet, Ring
     from fastpath.reference.wire import Digest
@@ -134,6 +134,14 @@ class Worker:
     def mark_ready(self, link: Link) -> None:
         """The link is drained at the end of this turn, and its timer set."""
         self.ready[link] = None
+
+    def push_late(self, link: Link, which: int, late: Late) -> bool:
+        """Have a packet leave out of order. False, and counted, if there is no room."""
+        if not link.push_late(which, late):
+            self.count("late_queue_full")
+            return False
+        self.mark_ready(link)
+        return True
 
     def mark_dirty(self, stream: Stream) -> None:
         """The stream got packets: its cursors are woken at the end of this turn."""
