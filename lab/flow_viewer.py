@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 from bisect import bisect_left
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from lab.decoding import Decoding
 from lab.timer_fd import now_us
@@ -28,7 +29,9 @@ from overlane.play.verdict import Verdict, judge
 from overlane.publish.manifest import Manifest
 from rtp.packet import RtpPacket
 from rtp.payload.rtp_header import looks_like_rtcp
+from service.address import Address, format_address, parse_address
 
+Reach: TypeAlias = Callable[[str, Address], Awaitable[Address]]
 POLL_S = 0.1  # chosen: how soon a viewer notices that its node has forgotten it
 WAIT_S = 30.0  # for a stream: longer than any restart
 
@@ -66,9 +69,11 @@ class FlowViewer:
         audio: bool = True,
         poll_s: float = POLL_S,
         picture: Path | None = None,
+        reach: Reach | None = None,
     ) -> None:
         """poll_s: how often it asks whether its node still knows it. picture: a PNG of the last
-        frame; all frames are decoded for it, in a thread."""
+        frame; all frames are decoded for it, in a thread. reach: tells where a node must send what
+        is for an address of a medium; None: there."""
         self.arrivals: list[Arrival] = []
         self.subscriptions = 0
         self.frames_whole = 0
@@ -81,6 +86,7 @@ class FlowViewer:
         self._api = NodeApi(node_url, stream)
         self._medias = ("video", "audio") if audio else ("video",)
         self._poll_s = poll_s
+        self._reach = reach
         self._video, self._audio = VideoTrack(), AudioTrack()
         self.decoded: SinkResult | None = None
         """What became of `picture`; after the context."""
@@ -159,6 +165,10 @@ class FlowViewer:
 
     async def _stay(self) -> None:
         addresses = {media: receiver.address for media, receiver in self._receivers.items()}
+        if self._reach is not None:
+            for media, text in addresses.items():
+                reached = await self._reach(media, parse_address(text))
+                addresses[media] = format_address(reached)
         while True:
             try:
                 granted = await self._api.subscribe(addresses, WAIT_S)

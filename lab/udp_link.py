@@ -13,30 +13,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from lab.errors import AddressError
 from lab.link import EmulatedLink, LinkConfig, LinkCounters
 from lab.timer_fd import TimerFd, now_us
+from lab.udp_socket import (
+    MAX_DATAGRAM_BYTES,
+    MAX_READS_PER_WAKEUP,
+    Address,
+    check_address,
+    kernel_drops,
+    open_socket,
+)
 
-Address = tuple[str, int]
 Direction = Literal["ab", "ba"]
 Tap = Callable[[Direction, bytes], None]
 """Sees each datagram of a link; called in the loop, so it must be quick."""
-
-SOCKET_BUFFER_BYTES = 8 << 20  # 64 ms at 1 Gbit/s while the loop is busy elsewhere (our choice)
-MAX_READS_PER_WAKEUP = 64  # about 0.2 ms, so that deliveries stay on time (our choice)
-
-_MAX_DATAGRAM_BYTES = 65_536
-_SO_SNDBUFFORCE = 32  # asm-generic/socket.h; not in Python's socket module, like the next two
-_SO_RCVBUFFORCE = 33
-_SO_MEMINFO = 55
-_SK_MEMINFO_DROPS = 8  # linux/sock_diag.h: index among 9 values of 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +75,7 @@ class _End:
         self.on_sent: Tap | None = None
         self.on_delivered: Tap | None = None
         self.foreign = self.unaddressed = self.send_errors = self.worst_lateness_us = 0
-        self._buffer = bytearray(_MAX_DATAGRAM_BYTES)
+        self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
 
     def read(self) -> None:
@@ -126,7 +121,7 @@ class _End:
             foreign=self.foreign,
             unaddressed=self.unaddressed,
             send_errors=self.send_errors,
-            kernel_dropped=_kernel_drops(self.sock),
+            kernel_dropped=kernel_drops(self.sock),
             worst_lateness_us=self.worst_lateness_us,
         )
 
@@ -167,10 +162,10 @@ class UdpLink:
         a, b: real addresses of the endpoints, numeric IPv4; None = set later.
         config_ba: the way back; None = like the way there. Raises OSError, AddressError.
         """
-        faces_a, faces_b = _check_address(a), _check_address(b)
+        faces_a, faces_b = check_address(a), check_address(b)
         back = config_ab if config_ba is None else config_ba
         with contextlib.ExitStack() as undo:
-            sock_a, sock_b = (undo.enter_context(_open_socket(bind_host)) for _ in range(2))
+            sock_a, sock_b = (undo.enter_context(open_socket(bind_host)) for _ in range(2))
             granted = min(
                 s.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) for s in (sock_a, sock_b)
             )
@@ -190,7 +185,7 @@ class UdpLink:
 
     @address_a.setter
     def address_a(self, address: Address | None) -> None:
-        self._facing_a.faces = _check_address(address)
+        self._facing_a.faces = check_address(address)
 
     @property
     def address_b(self) -> Address | None:
@@ -199,7 +194,7 @@ class UdpLink:
 
     @address_b.setter
     def address_b(self, address: Address | None) -> None:
-        self._facing_b.faces = _check_address(address)
+        self._facing_b.faces = check_address(address)
 
     @property
     def config_ab(self) -> LinkConfig:
@@ -267,43 +262,3 @@ class UdpLink:
         self._facing_b.deliver_to(self._facing_a)
         times = (self._facing_a.link.next_timer_us(), self._facing_b.link.next_timer_us())
         self._timer.arm(min((t for t in times if t is not None), default=None))
-
-
-def _open_socket(host: str) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        _grow_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
-        _grow_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
-        sock.bind((host, 0))
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _grow_buffer(sock: socket.socket, forced: int, limited: int) -> None:
-    """Ask for the full size as root may, or for as much as the host's limit allows."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, forced, SOCKET_BUFFER_BYTES)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, limited, SOCKET_BUFFER_BYTES)
-
-
-def _kernel_drops(sock: socket.socket) -> int:
-    values = struct.unpack("=9I", sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))
-    return int(values[_SK_MEMINFO_DROPS])
-
-
-def _check_address(address: Address | None) -> Address | None:
-    """Source addresses are compared as the kernel writes them, so a name would never match."""
-    if address is None:
-        return None
-    host, port = address
-    try:
-        canonical = str(ipaddress.IPv4Address(host))
-    except ipaddress.AddressValueError:
-        raise AddressError(f"{host!r} is not a numeric IPv4 address") from None
-    if not 0 < port < 65_536:
-        raise AddressError(f"{port} is not a UDP port")
-    return (canonical, port)

@@ -25,7 +25,7 @@ class VirtualNetwork:
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
         self._links: dict[tuple[Address, Address], LinkModel] = {}
-        self._heap: list[tuple[int, int, LinkModel, Delivery]] = []  # arrival, number, ...
+        self._heap: list[tuple[int, int, bool, LinkModel, Delivery]] = []  # arrival, number, copy
         self._number = 0
         self._no_link = 0
 
@@ -63,10 +63,11 @@ class VirtualNetwork:
         if link is None:
             self._no_link += 1
             return
-        arrival_us = link.admit(len(data), now_us)
-        if arrival_us is not None:
-            heappush(self._heap, (arrival_us, self._number, link, (src, dst, data)))
-            self._number += 1
+        is_copy = False
+        for arrival_us in link.admit(len(data), now_us):
+            heappush(self._heap, (arrival_us, self._number, is_copy, link, (src, dst, data)))
+            is_copy = True
+        self._number += 1
 
     def next_timer_us(self) -> int | None:
         """When the next datagram arrives anywhere; None if nothing is under way."""
@@ -77,8 +78,8 @@ class VirtualNetwork:
         heap = self._heap
         arrived = []
         while heap and heap[0][0] <= now_us:
-            _, number, link, delivery = heappop(heap)
-            link.on_delivered(number, len(delivery[2]))
+            _, number, is_copy, link, delivery = heappop(heap)
+            link.on_delivered(number, len(delivery[2]), is_copy=is_copy)
             arrived.append(delivery)
         return arrived
 
@@ -94,4 +95,5 @@ class VirtualNetwork:
 
     def _new_link(self, src: Address, dst: Address, config: LinkConfig) -> LinkModel:
         # A text seed is hashed with SHA-512, the same in every process.
-        return LinkModel(config, random.Random(f"{self._seed} {src} {dst}"))
+        name = f"{self._seed} {src} {dst}"
+        return LinkModel(config, random.Random(name), random.Random(f"{name} more"))

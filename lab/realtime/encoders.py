@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 
 from lab.node_config import overlane
-from lab.processes import Child, Processes
-from lab.realtime.files import RunFiles
+from lab.processes import Child
+from lab.realtime.overlay import ScenarioOverlay
 from lab.scenario.model import Broadcast
+from lab.scenario.topology import encoder_behind
 from overlane.publish.manifest import Manifest, ManifestError, read_manifest
 from overlane.publish.report import PublishReport
 
@@ -29,12 +30,11 @@ class Encoder:
     """`overlane publish`; each process of it is a session with its own seed and manifest."""
 
     def __init__(
-        self, broadcast: Broadcast, files: RunFiles, processes: Processes, seed: int, source: Source
+        self, broadcast: Broadcast, overlay: ScenarioOverlay, seed: int, source: Source
     ) -> None:
         self.broadcast = broadcast
         self.host = broadcast.node
-        self._files = files
-        self._processes = processes
+        self._overlay = overlay
         self._seed = seed
         self._source = source
         self._sessions: list[tuple[Child, Path]] = []
@@ -43,13 +43,15 @@ class Encoder:
         """A new session, towards the node that is its host now."""
         number = len(self._sessions) + 1
         name = f"encoder-{self.broadcast.name}-{number}"
-        manifest = self._files.directory / f"{name}.jsonl"
+        manifest = self._overlay.files.directory / f"{name}.jsonl"
         manifest.unlink(missing_ok=True)
-        ports = self._files.ingest(self.broadcast, self.host)
+        ports = self._overlay.files.ingest(self.broadcast, self.host)
         command = overlane("publish", self.broadcast.name, "--json")
-        command += ["--to", f"127.0.0.1:{ports.video}"]
+        command += ["--to", await self._reach("video", ports.video)]
         command += (
-            ["--no-audio"] if ports.audio is None else ["--audio-to", f"127.0.0.1:{ports.audio}"]
+            ["--no-audio"]
+            if ports.audio is None
+            else ["--audio-to", await self._reach("audio", ports.audio)]
         )
         command += ["--bitrate-bps", str(self.broadcast.bitrate_bps)]
         command += ["--gop-s", str(self.broadcast.gop_s), "--seconds", str(_LONGEST_S)]
@@ -60,7 +62,13 @@ class Encoder:
             command += ["--source", str(self._source.file)]
         if self._source.copy_video:
             command += ["--copy"]
-        self._sessions.append((await self._processes.start(name, command), manifest))
+        self._sessions.append((await self._overlay.processes.start(name, command), manifest))
+
+    async def _reach(self, media: str, port: int) -> str:
+        """Where it must send what is for this port of its node."""
+        behind = encoder_behind(self.broadcast.name)
+        host, port = await self._overlay.links.reach(behind, media, ("127.0.0.1", port))
+        return f"{host}:{port}"
 
     async def stop(self) -> None:
         """As an encoder that is switched off: what it has encoded is sent."""

@@ -7,7 +7,8 @@ from typing import TypeAlias
 import msgspec
 
 from lab.link import LinkConfig
-from lab.udp_link import Address, UdpLinkCounters
+from lab.udp_link import UdpLinkCounters
+from lab.udp_socket import Address
 
 MAX_LINE_BYTES = 16 << 20  # far above what a run's links take
 
@@ -21,10 +22,20 @@ class LinkSpec(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
 
 
+class AccessSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One access path to be. See `lab.udp_access`."""
+
+    forward: LinkConfig
+    back: LinkConfig
+    lanes: int
+    seed: int
+
+
 class Open(msgspec.Struct, frozen=True, tag="open"):
     """Once, first. Answered by `Opened`."""
 
     links: list[LinkSpec]
+    accesses: list[AccessSpec] = []
 
 
 class Change(msgspec.Struct, frozen=True, tag="change"):
@@ -34,14 +45,32 @@ class Change(msgspec.Struct, frozen=True, tag="change"):
     config: LinkConfig
 
 
+class ChangeAccess(msgspec.Struct, frozen=True, tag="change_access"):
+    """As `Change`, by its place in `Open.accesses`."""
+
+    index: int
+    forward: LinkConfig
+    back: LinkConfig
+
+
+class Aim(msgspec.Struct, frozen=True, tag="aim"):
+    """Where a lane of an access path leads from now on. Answered by `Changed`."""
+
+    access: int
+    lane: int
+    receiver: Address
+
+
 class Count(msgspec.Struct, frozen=True, tag="count"):
     """Answered by `Counted`."""
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
-    """Where each link's ends must send, in the order of `Open.links`: (facing a, facing b)."""
+    """facing: where each link's ends must send, in the order of `Open.links`: (facing a, facing b).
+    lanes: where media must be sent, by access path and lane."""
 
     facing: list[tuple[Address, Address]]
+    lanes: list[list[Address]] = []
 
 
 class Changed(msgspec.Struct, frozen=True, tag="changed"):
@@ -55,7 +84,8 @@ class Counted(msgspec.Struct, frozen=True, tag="counted"):
 
     links: list[UdpLinkCounters]
     cpu_us: int
+    accesses: list[UdpLinkCounters] = []
 
 
-Request: TypeAlias = Open | Change | Count
+Request: TypeAlias = Open | Change | ChangeAccess | Aim | Count
 Answer: TypeAlias = Opened | Changed | Counted

@@ -17,8 +17,10 @@ import uvloop
 
 from lab.realtime.link_messages import (
     MAX_LINE_BYTES,
+    Aim,
     Answer,
     Change,
+    ChangeAccess,
     Changed,
     Count,
     Counted,
@@ -27,6 +29,7 @@ from lab.realtime.link_messages import (
     Request,
 )
 from lab.timer_fd import now_us
+from lab.udp_access import UdpAccess
 from lab.udp_link import UdpLink
 
 
@@ -35,24 +38,41 @@ class _Links:
 
     def __init__(self) -> None:
         self.links: list[UdpLink] = []
+        self.accesses: list[UdpAccess] = []
 
     async def answer(self, request: Request) -> Answer:
         match request:
-            case Open(specs):
+            case Open(specs, accesses):
                 for spec in specs:
                     link = await UdpLink.open(
                         a=spec.a, b=spec.b, config_ab=spec.config, seed=spec.seed
                     )
                     self.links.append(link)
+                for each in accesses:
+                    access = await UdpAccess.open(
+                        lanes=each.lanes, forward=each.forward, back=each.back, seed=each.seed
+                    )
+                    self.accesses.append(access)
                 return Opened(
-                    [(link.address_facing_a, link.address_facing_b) for link in self.links]
+                    [(link.address_facing_a, link.address_facing_b) for link in self.links],
+                    [access.addresses for access in self.accesses],
                 )
             case Change(index, config):
                 self.links[index].set_config(config_ab=config, config_ba=config)
                 return Changed(now_us())
+            case ChangeAccess(index, forward, back):
+                self.accesses[index].set_config(forward=forward, back=back)
+                return Changed(now_us())
+            case Aim(index, lane, receiver):
+                self.accesses[index].aim(lane, receiver)
+                return Changed(now_us())
             case Count():
                 cpu_us = time.process_time_ns() // 1_000
-                return Counted([link.counters() for link in self.links], cpu_us)
+                return Counted(
+                    [link.counters() for link in self.links],
+                    cpu_us,
+                    [access.counters() for access in self.accesses],
+                )
 
 
 async def _main() -> None:

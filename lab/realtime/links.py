@@ -1,11 +1,12 @@
-"""The emulated links of a run, by pair of nodes; they run in a process of their own."""
+"""The emulated links of a run, by pair of nodes, and the access paths of its viewers and encoders;
+they run in a process of their own."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -15,8 +16,11 @@ from lab.errors import LabError
 from lab.link import LinkConfig
 from lab.processes import Child, Processes
 from lab.realtime.link_messages import (
+    AccessSpec,
+    Aim,
     Answer,
     Change,
+    ChangeAccess,
     Changed,
     Count,
     Counted,
@@ -25,12 +29,14 @@ from lab.realtime.link_messages import (
     Opened,
     Request,
 )
-from lab.scenario.topology import Pair, pair_of
-from lab.udp_link import Address, DirectionCounters
+from lab.scenario.topology import AccessPath, Pair, pair_of
+from lab.udp_link import DirectionCounters
+from lab.udp_socket import Address
 
 AnswerT = TypeVar("AnswerT", Opened, Changed, Counted)
 
 _ANSWER_S = 10.0  # chosen: an interpreter's start on a busy machine
+MEDIA = ("video", "audio")  # a lane each, for each viewer or encoder behind an access path
 
 
 class LinkProcessError(LabError):
@@ -50,8 +56,12 @@ class LabLink:
 class LinkSet:
     """All links of a run. All but `start` needs the process, which it starts."""
 
-    def __init__(self, configs: Mapping[Pair, LinkConfig], seed: int) -> None:
+    def __init__(
+        self, configs: Mapping[Pair, LinkConfig], seed: int, accesses: Sequence[AccessPath] = ()
+    ) -> None:
         self.links = {pair: LabLink(config) for pair, config in configs.items()}
+        self.accesses = list(accesses)
+        self._lanes: list[list[Address]] = []
         self.seed = seed
         self._index = {pair: index for index, pair in enumerate(self.links)}
         self._child: Child | None = None
@@ -73,7 +83,17 @@ class LinkSet:
             )
             for (a, b), link in self.links.items()
         ]
-        opened = await self._ask(Open(specs), Opened)
+        accesses = [
+            AccessSpec(
+                forward=path.forward,
+                back=path.back,
+                lanes=len(MEDIA) * len(path.behind),
+                seed=random.Random(f"{self.seed} access {path.name}").getrandbits(32),
+            )
+            for path in self.accesses
+        ]
+        opened = await self._ask(Open(specs, accesses), Opened)
+        self._lanes = opened.lanes
         for ((a, b), link), facing in zip(self.links.items(), opened.facing, strict=True):
             link.facing = dict(zip((a, b), facing, strict=True))
 
@@ -95,6 +115,21 @@ class LinkSet:
         """A link that is cut stays so until it is mended."""
         self.between(a, b).config = config
         return await self._apply(a, b)
+
+    async def reach(self, behind: str, media: str, receiver: Address) -> Address:
+        """Where media for this address must be sent by the node of a viewer, or by an encoder.
+        behind: as in `AccessPath.behind`. The address itself for who is behind no access path."""
+        for number, path in enumerate(self.accesses):
+            if behind in path.behind:
+                lane = len(MEDIA) * path.behind.index(behind) + MEDIA.index(media)
+                await self._ask(Aim(number, lane, receiver), Changed)
+                return self._lanes[number][lane]
+        return receiver
+
+    async def configure_access(self, number: int, path: AccessPath) -> int:
+        """By its place in `accesses`, from the returned time on."""
+        self.accesses[number] = path
+        return (await self._ask(ChangeAccess(number, path.forward, path.back), Changed)).at_us
 
     async def counters(self) -> dict[tuple[str, str], DirectionCounters]:
         """By (sender, receiver)."""

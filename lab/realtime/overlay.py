@@ -15,11 +15,12 @@ from lab.processes import Child, Processes
 from lab.realtime.files import RunFiles
 from lab.realtime.links import LinkSet
 from lab.scenario.model import Scenario
-from lab.scenario.topology import link_configs
+from lab.scenario.topology import access_paths, link_configs
 
 READY_S = 60.0  # chosen: a dozen interpreters starting on two busy cores take about ten seconds
 _POLL_S = 0.1
 _ANSWER_S = 5.0
+NOT_YET_US = 1 << 62  # when traces of rates begin, before it is known
 
 BRAIN = "brain"  # name of its process; a node may be called so too, with a process "node brain"
 
@@ -37,7 +38,12 @@ class ScenarioOverlay:
         self.scenario = scenario
         self.processes = processes
         self.files = RunFiles(scenario, directory, repair=repair)
-        self.links = LinkSet(link_configs(scenario), seed)
+        links = link_configs(scenario)
+        self.links = LinkSet(
+            {pair: link.with_trace_from(NOT_YET_US) for pair, link in links.items()},
+            seed,
+            [path.with_traces_from(NOT_YET_US) for path in access_paths(scenario)],
+        )
         self.node_children: dict[str, Child] = {}
         self.brain_child: Child | None = None
         self.brain_starts = 0
@@ -66,6 +72,15 @@ class ScenarioOverlay:
             await self.start_brain()
         await asyncio.gather(*(self.start_node(name) for name in self.files.nodes))
         await self.until_ready()
+
+    async def begin_traces(self, origin_us: int) -> None:
+        """Rates that change do so by a clock that begins now."""
+        for (a, b), link in self.links.links.items():
+            if link.config.rate_trace:
+                await self.links.configure(a, b, link.config.with_trace_from(origin_us))
+        for number, path in enumerate(self.links.accesses):
+            if path.forward.rate_trace or path.back.rate_trace:
+                await self.links.configure_access(number, path.with_traces_from(origin_us))
 
     async def start_node(self, name: str) -> None:
         """With its configuration, and what an earlier process of it has left on disk. Does not wait

@@ -27,6 +27,7 @@ from lab.realtime.summary import Done, Finished, scenario_report
 from lab.realtime.viewers import LabViewer
 from lab.scenario.model import (
     BrainEvent,
+    ChangeAccess,
     ChangeLink,
     Cut,
     Event,
@@ -34,12 +35,13 @@ from lab.scenario.model import (
     MoveBroadcast,
     MoveViewer,
     NodeEvent,
+    PauseEncoder,
     RestartEncoder,
     Scenario,
     ViewerEvent,
 )
 from lab.scenario.report import ScenarioReport
-from lab.scenario.topology import changed
+from lab.scenario.topology import changed, changed_access, is_meant, viewer_behind
 from lab.scenario.words import describe
 from lab.timer_fd import now_us
 
@@ -79,9 +81,29 @@ class _Step:
 
 async def run_scenario(scenario: Scenario, options: RunOptions, show: Show) -> ScenarioReport:
     """Raises LabError if a part does not come up, or ends when nothing told it to."""
-    if any(node.workers > 1 for node in scenario.nodes):
-        raise RunError("nodes with several workers are for virtual time: links join one port each")
+    if problems := _for_virtual_time_only(scenario):
+        raise RunError(f"for virtual time only: {'; '.join(problems)}")
     return await Run.carry_out(scenario, options, show)
+
+
+def _for_virtual_time_only(scenario: Scenario) -> list[str]:
+    """What this scenario asks for that real processes do not do."""
+    found = []
+    if any(node.workers > 1 for node in scenario.nodes):
+        found.append("nodes with several workers (links join one port each)")
+    if any(broadcast.versions for broadcast in scenario.broadcasts):
+        found.append("versions of a broadcast (an encoder process makes one)")
+    if any(broadcast.b_frames for broadcast in scenario.broadcasts):
+        found.append("b_frames (the encoder makes none)")
+    if any(viewer.feedback for viewer in scenario.viewers):
+        found.append("feedback of viewers (they only listen)")
+    if any(broadcast.adaptive for broadcast in scenario.broadcasts):
+        found.append("adaptive encoders")
+    if any(viewer.beyond_ms for viewer in scenario.viewers):
+        found.append("beyond_ms of viewers")
+    if scenario.flows:
+        found.append("flows")
+    return found
 
 
 class Run:
@@ -103,15 +125,14 @@ class Run:
                 entry,
                 overlay.files,
                 audio=has_audio[entry.stream],
+                reach=partial(overlay.links.reach, viewer_behind(name)),
                 picture=options.directory / f"{name}.png" if options.pictures else None,
             )
             for entry in scenario.viewers
             for name in entry.names
         }
         self.encoders = {
-            broadcast.name: Encoder(
-                broadcast, overlay.files, overlay.processes, scenario.seed + index, options.source
-            )
+            broadcast.name: Encoder(broadcast, overlay, scenario.seed + index, options.source)
             for index, broadcast in enumerate(scenario.broadcasts)
         }
         self._ended_us: int | None = None
@@ -155,8 +176,14 @@ class Run:
             case Mend():
                 at_us = await self.overlay.links.mend(event.a, event.b)
             case ChangeLink():
-                config = changed(self.overlay.links.between(event.a, event.b).config, event)
+                config = self.overlay.links.between(event.a, event.b).config
+                config = changed(config, event, at_us)
                 at_us = await self.overlay.links.configure(event.a, event.b, config)
+            case ChangeAccess():
+                for number, path in enumerate(self.overlay.links.accesses):
+                    if is_meant(path, event):
+                        path = changed_access(path, event, at_us)
+                        await self.overlay.links.configure_access(number, path)
             case NodeEvent(do="kill"):
                 await self.overlay.kill_node(event.node)
             case NodeEvent():
@@ -173,6 +200,10 @@ class Run:
                 await asyncio.gather(*(viewer.move(event.to) for viewer in self._of(event.viewer)))
             case MoveBroadcast():
                 self._spawn(self.encoders[event.broadcast].move(event.to))
+            case PauseEncoder(do="pause_encoder"):
+                self._spawn(self.encoders[event.broadcast].stop())
+            case PauseEncoder():
+                self._spawn(self.encoders[event.broadcast].start())
             case RestartEncoder():
                 self._spawn(self.encoders[event.broadcast].restart())
         self.done.append(Done(at_us, event))
@@ -183,6 +214,7 @@ class Run:
         return [self.viewers[name] for name in self.scenario.viewer_entry(entry).names]
 
     async def _through(self) -> ScenarioReport:
+        await self.overlay.begin_traces(self.began_us)
         self._plan()
         next_look_s = 0.0
         looking: asyncio.Task[None] | None = None

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.flow_viewer import FlowViewer
+from lab.flow_viewer import FlowViewer, Reach
 from lab.realtime.files import RunFiles
 from lab.scenario.model import ScenarioViewer
 from lab.scenario.report import Delay, EventGap, ViewerReport
@@ -27,8 +27,11 @@ class LabViewer:
         files: RunFiles,
         *,
         audio: bool,
+        reach: Reach,
         picture: Path | None = None,
     ) -> None:
+        """reach: where its node must send to."""
+        self._reach = reach
         self.name = name
         self.stream = entry.stream
         self.node = entry.node
@@ -57,6 +60,7 @@ class LabViewer:
             audio=self._audio,
             poll_s=_REFRESH_S,
             picture=self._picture,
+            reach=self._reach,
         )
         self.stays.append(await stay.__aenter__())
 

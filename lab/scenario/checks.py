@@ -13,16 +13,21 @@ from itertools import combinations
 from lab.cities import rtt_us
 from lab.errors import NoMeasurementError
 from lab.scenario.model import (
+    Access,
     Brain,
     BrainEvent,
     Broadcast,
+    ChangeAccess,
     ChangeLink,
+    CrossTraffic,
     Cut,
     Event,
+    LinkEvent,
     Mend,
     MoveBroadcast,
     MoveViewer,
     NodeEvent,
+    PauseEncoder,
     RestartEncoder,
     Scenario,
     ScenarioLink,
@@ -45,6 +50,8 @@ class Parts:
     paths: Sequence[tuple[int, ScenarioPath]] = ()
     broadcasts: Sequence[tuple[int, Broadcast]] = ()
     viewers: Sequence[tuple[int, ScenarioViewer]] = ()
+    access: Sequence[tuple[int, Access]] = ()
+    flows: Sequence[tuple[int, CrossTraffic]] = ()
     events: Sequence[tuple[int, Event]] = ()
     malformed: frozenset[str] = field(default_factory=frozenset)
     """Tables with a malformed entry: a name that is not found may be that one's."""
@@ -60,6 +67,8 @@ class Parts:
             paths=tuple(enumerate(scenario.paths)),
             broadcasts=tuple(enumerate(scenario.broadcasts)),
             viewers=tuple(enumerate(scenario.viewers)),
+            access=tuple(enumerate(scenario.access)),
+            flows=tuple(enumerate(scenario.flows)),
             events=tuple(enumerate(scenario.events)),
         )
 
@@ -70,6 +79,7 @@ def cross_check(parts: Parts) -> list[Problem]:
         *_check_names(parts),
         *_check_references(parts),
         *_check_links(parts),
+        *_check_access(parts),
         *_check_times(parts),
         *_check_events(parts),
         *_check_paths(parts),
@@ -77,7 +87,8 @@ def cross_check(parts: Parts) -> list[Problem]:
 
 
 def _check_names(parts: Parts) -> Iterator[Problem]:
-    for table, what in (("nodes", "node"), ("broadcasts", "broadcast"), ("viewers", "viewer")):
+    for table in ("nodes", "broadcasts", "viewers", "flows"):
+        what = table.removesuffix("s")
         first: dict[str, str] = {}
         for index, entry in getattr(parts, table):
             key = f"{table}[{index}].name"
@@ -119,6 +130,13 @@ def _references(parts: Parts) -> Iterator[tuple[str, str, str]]:
             yield f"paths[{i}].via[{j}]", "node", name
     for i, broadcast in parts.broadcasts:
         yield f"broadcasts[{i}].node", "node", broadcast.node
+    for i, access in parts.access:
+        if access.broadcast is not None:
+            yield f"access[{i}].broadcast", "broadcast", access.broadcast
+    for i, flow in parts.flows:
+        for key, what in (("a", "node"), ("b", "node"), ("broadcast", "broadcast")):
+            if (name := getattr(flow, key)) is not None:
+                yield f"flows[{i}].{key}", what, name
     for i, viewer in parts.viewers:
         yield f"viewers[{i}].node", "node", viewer.node
         yield f"viewers[{i}].stream", "broadcast", viewer.stream
@@ -137,9 +155,11 @@ def _references_of(event: Event) -> Iterable[tuple[str, str, str]]:
             return [("viewer", "viewer", event.viewer)]
         case MoveViewer():
             return [("viewer", "viewer", event.viewer), ("to", "node", event.to)]
+        case ChangeAccess():
+            return [("broadcast", "broadcast", event.broadcast)] if event.broadcast else []
         case MoveBroadcast():
             return [("broadcast", "broadcast", event.broadcast), ("to", "node", event.to)]
-        case RestartEncoder():
+        case RestartEncoder() | PauseEncoder():
             return [("broadcast", "broadcast", event.broadcast)]
         case BrainEvent():
             return []
@@ -175,13 +195,51 @@ def _check_links(parts: Parts) -> Iterator[Problem]:
         except NoMeasurementError as error:
             text = f"{error}; give [[links]] of {one} and {other} with a delay_ms"
             yield Problem(f"nodes[{i}].city", text)
-    for i, event in parts.events:
-        if isinstance(event, Cut | Mend | ChangeLink) and {event.a, event.b} <= cities.keys():
-            _, own = given.get(_pair(event.a, event.b), ("", None))
-            is_meshed = cities[event.a] is not None and cities[event.b] is not None
+    ends = [(f"events[{i}]", e.a, e.b) for i, e in parts.events if isinstance(e, LinkEvent)]
+    ends += [(f"flows[{i}]", f.a, f.b) for i, f in parts.flows if f.a is not None and f.b]
+    for key, a, b in ends:
+        if {a, b} <= cities.keys():
+            _, own = given.get(_pair(a, b), ("", None))
+            is_meshed = cities[a] is not None and cities[b] is not None
             is_joined = is_meshed if own is None else not own.cut
-            if event.a == event.b or not is_joined:
-                yield Problem(f"events[{i}]", f"{event.a} and {event.b} have no link")
+            if a == b or not is_joined:
+                yield Problem(key, f"{a} and {b} have no link")
+
+
+def _check_access(parts: Parts) -> Iterator[Problem]:
+    """Everybody is behind one at most, and only who is behind one has one that can change."""
+    names = [name for _, entry in parts.viewers for name in entry.names]
+    owner: dict[tuple[str, str], str] = {}
+    for i, access in parts.access:
+        key = f"access[{i}]"
+        if access.broadcast is not None:
+            behind = [("broadcast", access.broadcast)]
+        else:
+            behind = [("viewer", name) for name in names if access.is_of_viewer(name)]
+            if not behind and "viewers" not in parts.malformed:
+                yield _unknown(f"{key}.viewers", "viewer", access.viewers or "", names)
+        twice = next((one for one in behind if one in owner), None)
+        if twice is not None:
+            yield Problem(key, f"{' '.join(twice)} has its access by {owner[twice]} already")
+        owner.update(dict.fromkeys(behind, key))
+    if "access" in parts.malformed:
+        return
+    for i, viewer in parts.viewers:
+        if viewer.beyond_ms and any(("viewer", name) not in owner for name in viewer.names):
+            yield Problem(f"viewers[{i}].beyond_ms", "is for who has an access path")
+    for i, event in parts.events:
+        if isinstance(event, ChangeAccess) and not _has_owner(owner, event):
+            yield Problem(f"events[{i}]", "changes the access of nobody who has one by [[access]]")
+    for i, flow in parts.flows:
+        if flow.a is None and not _has_owner(owner, flow):
+            yield Problem(f"flows[{i}]", "is over the access of nobody who has one by [[access]]")
+
+
+def _has_owner(owner: Iterable[tuple[str, str]], said: ChangeAccess | CrossTraffic) -> bool:
+    return any(
+        said.broadcast == name if kind == "broadcast" else said.is_of_viewer(name)
+        for kind, name in owner
+    )
 
 
 def _check_times(parts: Parts) -> Iterator[Problem]:
@@ -196,6 +254,9 @@ def _check_times(parts: Parts) -> Iterator[Problem]:
             yield Problem(f"viewers[{i}].leave_s", "is not after join_s")
         if end is not None and viewer.join_s is not None and viewer.join_s >= end:
             yield Problem(f"viewers[{i}].join_s", f"is not before the end (duration_s = {end})")
+    for i, flow in parts.flows:
+        if end is not None and flow.start_s >= end:
+            yield Problem(f"flows[{i}].start_s", f"is not before the end (duration_s = {end})")
     for i, event in parts.events:
         if end is not None and event.at_s >= end:
             yield Problem(f"events[{i}].at_s", f"is not before the end (duration_s = {end})")
@@ -204,6 +265,7 @@ def _check_times(parts: Parts) -> Iterator[Problem]:
 def _check_events(parts: Parts) -> Iterator[Problem]:
     """Each must be possible when it comes."""
     is_up = {node.name: True for _, node in parts.nodes}
+    is_sending = {broadcast.name: True for _, broadcast in parts.broadcasts}
     brain_up = parts.brain is not None
     ordered = sorted(parts.events, key=lambda item: (item[1].at_s, item[0]))
     for i, event in ordered:
@@ -214,6 +276,13 @@ def _check_events(parts: Parts) -> Iterator[Problem]:
                     state = "runs already" if wanted else "is down already"
                     yield Problem(f"events[{i}].node", f"{event.node} {state} at {event.at_s:g} s")
                 is_up[event.node] = wanted
+            case PauseEncoder() if event.broadcast in is_sending:
+                wanted = event.do == "resume_encoder"
+                if is_sending[event.broadcast] == wanted:
+                    state = "is not paused" if wanted else "is paused already"
+                    text = f"{event.broadcast} {state} at {event.at_s:g} s"
+                    yield Problem(f"events[{i}].broadcast", text)
+                is_sending[event.broadcast] = wanted
             case BrainEvent() if parts.brain is None and "brain" not in parts.malformed:
                 yield Problem(f"events[{i}].do", "there is no brain: [brain] is missing")
             case BrainEvent() if parts.brain is not None:

@@ -12,13 +12,17 @@ import msgspec
 
 from lab.scenario.model import Scenario
 from lab.scenario.report import (
+    AccessReport,
     BrainReport,
     Delay,
     EventReport,
+    FlowReport,
     HopReport,
+    PathLoad,
     ScenarioReport,
     ViewerReport,
 )
+from lab.scenario.topology import access_paths, flow_places
 
 Figures: TypeAlias = dict[str, float | None]
 _NAMES = ("name", "sender", "receiver", "stream", "node", "at_s")
@@ -30,11 +34,16 @@ def figures_of(report: ScenarioReport) -> Figures:
     for viewer in report.viewers:
         found |= _numbers(f"viewers.{viewer.name}", viewer)
         found[f"viewers.{viewer.name}.path_nodes"] = len(viewer.path)
+        found[f"viewers.{viewer.name}.version_changes"] = len(viewer.version_changes)
         found[f"viewers.{viewer.name}.longest_event_gap_ms"] = max(
             (gap.gap_ms for gap in viewer.gaps), default=0.0
         )
     for hop in report.hops:
         found |= _numbers(f"hops.{hop.name}", hop)
+    for access in report.access:
+        found |= _numbers(f"access.{access.name}", access)
+    for flow in report.flows:
+        found |= _numbers(f"flows.{flow.name}", flow)
     if report.brain is not None:
         found |= _numbers("brain", report.brain)
     for index, event in enumerate(report.events):
@@ -63,6 +72,11 @@ def possible_figures(scenario: Scenario) -> Figures:
             for name in entry.names
         ],
         hops=[HopReport(sender=a, receiver=b, packets=0) for a in nodes for b in nodes if a != b],
+        access=[
+            AccessReport(name=path.short_name, forward=PathLoad(), back=PathLoad())
+            for path in access_paths(scenario)
+        ],
+        flows=[FlowReport(name=name) for name, _, _ in flow_places(scenario)],
         brain=BrainReport() if scenario.brain is not None else None,
         events=[EventReport(at_s=event.at_s, do=event.do, what="") for event in scenario.events],
     )

@@ -12,8 +12,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from lab.scenario.checks import Parts, cross_check
 from lab.scenario.expectations import check_names
 from lab.scenario.model import (
+    Access,
     Brain,
     Broadcast,
+    CrossTraffic,
     Event,
     Scenario,
     ScenarioLink,
@@ -123,6 +125,8 @@ def _valid_parts(document: Mapping[str, Any]) -> Parts:
         paths=each("paths", TypeAdapter(ScenarioPath)),
         broadcasts=each("broadcasts", TypeAdapter(Broadcast)),
         viewers=each("viewers", TypeAdapter(ScenarioViewer)),
+        access=each("access", TypeAdapter(Access)),
+        flows=each("flows", TypeAdapter(CrossTraffic)),
         events=each("events", TypeAdapter(Event)),
         malformed=frozenset(malformed),
     )

@@ -5,20 +5,22 @@ What a table says by itself is checked here; what tables say of one another in `
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from lab.cities import find_city
 from lab.errors import UnknownCityError
-from lab.link import LinkConfig
 from lab.scenario.bounds import parse_bound
-from relay.config import NodeName, RateBps, StreamName
+from lab.scenario.link_keys import MAX_DURATION_S, DelayMs, LinkKeys, PathRateBps, Seconds
+from relay.config import NodeName, StreamName
 from service.config_model import Model
 
 MAX_NODES = 600  # chosen: a continent's worth; a brain is sized for as many
 MAX_COUNT = 100_000  # viewers of one entry
-MAX_DURATION_S = 86_400.0
+MAX_VERSIONS = 8  # as `lab.virtual.viewer` tells apart
 
 
 def _known_city(name: str) -> str:
@@ -36,10 +38,10 @@ def _bound(text: str) -> str:
 City = Annotated[str, AfterValidator(_known_city)]
 Bound = Annotated[str, AfterValidator(_bound)]
 ViewerName: TypeAlias = NodeName
-Seconds = Annotated[float, Field(ge=0, le=MAX_DURATION_S)]
-DelayMs = Annotated[float, Field(ge=0, le=10_000)]
-Share = Annotated[float, Field(ge=0, le=1)]
-QueueBytes = Annotated[int, Field(ge=1_500, le=1 << 30)]
+NamePattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*?-]+$", max_length=128)]
+"""A name in which * and ? stand for any characters."""
+BitrateBps = Annotated[int, Field(ge=50_000, le=100_000_000)]
+Feedback: TypeAlias = Literal["reports", "nack"]
 
 
 class Brain(Model):
@@ -63,28 +65,56 @@ class ScenarioNode(Model):
     viewers_per_worker: int = Field(default=500, ge=1, le=524_288)
 
 
-class Mesh(Model):
+class Mesh(LinkKeys):
     """What the links between nodes with cities have in common; their delays are measured ones."""
 
-    jitter_ms: DelayMs = 0.0
-    loss: Share = 0.0
-    rate_bps: RateBps | None = None
-    queue_bytes: QueueBytes = 262_144
 
-
-class ScenarioLink(Model):
+class ScenarioLink(LinkKeys):
     """One pair of nodes, alike in both directions; what is left out is the mesh's."""
 
     a: NodeName
     b: NodeName
     delay_ms: DelayMs | None = None
     """One way."""
-    jitter_ms: DelayMs | None = None
-    loss: Share | None = None
-    rate_bps: RateBps | None = None
-    queue_bytes: QueueBytes | None = None
     cut: bool = False
     """The pair has no link at all."""
+
+
+class CrossTraffic(Model):
+    """What shares a path with media (`lab.flows`): over a link from a to b, or over the access path
+    of viewers or an encoder, in the direction of the media. In virtual time only."""
+
+    name: NodeName
+    kind: Literal["tcp", "short_tcp", "cbr"]
+    """tcp: without end; short_tcp: downloads with pauses (RFC 8867 5.7); cbr: a constant rate."""
+    a: NodeName | None = None
+    b: NodeName | None = None
+    viewers: NamePattern | None = None
+    broadcast: StreamName | None = None
+    reverse: bool = False
+    """In the other direction."""
+    count: int = Field(default=1, ge=1, le=1_000)
+    """So many alike, each for itself, on each path."""
+    start_s: Seconds = 0.0
+    end_s: Seconds | None = None
+    window: Literal["cubic", "reno"] = "cubic"
+    """Of TCP."""
+    rate_bps: PathRateBps | None = None
+    """Of cbr, on the wire."""
+
+    @model_validator(mode="after")
+    def _has_one_path(self) -> Self:
+        places = [self.a is not None or self.b is not None, self.viewers, self.broadcast]
+        if sum(map(bool, places)) != 1 or (self.a is None) != (self.b is None):
+            raise ValueError("give either a and b, or viewers, or broadcast")
+        if (self.rate_bps is None) == (self.kind == "cbr"):
+            raise ValueError("rate_bps is for cbr, which needs it")
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise ValueError("end_s is not after start_s")
+        return self
+
+    def is_of_viewer(self, name: str) -> bool:
+        return self.viewers is not None and fnmatchcase(name, self.viewers)
 
 
 class ScenarioPath(Model):
@@ -96,6 +126,56 @@ class ScenarioPath(Model):
     """As in a node's [[paths]]: a neighbour first, the producer last."""
 
 
+class AccessBack(LinkKeys):
+    """Against the direction of the media; what is left out is as in that direction."""
+
+    delay_ms: DelayMs | None = None
+
+
+class _AccessOf(LinkKeys):
+    """Whose access: exactly one of the two."""
+
+    viewers: NamePattern | None = None
+    """Of all viewers whose names (as in the report) match, wherever they watch."""
+    broadcast: StreamName | None = None
+    """Of its encoder, whichever node it sends to."""
+    back: AccessBack | None = None
+
+    @model_validator(mode="after")
+    def _has_one_owner(self) -> Self:
+        if (self.viewers is None) == (self.broadcast is None):
+            raise ValueError("give either viewers or broadcast")
+        return self
+
+    def is_of_viewer(self, name: str) -> bool:
+        return self.viewers is not None and fnmatchcase(name, self.viewers)
+
+
+class Access(_AccessOf):
+    """The path between viewers, or an encoder, and their node. The keys are for the direction of
+    the media. Who has none is joined by a path that takes no time and loses nothing."""
+
+    delay_ms: DelayMs = 0.0
+    """One way."""
+    shared: bool = False
+    """All who match are behind one and the same path, and so behind one bottleneck."""
+
+
+class Adaptive(Model):
+    """An encoder that is told a rate: by the slowest of its viewers' nodes, as the rate controllers
+    there see their paths. It has that rate `lag_ms` later (RFC 8593's latency)."""
+
+    min_bps: BitrateBps = 150_000
+    max_bps: BitrateBps = 4_000_000
+    lag_ms: DelayMs = 100.0
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        if self.min_bps > self.max_bps:
+            raise ValueError("min_bps is above max_bps")
+        return self
+
+
 class Broadcast(Model):
     """An encoder."""
 
@@ -103,10 +183,43 @@ class Broadcast(Model):
     node: NodeName
     start_s: Seconds = 1.0
     end_s: Seconds | None = None
-    bitrate_bps: int = Field(default=3_000_000, ge=50_000, le=100_000_000)
+    bitrate_bps: BitrateBps = 3_000_000
     fps: int = Field(default=30, ge=1, le=120)
+    adaptive: Adaptive | None = None
+    """Its bitrate follows what there is room for, from `bitrate_bps` on. In virtual time only, as
+    the next ones."""
+    versions: tuple[BitrateBps, ...] = Field(default=(), max_length=MAX_VERSIONS)
+    """Simulcast: the same pictures at several bitrates, the highest first, instead of
+    `bitrate_bps`.
+    """
+    b_frames: int = Field(default=0, ge=0, le=7)
+    """Between two anchors, as a pyramid: those in the middle are referenced, the others are
+    discardable."""
     gop_s: float = Field(default=2.0, gt=0, le=60)
     audio: bool = True
+
+    @model_validator(mode="after")
+    def _has_one_bitrate(self) -> Self:
+        if self.versions and self.adaptive is not None:
+            raise ValueError("adaptive and versions exclude each other")
+        return self
+
+    @field_validator("versions")
+    @classmethod
+    def _highest_first(cls, versions: tuple[int, ...]) -> tuple[int, ...]:
+        if any(a <= b for a, b in pairwise(versions)):
+            raise ValueError("the highest bitrate comes first")
+        return versions
+
+    @property
+    def bitrates(self) -> tuple[int, ...]:
+        """Of each version, the best first."""
+        return self.versions or (self.bitrate_bps,)
+
+    @property
+    def version_names(self) -> tuple[str, ...]:
+        """How nodes know each version: the best by the broadcast's own name."""
+        return (self.name, *(f"{self.name}.{n}" for n in range(1, len(self.bitrates))))
 
 
 class ScenarioViewer(Model):
@@ -118,6 +231,12 @@ class ScenarioViewer(Model):
     join_s: Seconds | None = None
     """None: it joins by an event."""
     leave_s: Seconds | None = None
+    feedback: tuple[Feedback, ...] | None = None
+    """The RTCP that it sends: receiver reports; NACK of what it misses. None: both if it has an
+    access path (`Access`), nothing otherwise. In virtual time only."""
+    beyond_ms: DelayMs = 0.0
+    """One way, behind its access path: viewers behind a shared one may have different round trips.
+    In virtual time only."""
     count: int = Field(default=1, ge=1, le=MAX_COUNT)
 
     @property
@@ -148,16 +267,20 @@ class Mend(_Event):
     b: NodeName
 
 
-class ChangeLink(_Event):
+class ChangeLink(_Event, LinkKeys):
     """What is left out stays as it is."""
 
     do: Literal["link"]
     a: NodeName
     b: NodeName
     delay_ms: DelayMs | None = None
-    jitter_ms: DelayMs | None = None
-    loss: Share | None = None
-    rate_bps: RateBps | None = None
+
+
+class ChangeAccess(_Event, _AccessOf):
+    """What is left out stays as it is; without `back` that direction does."""
+
+    do: Literal["access"]
+    delay_ms: DelayMs | None = None
 
 
 class NodeEvent(_Event):
@@ -199,17 +322,28 @@ class RestartEncoder(_Event):
     broadcast: StreamName
 
 
+class PauseEncoder(_Event):
+    """It sends nothing between the two (RFC 8867 5.8). In real time it then begins a new
+    session.
+    """
+
+    do: Literal["pause_encoder", "resume_encoder"]
+    broadcast: StreamName
+
+
 LinkEvent: TypeAlias = Cut | Mend | ChangeLink
 Event: TypeAlias = Annotated[
     Cut
     | Mend
     | ChangeLink
+    | ChangeAccess
     | NodeEvent
     | BrainEvent
     | ViewerEvent
     | MoveViewer
     | MoveBroadcast
-    | RestartEncoder,
+    | RestartEncoder
+    | PauseEncoder,
     Field(discriminator="do"),
 ]
 
@@ -227,6 +361,8 @@ class Scenario(Model):
     paths: tuple[ScenarioPath, ...] = ()
     broadcasts: tuple[Broadcast, ...] = Field(min_length=1)
     viewers: tuple[ScenarioViewer, ...] = ()
+    access: tuple[Access, ...] = ()
+    flows: tuple[CrossTraffic, ...] = ()
     events: tuple[Event, ...] = ()
     expect: dict[str, Bound] = Field(default_factory=dict)
 
@@ -245,19 +381,3 @@ class Scenario(Model):
             key=lambda event: event.at_s,
         )
         return tuple(dict.fromkeys([broadcast.node, *(event.to for event in moves)]))
-
-
-def ms_to_us(value: float) -> int:
-    """Milliseconds of a file as whole microseconds."""
-    return round(value * 1_000)
-
-
-def link_config(link: ScenarioLink | Mesh, delay_us: int) -> LinkConfig:
-    """One direction as the lab's links take it; what is None is as `LinkConfig` has it."""
-    return LinkConfig(
-        delay_us,
-        jitter_us=ms_to_us(link.jitter_ms or 0.0),
-        loss=link.loss or 0.0,
-        rate_bps=link.rate_bps,
-        queue_bytes=link.queue_bytes or 262_144,
-    )

@@ -31,6 +31,13 @@ class EventGap(msgspec.Struct, frozen=True, kw_only=True):
     gap_ms: float
 
 
+class VersionChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A viewer saw another version of its broadcast from now on; 0 is the best one."""
+
+    at_s: float
+    version: int
+
+
 class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     """One viewer, all its stays at nodes together."""
 
@@ -52,15 +59,22 @@ class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     """Some packets missing, or content not as it was sent."""
     frames_missing: int = 0
     """Not one packet of them came."""
+    frames_undecodable: int = 0
+    """Whole, but a frame that they need is not there whole; in virtual time only."""
     frames_duplicate: int = 0
     """Frames of which a packet came twice."""
     intact_ratio: float | None = None
     """Of those expected; None if none was."""
     packets: int = 0
+    rate_bps: float | None = None
+    """RTP that came, headers included, over its time; virtual time only."""
     packets_duplicate: int = 0
     packets_corrupt: int = 0
     sequence_breaks: int = 0
     """RTP sequence numbers that are neither new in order, nor filled in later, nor missing."""
+    version_frames: list[int] = []
+    """Whole frames of each version of the broadcast, the best first; virtual time only."""
+    version_changes: list[VersionChange] = []
     audio_packets: int = 0
     audio_missing: int = 0
     is_cache_hit: bool | None = None
@@ -96,6 +110,44 @@ class HopReport(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return f"{self.sender}>{self.receiver}"
+
+
+class PathLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """One direction of an access path. Queue: from coming to the bottleneck to having left it, ms;
+    not of what was dropped there."""
+
+    packets: int = 0
+    lost: int = 0
+    dropped: int = 0
+    """At the bottleneck, or too large."""
+    use: float | None = None
+    """What passed the bottleneck, of what it could have sent in the scenario's time."""
+    queue_ms: Delay = Delay()
+    queue_ms_p95: float | None = None
+
+
+class AccessReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One access path; forward is the direction of the media. name: of the first viewer behind it,
+    or of the encoder's broadcast."""
+
+    name: str
+    forward: PathLoad
+    back: PathLoad
+
+
+class FlowReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One flow of [[flows]], at the receiver."""
+
+    name: str
+    sent: int = 0
+    """Segments, those that are sent again each time."""
+    delivered: int = 0
+    loss: float = 0.0
+    """Share of the segments sent that never arrived, those under way at the end included."""
+    rate_bps: float = 0.0
+    """Of UDP payload that arrived, over its time."""
+    transfers: int = 0
+    """Whole ones, of short TCP."""
 
 
 class BrainReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +197,9 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
     viewers: list[ViewerReport]
     hops: list[HopReport]
+    access: list[AccessReport] = []
+    """In virtual time only, as is the next."""
+    flows: list[FlowReport] = []
     brain: BrainReport | None = None
     events: list[EventReport] = []
     trace_digest: str | None = None

@@ -3,13 +3,15 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:
     CONTENT_BYTES = 27           # before the filler
+    VERSION_SHIFT = 24
+    BROADCAST_MASK = 0xFFFFFF
 
 ctypedef struct content_t:
-    uint32_t broadcast
+    uint32_t broadcast           # its number, and the version's above it (VERSION_SHIFT)
     uint32_t number              # of the frame, or of the audio packet
     uint32_t index               # of the packet in its frame
     uint32_t count               # of the frame's packets
-    bint is_key
+    uint32_t code                # what it needs: `pyramid`; of audio, CODE_KEY
     int64_t sent_us
 
 cdef void content_write(const content_t* content, uint8_t* target, uint32_t size) noexcept nogil

@@ -4,7 +4,7 @@ from that, and a checksum over both.
 Every byte has its highest bit set and carries seven: so no start code can be in it, and it may stand
 in an H.264 slice without emulation prevention (H.264 7.4.1).
 
-    broadcast 5 bytes, number 5, index 2, count 2, key 1, sent 8, checksum 4, filler
+    broadcast 5 bytes, number 5, index 2, count 2, code 1, sent 8, checksum 4, filler
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -67,7 +67,7 @@ cdef void content_write(const content_t* content, uint8_t* target, uint32_t size
     put(target + 5, content.number, 5)
     put(target + 10, content.index, 2)
     put(target + 12, content.count, 2)
-    put(target + 14, 1 if content.is_key else 0, 1)
+    put(target + 14, content.code, 1)
     put(target + 15, <uint64_t>content.sent_us, 8)
     draws.state = (<uint64_t>content.broadcast << 32) ^ (<uint64_t>content.number << 14) ^ content.index
     while at < size:
@@ -85,6 +85,6 @@ cdef bint content_read(const uint8_t* data, uint32_t size, content_t* content) n
     content.number = <uint32_t>take(data + 5, 5)
     content.index = <uint32_t>take(data + 10, 2)
     content.count = <uint32_t>take(data + 12, 2)
-    content.is_key = take(data + 14, 1) == 1
+    content.code = <uint32_t>take(data + 14, 1)
     content.sent_us = <int64_t>take(data + 15, 8)
     return take(data + CHECKSUM_AT, 4) == checksum(data, size) and content.index < content.count

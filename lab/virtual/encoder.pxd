@@ -16,8 +16,13 @@ ctypedef struct rtp_track_t:
 
 ctypedef struct encoder_t:
     bint is_running
+    bint is_paused
     bint has_audio
+    bint video_waits             # for the pause to end
+    bint audio_waits
+    int64_t paused_us            # since when
     uint32_t broadcast
+    uint32_t version             # 0: the best
     int32_t host                 # -1: it sends to nobody
     int32_t video_port           # of that host's engine
     int32_t audio_port
@@ -25,20 +30,29 @@ ctypedef struct encoder_t:
     int64_t end_us               # no frame from then on
     uint32_t fps
     uint32_t gop_frames
-    uint32_t mean_bytes          # of a frame that is no key frame
+    uint32_t b_frames            # between two anchors
+    uint32_t mean_bytes          # of a P frame
     uint32_t key_bytes
     uint32_t frame               # number of the next one
     uint32_t audio_packet
     uint32_t until_key           # frames
+    uint32_t anchor              # number of the last key or P frame
+    uint32_t group_left          # frames of the group of a P frame and its B frames
+    uint32_t group_b_frames
     rtp_track_t video
     rtp_track_t audio
     draws_t draws
     # the frame that is being sent
     bint is_key
+    uint32_t code                # what it needs: `pyramid`
+    uint32_t shown               # its number in the order of display
+    bint is_discardable
     uint32_t frame_bytes
     uint32_t packet_count
 
 cdef void encoder_restart(encoder_t* encoder) noexcept nogil
+cdef void encoder_resume(encoder_t* encoder, int64_t now_us) noexcept nogil
+cdef void encoder_set_bitrate(encoder_t* encoder, uint32_t bitrate_bps) noexcept nogil
 cdef int64_t encoder_frame_us(const encoder_t* encoder, uint32_t frame) noexcept nogil
 cdef int64_t encoder_audio_us(const encoder_t* encoder, uint32_t packet) noexcept nogil
 cdef void encoder_begin_frame(encoder_t* encoder) noexcept nogil

@@ -1,15 +1,18 @@
 """What an encoder sends: per frame one burst of RTP packets of at most 1,200 bytes.
 
 A key frame is a STAP-A of SPS, PPS and an SEI message (RFC 6184 5.7.1), then an IDR slice in FU-A
-fragments (5.8); another frame is one P slice, in one packet or in fragments. Nothing decodes it:
+fragments (5.8); another frame is one P or B slice, in one packet or in fragments. Nothing decodes it:
 behind a slice's first bytes stands `content`, by which a viewer judges each packet. A key frame has
-four times the bytes of another; sizes vary by 20 % either way. Audio is a packet of 20 ms (RFC 7587).
+four times the bytes of a P frame, a B frame 0.7 times if it is referenced and else 0.4 (chosen);
+sizes vary by 20 % either way. Frames are sent in the order of decoding, one each frame's time, with
+the time stamps of their display. Audio is a packet of 20 ms (RFC 7587).
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
-from lab.virtual.content cimport CONTENT_BYTES, content_t, content_write
+from lab.virtual.content cimport CONTENT_BYTES, VERSION_SHIFT, content_t, content_write
 from lab.virtual.draws cimport draw_bits, draw_unit
+from lab.virtual.pyramid cimport CODE_B, CODE_KEY, CODE_P, pyramid_of, pyramid_t
 from rtp.big_endian cimport store_be16, store_be32
 
 cdef enum:
@@ -19,6 +22,10 @@ cdef enum:
     LEAST_BYTES = 64             # of a fragment
     SEI_HEAD_BYTES = 19          # NAL header, payload type, size, UUID
     AUDIO_BYTES = 160            # 64 kbit/s
+    KEY_TENTHS = 40              # sizes of frames, a P frame's being 10
+    P_TENTHS = 10
+    REFERENCED_B_TENTHS = 7
+    B_TENTHS = 4
 
 cdef extern from *:
     """
@@ -45,6 +52,41 @@ cdef void encoder_restart(encoder_t* encoder) noexcept nogil:
     new_track(&encoder.draws, &encoder.video)
     new_track(&encoder.draws, &encoder.audio)
     encoder.until_key = 0
+    encoder.group_left = 0
+
+
+cdef uint64_t group_tenths(uint32_t b_frames) noexcept nogil:
+    """Of a P frame and the B frames before it."""
+    cdef const pyramid_t* pyramid = pyramid_of(<int>b_frames)
+    cdef uint64_t tenths = P_TENTHS
+    cdef uint32_t i
+    for i in range(b_frames):
+        tenths += REFERENCED_B_TENTHS if pyramid.is_reference[i] else B_TENTHS
+    return tenths
+
+
+cdef void encoder_set_bitrate(encoder_t* encoder, uint32_t bitrate_bps) noexcept nogil:
+    """Of video, on average over a group of pictures."""
+    cdef uint32_t whole = (encoder.gop_frames - 1) // (encoder.b_frames + 1)
+    cdef uint32_t rest = (encoder.gop_frames - 1) % (encoder.b_frames + 1)
+    cdef uint64_t tenths = KEY_TENTHS + whole * group_tenths(encoder.b_frames)
+    if rest > 0:
+        tenths += group_tenths(rest - 1)
+    encoder.mean_bytes = <uint32_t>(
+        <uint64_t>bitrate_bps * encoder.gop_frames * P_TENTHS // (8 * <uint64_t>encoder.fps * tenths)
+    )
+    encoder.key_bytes = encoder.mean_bytes * KEY_TENTHS // P_TENTHS
+
+
+cdef void encoder_resume(encoder_t* encoder, int64_t now_us) noexcept nogil:
+    """After a pause: frames are counted on, RTP time has gone on, and a key frame is next."""
+    cdef int64_t paused_us = now_us - encoder.paused_us
+    encoder.is_paused = False
+    encoder.start_us += paused_us
+    encoder.video.timestamp += <uint32_t>(paused_us * 90000 // 1000000)
+    encoder.audio.timestamp += <uint32_t>(paused_us * 48000 // 1000000)
+    encoder.until_key = 0
+    encoder.group_left = 0
 
 
 cdef int64_t encoder_frame_us(const encoder_t* encoder, uint32_t frame) noexcept nogil:
@@ -56,13 +98,42 @@ cdef int64_t encoder_audio_us(const encoder_t* encoder, uint32_t packet) noexcep
     return encoder.start_us + <int64_t>packet * AUDIO_PACKET_US
 
 
+cdef void choose_kind(encoder_t* encoder) noexcept nogil:
+    """Key frame, P frame or one of the B frames before it."""
+    cdef uint32_t at
+    encoder.is_key = encoder.until_key == 0
+    encoder.is_discardable = False
+    encoder.shown = encoder.frame
+    if encoder.is_key:
+        encoder.code = CODE_KEY
+        encoder.group_left = 0
+        encoder.anchor = encoder.frame
+    elif encoder.group_left == 0:
+        encoder.group_b_frames = encoder.b_frames if encoder.b_frames < encoder.until_key else encoder.until_key - 1
+        encoder.group_left = encoder.group_b_frames
+        encoder.shown += encoder.group_b_frames
+        encoder.code = CODE_P if encoder.frame - encoder.anchor == 1 else encoder.frame - encoder.anchor
+        encoder.anchor = encoder.frame
+    else:
+        at = encoder.frame - encoder.anchor - 1
+        encoder.code = CODE_B + 8 * encoder.group_b_frames + at
+        encoder.shown = encoder.anchor + pyramid_of(<int>encoder.group_b_frames).place[at]
+        encoder.is_discardable = not pyramid_of(<int>encoder.group_b_frames).is_reference[at]
+        encoder.group_left -= 1
+
+
+cdef uint32_t size_of_kind(const encoder_t* encoder) noexcept nogil:
+    if encoder.is_key:
+        return encoder.key_bytes
+    if encoder.code < CODE_B:
+        return encoder.mean_bytes
+    return encoder.mean_bytes * (B_TENTHS if encoder.is_discardable else REFERENCED_B_TENTHS) // P_TENTHS
+
+
 cdef void encoder_begin_frame(encoder_t* encoder) noexcept nogil:
     """Decides on the next frame; `frame` moves on when its last packet has been made."""
-    encoder.is_key = encoder.until_key == 0
-    encoder.frame_bytes = <uint32_t>(
-        <double>(encoder.key_bytes if encoder.is_key else encoder.mean_bytes)
-        * (0.8 + 0.4 * draw_unit(&encoder.draws))
-    )
+    choose_kind(encoder)
+    encoder.frame_bytes = <uint32_t>(<double>size_of_kind(encoder) * (0.8 + 0.4 * draw_unit(&encoder.draws)))
     if encoder.frame_bytes < LEAST_BYTES:
         encoder.frame_bytes = LEAST_BYTES
     encoder.packet_count = (encoder.frame_bytes + FRAGMENT_BYTES - 1) // FRAGMENT_BYTES
@@ -111,11 +182,11 @@ cdef uint32_t put_parameter_sets(const content_t* content, uint8_t* target) noex
 
 cdef uint32_t put_slice(const encoder_t* encoder, const content_t* content, uint8_t* target) noexcept nogil:
     """One fragment of the slice, or all of it. The slice header begins with first_mb_in_slice 0 and
-    slice_type 7 (I) or 5 (P), in Exp-Golomb codes (H.264 7.3.3)."""
+    slice_type 7 (I), 5 (P) or 6 (B), in Exp-Golomb codes (H.264 7.3.3)."""
     cdef uint32_t fragments = encoder.packet_count - (1 if encoder.is_key else 0)
     cdef uint32_t fragment = content.index - (1 if encoder.is_key else 0)
     cdef uint32_t size = FRAGMENT_BYTES
-    cdef uint8_t kind = 0x65 if encoder.is_key else 0x41
+    cdef uint8_t kind = 0x65 if encoder.is_key else 0x01 if encoder.is_discardable else 0x41
     cdef uint32_t at = 1
     if fragment + 1 == fragments:
         size = encoder.frame_bytes - fragment * FRAGMENT_BYTES
@@ -128,7 +199,7 @@ cdef uint32_t put_slice(const encoder_t* encoder, const content_t* content, uint
         target[1] = (kind & 0x1F) | (0x80 if fragment == 0 else 0) | (0x40 if fragment + 1 == fragments else 0)
         at = 2
     if fragment == 0:
-        target[at] = 0x88 if encoder.is_key else 0x9B
+        target[at] = 0x88 if encoder.is_key else 0x9B if encoder.code < CODE_B else 0x9F
         target[at + 1] = 0xFF
         at += SLICE_BYTES
         size -= SLICE_BYTES
@@ -140,12 +211,12 @@ cdef uint32_t encoder_video_packet(encoder_t* encoder, uint32_t index, int64_t n
     """Packet `index` of the frame begun; its size."""
     cdef content_t content
     cdef bint is_last = index + 1 == encoder.packet_count
-    cdef uint32_t ticks = <uint32_t>(<uint64_t>encoder.frame * 90000 // encoder.fps)
-    content.broadcast = encoder.broadcast
+    cdef uint32_t ticks = <uint32_t>(<uint64_t>encoder.shown * 90000 // encoder.fps)
+    content.broadcast = encoder.broadcast | (encoder.version << VERSION_SHIFT)
     content.number = encoder.frame
     content.index = index
     content.count = encoder.packet_count
-    content.is_key = encoder.is_key
+    content.code = encoder.code
     content.sent_us = now_us
     put_rtp(&encoder.video, VIDEO_PAYLOAD_TYPE, is_last, ticks, target)
     if is_last:
@@ -162,7 +233,7 @@ cdef uint32_t encoder_audio_packet(encoder_t* encoder, int64_t now_us, uint8_t* 
     content.number = encoder.audio_packet
     content.index = 0
     content.count = 1
-    content.is_key = True
+    content.code = CODE_KEY
     content.sent_us = now_us
     put_rtp(&encoder.audio, AUDIO_PAYLOAD_TYPE, False, encoder.audio_packet * 960, target)
     encoder.audio_packet += 1

@@ -17,8 +17,12 @@ class ViewerFigures:
     whole_early: int
     """Of `whole`: those that came while catching up."""
     damaged: int
+    undecodable: int
+    """Of `whole`: something they need was not."""
     duplicate_frames: int
     packets: int
+    bytes: int
+    """Of RTP, headers included."""
     duplicates: int
     corrupt: int
     breaks: int
@@ -30,6 +34,10 @@ class ViewerFigures:
     newest_us: int
     gaps: tuple[tuple[int, int], ...]
     """Start and end of silences."""
+    of_version: tuple[int, ...]
+    """Whole frames of each version of the broadcast, the best first."""
+    changes: tuple[tuple[int, int], ...]
+    """When the first whole frame of another version came, and of which."""
     delays: tuple[tuple[int, int], ...]
     """Milliseconds, rounded down, and how many whole frames took so long; 2,047 and more are one.
     Without those that came while catching up."""

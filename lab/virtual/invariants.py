@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from control_client.messages import TableVersion
 from lab.scenario.topology import pair_of
 from lab.virtual.audience import Watcher
-from lab.virtual.run import START_US, VirtualOverlay
+from lab.virtual.run import VirtualOverlay
+from lab.virtual.settings import START_US
 from relay.slowpath.subscription_events import BroadcastState
 
 STEP_US = 100_000

@@ -9,6 +9,11 @@ cdef enum Happening:
     HOST_TIMER                   # target: whose
     ENCODER_VIDEO                # target: encoder
     ENCODER_AUDIO
+    TO_VIEWER                    # a datagram over an access path: source host, target viewer
+    FROM_VIEWER                  # source viewer, target host
+    FROM_ENCODER                 # source encoder, target host
+    TO_ENCODER                   # source host, target encoder
+    VIEWER_TIMER                 # target: whose
 
 ctypedef struct happening_t:
     int64_t time_us
@@ -18,6 +23,7 @@ ctypedef struct happening_t:
     uint16_t size
     int32_t source
     int32_t target
+    int32_t port                 # the receiver's, over an access path: of UDP, or an engine's index
 
 ctypedef struct queue_t:
     happening_t* heap

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from lab.link import LinkConfig
 from lab.scenario.expectations import judge
+from lab.scenario.link_keys import ms_to_us
 from lab.scenario.model import (
     BrainEvent,
     Broadcast,
+    ChangeAccess,
     ChangeLink,
     Cut,
     Event,
@@ -17,23 +21,35 @@ from lab.scenario.model import (
     MoveBroadcast,
     MoveViewer,
     NodeEvent,
+    PauseEncoder,
     RestartEncoder,
     Scenario,
     ViewerEvent,
 )
 from lab.scenario.report import ScenarioReport
-from lab.scenario.topology import Pair, changed, link_configs, pair_of
+from lab.scenario.topology import (
+    Pair,
+    access_paths,
+    changed,
+    changed_access,
+    is_meant,
+    link_configs,
+    pair_of,
+)
 from lab.virtual.audience import Audience, Watcher
 from lab.virtual.brain_host import BrainHost
 from lab.virtual.clock import Agenda, Luck
+from lab.virtual.cross_traffic import open_flows
 from lab.virtual.node_host import NodeHost
-from lab.virtual.settings import brain_settings, node_configs
+from lab.virtual.settings import START_US, brain_settings, node_configs
 from lab.virtual.world import World
 from relay import events as node_events
 
-START_US = 1_000_000  # of the clock; nothing may depend on it
 DRAIN_US = 1_500_000  # after the end, so that what was sent can arrive
 GAP_MARGIN_US = 100_000  # beyond a frame's length, from which on a silence is listed
+Load: TypeAlias = tuple[float, int, tuple[tuple[int, int], ...]]
+"""As `World.access_load` tells it."""
+FEEDBACK = {"reports": 1, "nack": 2}  # as `World.let_speak` takes them
 
 
 @dataclass(slots=True)
@@ -55,19 +71,27 @@ class VirtualOverlay:
         self.scenario = scenario
         self.luck = Luck(scenario.seed)
         self.agenda = Agenda(START_US)
-        self.links = link_configs(scenario)
+        self.links = {
+            pair: link.with_trace_from(START_US) for pair, link in link_configs(scenario).items()
+        }
+        self.access_loads: list[tuple[Load, Load]] = []
+        """Of each of `access` at the scenario's end, forward and back."""
+        self.access = [path.with_traces_from(START_US) for path in access_paths(scenario)]
         self.cut: set[Pair] = set()
         self.happened: list[Happened] = []
         self.numbers = {node.name: number for number, node in enumerate(scenario.nodes)}
         self.encoders = {b.name: number for number, b in enumerate(scenario.broadcasts)}
+        """Of each broadcast's best version. The others' come after all of these."""
+        self.encoders_of = _numbered(scenario.broadcasts)
         self.at_node = {b.name: b.node for b in scenario.broadcasts}
         """Where each encoder sends to."""
         entries = [(entry, name) for entry in scenario.viewers for name in entry.names]
         self.world = World(
             len(self.numbers),
             len(entries),
-            len(self.encoders),
+            sum(map(len, self.encoders_of.values())),
             workers=max(node.workers for node in scenario.nodes),
+            accesses=len(self.access),
             start_us=START_US,
         )
         joined = set(self.links)
@@ -92,6 +116,8 @@ class VirtualOverlay:
             frame_us = 1_000_000 // watcher.broadcast.fps
             encoder = self.encoders[watcher.broadcast.name]
             self.world.set_viewer(watcher.number, encoder, frame_us + GAP_MARGIN_US)
+        self._open_access()
+        self.flows = open_flows(self.scenario, self.world, self.numbers, self.agenda, self.luck)
         if scenario.brain is not None:
             settings = brain_settings(scenario, joined, self.luck)
             self.brain = BrainHost(settings, self.agenda, self.luck)
@@ -110,6 +136,11 @@ class VirtualOverlay:
         """To its end."""
         from lab.virtual.summary import report_of
 
+        self.run_until(self.end_us)
+        self.access_loads = [
+            (self.world.access_load(number, True), self.world.access_load(number, False))
+            for number in range(len(self.access))
+        ]
         self.run_until(self.end_us + DRAIN_US)
         self.audience.end()
         report = report_of(self)
@@ -150,9 +181,15 @@ class VirtualOverlay:
                 self._apply(pair, self.links[pair])
             case ChangeLink():
                 pair = pair_of(event.a, event.b)
-                self.links[pair] = changed(self.links[pair], event)
+                self.links[pair] = changed(self.links[pair], event, self.agenda.now_us)
                 link = self.links[pair]
                 self._apply(pair, link.with_cut() if pair in self.cut else link)
+            case ChangeAccess():
+                for number, path in enumerate(self.access):
+                    if is_meant(path, event):
+                        path = changed_access(path, event, self.agenda.now_us)
+                        self.access[number] = path
+                        self.world.set_access(number, path.forward, path.back)
             case NodeEvent(do="kill"):
                 self.nodes[event.node].kill()
                 self.audience.on_killed(self.nodes[event.node])
@@ -176,12 +213,41 @@ class VirtualOverlay:
                     self.audience.join(watcher, self.nodes[event.to])
             case MoveBroadcast():
                 self.at_node[event.broadcast] = event.to
-                self._aim(event.broadcast)
-                self.world.restart_encoder(self.encoders[event.broadcast])
+                self._aim_all()
+                self._restart(event.broadcast)
             case RestartEncoder():
-                self.world.restart_encoder(self.encoders[event.broadcast])
+                self._restart(event.broadcast)
+            case PauseEncoder(do="pause_encoder"):
+                for number in self.encoders_of[event.broadcast]:
+                    self.world.pause_encoder(number)
+            case PauseEncoder():
+                for number in self.encoders_of[event.broadcast]:
+                    self.world.resume_encoder(number)
 
     # -- inside
+
+    def _open_access(self) -> None:
+        """Paths to viewers and from encoders, and what viewers say over them."""
+        behind = {name for path in self.access for name in path.viewers}
+        watchers = {watcher.name: watcher for watcher in self.audience.watchers}
+        for number, path in enumerate(self.access):
+            self.world.open_access(number, self.luck.bits("access", path.name))
+            self.world.set_access(number, path.forward, path.back)
+            for name in path.viewers:
+                watcher = watchers[name]
+                beyond_us = ms_to_us(watcher.entry.beyond_ms)
+                self.world.put_viewer_behind(watcher.number, number, beyond_us)
+            if path.broadcast is not None:
+                for encoder in self.encoders_of[path.broadcast]:
+                    self.world.put_encoder_behind(encoder, number)
+        for watcher in watchers.values():
+            said: Iterable[str] | None = watcher.entry.feedback
+            if said is None:
+                said = FEEDBACK if watcher.name in behind else ()
+            if said:
+                wanted = sum(FEEDBACK[word] for word in set(said))
+                seed = self.luck.bits("feedback", watcher.name)
+                self.world.let_speak(watcher.number, wanted, seed)
 
     def _plan(self) -> None:
         for broadcast in self.scenario.broadcasts:
@@ -204,30 +270,40 @@ class VirtualOverlay:
         end_us = self.end_us
         if broadcast.end_s is not None:
             end_us = min(end_us, START_US + round(broadcast.end_s * 1_000_000))
-        self.world.start_encoder(
-            self.encoders[broadcast.name],
-            seed=self.luck.bits("encoder", broadcast.name),
-            start_us=START_US + round(broadcast.start_s * 1_000_000),
-            end_us=end_us,
-            fps=broadcast.fps,
-            gop_frames=max(1, round(broadcast.gop_s * broadcast.fps)),
-            bitrate_bps=broadcast.bitrate_bps,
-            has_audio=broadcast.audio,
-        )
+        for version, number in enumerate(self.encoders_of[broadcast.name]):
+            self.world.start_encoder(
+                number,
+                seed=self.luck.bits("encoder", broadcast.version_names[version]),
+                start_us=START_US + round(broadcast.start_s * 1_000_000),
+                end_us=end_us,
+                fps=broadcast.fps,
+                gop_frames=max(1, round(broadcast.gop_s * broadcast.fps)),
+                bitrate_bps=broadcast.bitrates[version],
+                has_audio=broadcast.audio and version == 0,
+                b_frames=broadcast.b_frames,
+                broadcast=self.encoders[broadcast.name],
+                version=version,
+            )
 
     def _aim_all(self) -> None:
-        for name in self.encoders:
-            self._aim(name)
+        for broadcast in self.scenario.broadcasts:
+            self._aim(broadcast)
 
-    def _aim(self, name: str) -> None:
+    def _aim(self, broadcast: Broadcast) -> None:
         """To the ports that its node has now."""
-        host = self.nodes[self.at_node[name]]
-        if host.is_running:
-            ports = host.node.ports.ingests
-            video, audio = ports[name, "video"], ports.get((name, "audio"), 0)
-            self.world.aim_encoder(self.encoders[name], host.number, video, audio)
-        else:
-            self.world.aim_encoder(self.encoders[name], -1, 0, 0)
+        host = self.nodes[self.at_node[broadcast.name]]
+        numbers = self.encoders_of[broadcast.name]
+        for name, number in zip(broadcast.version_names, numbers, strict=True):
+            if host.is_running:
+                ports = host.node.ports.ingests
+                video, audio = ports[name, "video"], ports.get((name, "audio"), 0)
+                self.world.aim_encoder(number, host.number, video, audio)
+            else:
+                self.world.aim_encoder(number, -1, 0, 0)
+
+    def _restart(self, name: str) -> None:
+        for number in self.encoders_of[name]:
+            self.world.restart_encoder(number)
 
     def _apply(self, pair: Pair, link: LinkConfig) -> None:
         for source, target in (pair, pair[::-1]):
@@ -255,6 +331,15 @@ class VirtualOverlay:
                     f"{event.after or 'itself'} ({event.reason}, {event.gap_us / 1_000:.0f} ms)"
                 )
                 self.happened[-1].switches.append(text)
+
+
+def _numbered(broadcasts: Sequence[Broadcast]) -> dict[str, tuple[int, ...]]:
+    """Of the encoders of each, by version. The best versions have the broadcasts' own numbers."""
+    others = itertools.count(len(broadcasts))
+    return {
+        broadcast.name: (number, *itertools.islice(others, len(broadcast.bitrates) - 1))
+        for number, broadcast in enumerate(broadcasts)
+    }
 
 
 def run_virtual(scenario: Scenario) -> ScenarioReport:

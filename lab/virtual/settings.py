@@ -15,6 +15,7 @@ from lab.scenario.topology import Pair, pair_of
 from lab.virtual.clock import Luck
 from relay.config import NodeConfig
 
+START_US = 1_000_000  # of the clock; nothing may depend on it
 _SLAB_MIB = 32  # holds seven broadcasts of 3 Mbit/s and a key frame each 2 s three times over
 _STREAMS = 16
 
@@ -48,7 +49,12 @@ def node_configs(
             viewers[name] += entry.count
     configs = []
     for name, number in numbers.items():
-        hosted = [b for b in scenario.broadcasts if name in scenario.hosts_of(b)]
+        hosted = [
+            (broadcast, version)
+            for broadcast in scenario.broadcasts
+            if name in scenario.hosts_of(broadcast)
+            for version in range(len(broadcast.bitrates))
+        ]
         config: dict[str, Any] = {
             **tables,
             "name": name,
@@ -60,9 +66,10 @@ def node_configs(
                 **tables.get("viewers", {}),
                 "listen": f"10.0.{number >> 8}.{number & 255}:7100",
             },
-            "ingests": [_ingest(b, i, number) for i, b in enumerate(hosted)],
+            "ingests": [_ingest(b, v, i, number) for i, (b, v) in enumerate(hosted)],
             "limits": {
-                "streams": (_STREAMS + 8 * len(scenario.broadcasts)) * workers[name],
+                "streams": (_STREAMS + 8 * sum(len(b.bitrates) for b in scenario.broadcasts))
+                * workers[name],
                 "cursors": (64 + 16 * len(numbers)) * workers[name] + 4 * viewers[name],
                 "node_links": max(4, len(numbers)),
                 "viewers": 8 + 2 * viewers[name],
@@ -110,12 +117,12 @@ def brain_settings(scenario: Scenario, joined: set[Pair], luck: Luck) -> BrainSe
     )
 
 
-def _ingest(broadcast: Broadcast, index: int, number: int) -> dict[str, Any]:
+def _ingest(broadcast: Broadcast, version: int, index: int, number: int) -> dict[str, Any]:
     host = f"10.0.{number >> 8}.{number & 255}"
     port = 8000 + 4 * index
     video = {"kind": "video", "codec": "H264", "payload_type": 96, "clock_rate": 90_000}
     tracks = [{**video, "listen": f"{host}:{port}", "fmtp": "packetization-mode=1"}]
-    if broadcast.audio:
+    if broadcast.audio and version == 0:
         audio = {"kind": "audio", "codec": "opus", "payload_type": 111, "clock_rate": 48_000}
         tracks.append({**audio, "listen": f"{host}:{port + 2}"})
-    return {"name": broadcast.name, "tracks": tracks}
+    return {"name": broadcast.version_names[version], "tracks": tracks}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from lab.scenario.report import (
     IN_TIME_US,
+    AccessReport,
     Delay,
     EventGap,
     EventReport,
     HopReport,
+    PathLoad,
     ScenarioReport,
+    VersionChange,
     ViewerReport,
 )
 from lab.scenario.words import describe
 from lab.virtual.audience import Watcher
 from lab.virtual.figures import ViewerFigures
-from lab.virtual.run import START_US, VirtualOverlay
+from lab.virtual.run import VirtualOverlay
+from lab.virtual.settings import START_US
 
 CAUSE_US = 1_000_000  # chosen: how long after an event a silence may begin because of it
 
@@ -29,6 +33,8 @@ def report_of(overlay: VirtualOverlay) -> ScenarioReport:
         duration_s=overlay.scenario.duration_s,
         viewers=viewers,
         hops=_hops(overlay),
+        access=[_access(overlay, number) for number in range(len(overlay.access))],
+        flows=[flow.report(overlay.scenario.duration_s) for flow in overlay.flows],
         brain=overlay.brain.report() if overlay.brain else None,
         events=[_event(overlay, index, viewers) for index in range(len(overlay.happened))],
         trace_digest=overlay.world.digest,
@@ -60,12 +66,19 @@ def _viewer(overlay: VirtualOverlay, watcher: Watcher) -> ViewerReport:
         frames_late=late,
         frames_damaged=found.damaged,
         frames_missing=max(0, found.expected - found.whole - found.damaged),
+        frames_undecodable=found.undecodable,
         frames_duplicate=found.duplicate_frames,
         intact_ratio=min(1.0, intact / found.expected) if found.expected else None,
         packets=found.packets,
+        rate_bps=_rate_bps(overlay, watcher, found),
         packets_duplicate=found.duplicates,
         packets_corrupt=found.corrupt,
         sequence_breaks=found.breaks,
+        version_frames=list(found.of_version[: len(watcher.broadcast.bitrates)]),
+        version_changes=[
+            VersionChange(at_s=(at_us - START_US) / 1_000_000, version=version)
+            for at_us, version in found.changes
+        ],
         audio_packets=found.audio_packets,
         audio_missing=found.audio_missing,
         is_cache_hit=watcher.is_cache_hit,
@@ -73,8 +86,18 @@ def _viewer(overlay: VirtualOverlay, watcher: Watcher) -> ViewerReport:
         first_frame_ms=_since(joined_us, found.first_intact_us),
         longest_gap_ms=found.longest_gap_us / 1_000 if found.whole else None,
         gaps=gaps,
-        delay_ms=Delay(p50=_delay(found, 0.5), p99=_delay(found, 0.99)),
+        delay_ms=Delay(p50=_rank(found.delays, 0.5), p99=_rank(found.delays, 0.99)),
         least_delay_ms=None if found.least_delay_us < 0 else found.least_delay_us / 1_000,
+    )
+
+
+def _rate_bps(overlay: VirtualOverlay, watcher: Watcher, found: ViewerFigures) -> float | None:
+    """From joining to leaving or the scenario's end, absences included."""
+    if watcher.joined_us is None:
+        return None
+    until_us = watcher.left_us or overlay.end_us
+    return (
+        8e6 * found.bytes / (until_us - watcher.joined_us) if until_us > watcher.joined_us else 0.0
     )
 
 
@@ -89,10 +112,10 @@ def _in_time(found: ViewerFigures) -> tuple[int, int]:
     return on_time, sum(count for _, count in found.delays) - on_time
 
 
-def _delay(found: ViewerFigures, share: float) -> float | None:
+def _rank(counted: tuple[tuple[int, int], ...], share: float) -> float | None:
     """Nearest rank, rounded down to a millisecond."""
-    left = share * sum(count for _, count in found.delays)
-    for ms, count in found.delays:
+    left = share * sum(count for _, count in counted)
+    for ms, count in counted:
         left -= count
         if left <= 0:
             return float(ms)
@@ -131,6 +154,33 @@ def _hops(overlay: VirtualOverlay) -> list[HopReport]:
                 )
             )
     return sorted(found, key=lambda hop: (hop.sender, hop.receiver))
+
+
+def _access(overlay: VirtualOverlay, number: int) -> AccessReport:
+    there, back = overlay.world.access_counts(number)
+    load_there, load_back = overlay.access_loads[number]
+    return AccessReport(
+        name=overlay.access[number].short_name,
+        forward=_load(there, *load_there),
+        back=_load(back, *load_back),
+    )
+
+
+def _load(
+    counts: tuple[int, int, int],
+    could_bits: float,
+    served_bytes: int,
+    waits: tuple[tuple[int, int], ...],
+) -> PathLoad:
+    packets, lost, dropped = counts
+    return PathLoad(
+        packets=packets,
+        lost=lost,
+        dropped=dropped,
+        use=8 * served_bytes / could_bits if could_bits else None,
+        queue_ms=Delay(p50=_rank(waits, 0.5), p99=_rank(waits, 0.99)),
+        queue_ms_p95=_rank(waits, 0.95),
+    )
 
 
 def _event(overlay: VirtualOverlay, index: int, viewers: list[ViewerReport]) -> EventReport:

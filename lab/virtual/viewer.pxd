@@ -1,5 +1,6 @@
 # A synthetic viewer: what came, whether it is as it was sent, and when.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from lab.virtual.viewer_feedback cimport viewer_feedback_t
 
 cdef enum:
     OPEN_FRAMES = 128            # being put together: more than 1 s at 120 frames/s
@@ -7,6 +8,9 @@ cdef enum:
     ORDER_WORDS = 32             # RTP sequence numbers remembered: 2,048
     DELAY_BUCKETS = 2048         # of 1 ms; the last one takes all that is later
     MAX_GAPS = 64
+    JUDGED_FRAMES = 64           # whose fate is remembered for those that need them
+    MAX_VERSIONS = 8             # told apart; those above count as the last one
+    MAX_CHANGES = 64             # of version, that are listed
 
 ctypedef struct open_frame_t:
     uint32_t number
@@ -15,7 +19,8 @@ ctypedef struct open_frame_t:
     bint is_used
     bint is_bad
     bint is_duplicate
-    bint is_key
+    uint8_t version
+    uint32_t code                # what it needs: `pyramid`
     int64_t sent_us
     uint64_t seen[SEEN_WORDS]
 
@@ -31,6 +36,10 @@ ctypedef struct gap_t:
     int64_t start_us
     int64_t end_us
 
+ctypedef struct change_t:
+    int64_t at_us
+    uint8_t version
+
 ctypedef struct viewer_t:
     bint is_present
     uint32_t broadcast
@@ -43,7 +52,9 @@ ctypedef struct viewer_t:
     order_t video
     order_t audio
     open_frame_t frames[OPEN_FRAMES]
-    uint64_t judged              # frames of this stay
+    uint32_t to_judge            # frames are judged in order; the next one
+    uint8_t decodable[JUDGED_FRAMES]     # by number: 1 + the version it can be decoded in; 0: it cannot
+    int32_t version              # of the last whole frame; -1: none yet
     # all stays
     int64_t joined_us            # first
     int64_t first_packet_us
@@ -51,8 +62,13 @@ ctypedef struct viewer_t:
     uint64_t expected
     uint64_t whole_early         # while catching up
     uint64_t damaged
+    uint64_t undecodable         # whole, but something they need is not
+    uint64_t of_version[MAX_VERSIONS]    # whole frames
+    uint32_t change_count
+    change_t changes[MAX_CHANGES]
     uint64_t duplicate_frames
     uint64_t packets
+    uint64_t bytes               # of RTP, headers included
     uint64_t duplicates
     uint64_t corrupt
     uint64_t breaks
@@ -68,8 +84,12 @@ ctypedef struct viewer_t:
     int64_t newest_us            # of the last whole frame; for those who watch a run
     uint64_t whole               # all so far
     uint32_t* packet_delays      # of first copies of video packets, as delays; NULL: not noted
+    viewer_feedback_t* feedback  # its own; NULL: it says nothing
+    int32_t place                # where its media came from last, -1: from nowhere yet
+    int32_t port                 # likewise: the engine's
 
 cdef viewer_t* viewer_open(uint32_t broadcast, int64_t gap_threshold_us) noexcept nogil
+cdef void viewer_close(viewer_t* viewer) noexcept nogil
 cdef void viewer_join(viewer_t* viewer, int64_t now_us) noexcept nogil
 cdef void viewer_leave(viewer_t* viewer, int64_t last_due, int64_t now_us) noexcept nogil
 cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, uint32_t size, int64_t now_us) noexcept nogil

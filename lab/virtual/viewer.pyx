@@ -1,14 +1,17 @@
 """Judges each packet and frame that a viewer is sent, in bounded memory.
 
 A stay is from joining a node to leaving it. Expected of a stay are the frames from the first of
-which anything came to the last that was due. A frame is judged when it is whole, when newer ones
-push it out, or when the stay ends.
+which anything came to the last that was due. Frames are judged in the order of decoding, each when
+one comes that is 128 newer, or when the stay ends. A frame can be decoded if it is whole and all that
+it needs could be, in the same version.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from lab.virtual.content cimport CONTENT_BYTES, content_read, content_t
+from lab.virtual.content cimport BROADCAST_MASK, CONTENT_BYTES, VERSION_SHIFT, content_read, content_t
+from lab.virtual.pyramid cimport CODE_B, CODE_KEY, CODE_P, MAX_B_FRAMES, pyramid_of
+from lab.virtual.viewer_feedback cimport feedback_join, feedback_on_rtp
 from rtp.big_endian cimport load_be16
 from rtp.payload.rtp_header cimport RTP_HEADER_OK, parse_rtp_header, rtp_header_t
 
@@ -18,7 +21,7 @@ cdef enum:
 
 
 cdef viewer_t* viewer_open(uint32_t broadcast, int64_t gap_threshold_us) noexcept nogil:
-    """NULL: no memory. To be freed by the caller."""
+    """NULL: no memory. To be closed."""
     cdef viewer_t* viewer = <viewer_t*>calloc(1, sizeof(viewer_t))
     if viewer != NULL:
         viewer.broadcast = broadcast
@@ -29,17 +32,29 @@ cdef viewer_t* viewer_open(uint32_t broadcast, int64_t gap_threshold_us) noexcep
         viewer.first_intact_us = -1
         viewer.least_delay_us = -1
         viewer.newest_us = -1
+        viewer.place = -1
     return viewer
+
+
+cdef void viewer_close(viewer_t* viewer) noexcept nogil:
+    if viewer != NULL:
+        free(viewer.feedback)
+        free(viewer.packet_delays)
+        free(viewer)
 
 
 cdef void viewer_join(viewer_t* viewer, int64_t now_us) noexcept nogil:
     viewer.is_present = True
     viewer.first_us = -1
     viewer.has_frames = False
-    viewer.judged = 0
+    viewer.version = -1
+    memset(viewer.decodable, 0, sizeof(viewer.decodable))
     memset(&viewer.video, 0, sizeof(order_t))
     memset(&viewer.audio, 0, sizeof(order_t))
     memset(viewer.frames, 0, sizeof(viewer.frames))
+    viewer.place = -1
+    if viewer.feedback != NULL:
+        feedback_join(viewer.feedback)
     if viewer.joined_us < 0:
         viewer.joined_us = now_us
 
@@ -54,14 +69,45 @@ cdef void end_silence(viewer_t* viewer, int64_t now_us) noexcept nogil:
         viewer.gap_count += 1
 
 
-cdef void judge(viewer_t* viewer, open_frame_t* frame) noexcept nogil:
-    """It will not get any further."""
-    if frame.is_duplicate:
-        viewer.duplicate_frames += 1
-    if frame.is_bad or frame.got < frame.count:
-        viewer.damaged += 1
-    viewer.judged += 1
-    frame.is_used = False
+cdef bint was_decodable(const viewer_t* viewer, uint32_t number, uint8_t version) noexcept nogil:
+    return viewer.decodable[number % JUDGED_FRAMES] == version + 1
+
+
+cdef bint has_what_it_needs(const viewer_t* viewer, const open_frame_t* frame) noexcept nogil:
+    """What is older than this stay was not decoded in it."""
+    cdef uint32_t b_frames, at, i
+    cdef uint8_t needs
+    if frame.code == CODE_KEY:
+        return True
+    if frame.code < CODE_B:
+        return was_decodable(viewer, frame.number - (1 if frame.code == CODE_P else frame.code), frame.version)
+    b_frames = (frame.code - CODE_B) >> 3
+    at = (frame.code - CODE_B) & 7
+    if b_frames > MAX_B_FRAMES or at >= b_frames:
+        return False
+    needs = pyramid_of(<int>b_frames).needs[at]
+    for i in range(at + 1):
+        if (needs >> i) & 1 and not was_decodable(viewer, frame.number - 1 - at + i, frame.version):
+            return False
+    return True
+
+
+cdef void judge_next(viewer_t* viewer) noexcept nogil:
+    """The frame `to_judge` will not get any further."""
+    cdef open_frame_t* frame = &viewer.frames[viewer.to_judge % OPEN_FRAMES]
+    cdef uint8_t* decodable = &viewer.decodable[viewer.to_judge % JUDGED_FRAMES]
+    decodable[0] = 0
+    if frame.is_used and frame.number == viewer.to_judge:
+        if frame.is_duplicate:
+            viewer.duplicate_frames += 1
+        if frame.is_bad or frame.got < frame.count:
+            viewer.damaged += 1
+        elif has_what_it_needs(viewer, frame):
+            decodable[0] = frame.version + 1
+        else:
+            viewer.undecodable += 1
+        frame.is_used = False
+    viewer.to_judge += 1
 
 
 cdef void viewer_leave(viewer_t* viewer, int64_t last_due, int64_t now_us) noexcept nogil:
@@ -80,10 +126,8 @@ cdef void viewer_leave(viewer_t* viewer, int64_t last_due, int64_t now_us) noexc
             frame = &viewer.frames[i]
             if frame.is_used and frame.got == frame.count and <int64_t>frame.number > last:
                 last = frame.number
-        for i in range(OPEN_FRAMES):
-            frame = &viewer.frames[i]
-            if frame.is_used and <int64_t>frame.number <= last:
-                judge(viewer, frame)
+        while <int64_t>viewer.to_judge <= last and viewer.to_judge <= viewer.highest_frame:
+            judge_next(viewer)
         if last >= <int64_t>viewer.first_frame:
             viewer.expected += <uint64_t>(last - viewer.first_frame + 1)
     viewer.video_missing += missing(&viewer.video)
@@ -153,19 +197,20 @@ cdef uint32_t content_place(const uint8_t* payload, uint32_t size) noexcept nogi
 
 
 cdef open_frame_t* open_frame(viewer_t* viewer, const content_t* content) noexcept nogil:
-    """NULL: it is older than what is kept."""
+    """NULL: it has been judged."""
     cdef open_frame_t* frame = &viewer.frames[content.number % OPEN_FRAMES]
-    if frame.is_used and frame.number == content.number:
-        return frame
+    if content.number < viewer.to_judge:
+        return NULL
+    while content.number >= viewer.to_judge + OPEN_FRAMES:
+        judge_next(viewer)
     if frame.is_used:
-        if frame.number > content.number:
-            return NULL
-        judge(viewer, frame)
+        return frame
     memset(frame, 0, sizeof(open_frame_t))
     frame.is_used = True
     frame.number = content.number
     frame.count = <uint16_t>content.count
-    frame.is_key = content.is_key
+    frame.code = content.code
+    frame.version = <uint8_t>(content.broadcast >> VERSION_SHIFT)
     frame.sent_us = content.sent_us
     return frame
 
@@ -175,8 +220,15 @@ cdef void on_whole(viewer_t* viewer, const open_frame_t* frame, int64_t now_us) 
     cdef int64_t bucket = delay_us // 1000
     if viewer.least_delay_us < 0 or delay_us < viewer.least_delay_us:
         viewer.least_delay_us = delay_us
-    if frame.is_key and viewer.first_intact_us < 0:
+    if frame.code == CODE_KEY and viewer.first_intact_us < 0:
         viewer.first_intact_us = now_us
+    viewer.of_version[frame.version if frame.version < MAX_VERSIONS else MAX_VERSIONS - 1] += 1
+    if viewer.version != frame.version:
+        if viewer.version >= 0 and viewer.change_count < MAX_CHANGES:
+            viewer.changes[viewer.change_count].at_us = now_us
+            viewer.changes[viewer.change_count].version = frame.version
+            viewer.change_count += 1
+        viewer.version = frame.version
     viewer.newest_us = now_us
     viewer.whole += 1
     if now_us - viewer.first_us < CATCHING_UP_US:
@@ -201,6 +253,7 @@ cdef void receive_video(viewer_t* viewer, const rtp_header_t* rtp, const content
         viewer.has_frames = True
         viewer.first_frame = content.number
         viewer.highest_frame = content.number
+        viewer.to_judge = content.number
     else:
         end_silence(viewer, now_us)
     viewer.last_video_us = now_us
@@ -211,7 +264,7 @@ cdef void receive_video(viewer_t* viewer, const rtp_header_t* rtp, const content
     frame = open_frame(viewer, content)
     if frame == NULL:
         return
-    if content.count != frame.count:
+    if content.count != frame.count or content.broadcast >> VERSION_SHIFT != frame.version:
         frame.is_bad = True
         viewer.corrupt += 1
         return
@@ -242,10 +295,13 @@ cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, u
     if viewer.first_packet_us < 0:
         viewer.first_packet_us = now_us
     viewer.packets += 1
+    viewer.bytes += size
     is_new = in_order(viewer, &viewer.video if is_video else &viewer.audio, &rtp)
     if not is_new:
         viewer.duplicates += 1
         return
+    if viewer.feedback != NULL:
+        feedback_on_rtp(viewer.feedback, is_video, &rtp, now_us)
     at = content_place(data + rtp.header_bytes, rtp.payload_bytes) if is_video else 1
     if at == 0 or at + CONTENT_BYTES > rtp.payload_bytes:
         viewer.corrupt += 1
@@ -255,7 +311,7 @@ cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, u
     if is_video and data[rtp.header_bytes] & 0x1F == 24:
         size = CONTENT_BYTES
     is_new = content_read(data + rtp.header_bytes + at, size, &content)
-    if content.broadcast != viewer.broadcast:
+    if content.broadcast & BROADCAST_MASK != viewer.broadcast:
         viewer.corrupt += 1
     elif is_video:
         receive_video(viewer, &rtp, &content, is_new, now_us)

@@ -13,7 +13,14 @@ from lab.virtual.figures import ViewerFigures
 @final
 class World:
     def __new__(
-        cls, hosts: int, viewers: int, encoders: int, *, workers: int = 1, start_us: int = 0
+        cls,
+        hosts: int,
+        viewers: int,
+        encoders: int,
+        *,
+        workers: int = 1,
+        accesses: int = 0,
+        start_us: int = 0,
     ) -> World:
         """workers: the most that a host has."""
 
@@ -29,6 +36,31 @@ class World:
     def path_counts(self, source: int, target: int) -> tuple[int, int, int]:
         """Datagrams sent, lost, and dropped as too large or at the bottleneck's queue."""
 
+    # -- access paths
+    def open_access(self, access: int, seed: int) -> None:
+        """Once, before its first `set_access`. seed: of both directions."""
+    def set_access(self, access: int, forward: LinkConfig, back: LinkConfig) -> None:
+        """What it does to datagrams from now on. forward: in the direction of the media."""
+    def put_viewer_behind(self, viewer: int, access: int, beyond_us: int = 0) -> None:
+        """From now on. Several may be behind one, and share its bottleneck. beyond_us: one way, on top
+        of the path's delay."""
+    def put_encoder_behind(self, encoder: int, access: int) -> None: ...
+    def access_counts(self, access: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """As `path_counts`, forward and back."""
+    def access_load(
+        self, access: int, is_forward: bool
+    ) -> tuple[float, int, tuple[tuple[int, int], ...]]:
+        """Of its bottleneck: bits it could have sent by now, bytes that passed it, and from coming to having left it:
+        milliseconds, rounded down, and how many took so long; 2,047 and more are one."""
+    def access_wait_us(self, access: int) -> int:
+        """How long media would wait now at its bottleneck."""
+
+    def admit(self, source: int, target: int, size: int, now_us: int) -> tuple[int, ...]:
+        """When a datagram would arrive that is not the overlay's: as `lab.link.LinkModel.admit`."""
+    def admit_access(
+        self, access: int, is_forward: bool, size: int, now_us: int
+    ) -> tuple[int, ...]: ...
+
     # -- encoders
     def start_encoder(
         self,
@@ -41,7 +73,16 @@ class World:
         gop_frames: int,
         bitrate_bps: int,
         has_audio: bool,
-    ) -> None: ...
+        b_frames: int = 0,
+        broadcast: int = -1,
+        version: int = 0,
+    ) -> None:
+        """broadcast: whose version it is, by the number of the encoder of version 0; -1: its own."""
+    def pause_encoder(self, encoder: int) -> None:
+        """It sends nothing until it is resumed, which goes on with a key frame."""
+    def resume_encoder(self, encoder: int) -> None: ...
+    def set_bitrate(self, encoder: int, bitrate_bps: int) -> None:
+        """From the next frame on."""
     def aim_encoder(self, encoder: int, host: int, video_port: int, audio_port: int) -> None:
         """It sends to these ports of a host, both of one worker, or with -1 to nobody."""
     def restart_encoder(self, encoder: int) -> None:
@@ -53,6 +94,10 @@ class World:
         """What it watches, and from how long on silences are listed."""
     def note_packet_delays(self, viewer: int) -> None:
         """Of what comes from now on, beside those of frames: `ViewerFigures.packet_delays`."""
+    def let_speak(self, viewer: int, wanted: int, seed: int) -> None:
+        """Which RTCP it sends: 1 receiver reports, 2 NACK, or their sum."""
+    def feedback_counts(self, viewer: int) -> tuple[int, int]:
+        """Reports, and packets asked for, each time counted."""
     def join(self, viewer: int) -> None:
         """A stay begins: what it is sent counts."""
     def leave(self, viewer: int, due_us: int) -> None:

@@ -11,13 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import ClockError, LinkConfigError
-from lab.link import IPV4_UDP_HEADER_BYTES, EmulatedLink, LinkConfig, LinkCounters, LinkModel
+from lab.link import (
+    IPV4_UDP_HEADER_BYTES,
+    BurstLoss,
+    EmulatedLink,
+    LinkConfig,
+    LinkCounters,
+    LinkModel,
+)
 
 configs = st.builds(
     LinkConfig,
     delay_us=st.integers(0, 200_000),
     jitter_us=st.integers(0, 50_000),
     loss=st.sampled_from([0.0, 0.1, 1.0]),
+    burst_loss=st.none() | st.builds(BurstLoss, st.floats(0, 1), st.floats(0, 1)),
+    duplicate=st.sampled_from([0.0, 0.3]),
     reorder=st.sampled_from([0.0, 0.2]),
     reorder_extra_us=st.integers(0, 20_000),
     rate_bps=st.none() | st.integers(1_000, 10**10),
@@ -75,7 +84,7 @@ def test_nothing_appears_or_vanishes(
     assert len(drain(link)) == expected
     counters = link.counters()
     assert counters.sent == len(gaps_and_sizes)
-    assert counters.sent == (
+    assert counters.sent + counters.duplicated == (
         counters.delivered + counters.lost + counters.oversized + counters.queue_dropped
     )
     assert counters.in_flight == 0
@@ -95,7 +104,7 @@ def test_same_seed_and_input_give_the_same_output(
 def test_jitter_alone_keeps_order_and_bounds(
     config: LinkConfig, gaps_and_sizes: list[tuple[int, int]], seed: int
 ) -> None:
-    config = replace(config, reorder=0.0, rate_bps=None, loss=0.0)
+    config = replace(config, reorder=0.0, duplicate=0.0, rate_bps=None, loss=0.0, burst_loss=None)
     link = EmulatedLink(config, seed)
     arrived = run(link, gaps_and_sizes)
     assert [data for _, data in arrived] == sorted(data for _, data in arrived)
@@ -119,18 +128,18 @@ def test_bottleneck_matches_exact_arithmetic(
 ) -> None:
     """Against a queue in rational numbers: the same drops, and departures rounded up."""
     config = LinkConfig(0, rate_bps=rate_bps, queue_bytes=queue_bytes, mtu_bytes=9_000)
-    model = LinkModel(config, random.Random(0))
+    model = LinkModel(config, random.Random(0), random.Random(1))
     free_at_us, now_us = Fraction(0), 0
     for gap_us, size_bytes in gaps_and_sizes:
         now_us += gap_us
         wire_bytes = size_bytes + IPV4_UDP_HEADER_BYTES
         waiting_bytes = max(Fraction(0), free_at_us - now_us) * rate_bps / 8_000_000
-        arrival_us = model.admit(size_bytes, now_us)
+        arrivals_us = model.admit(size_bytes, now_us)
         if waiting_bytes and waiting_bytes + wire_bytes > queue_bytes:
-            assert arrival_us is None
+            assert arrivals_us == ()
             continue
         free_at_us = max(free_at_us, Fraction(now_us)) + Fraction(wire_bytes * 8_000_000, rate_bps)
-        assert arrival_us == -(-free_at_us.numerator // free_at_us.denominator)
+        assert arrivals_us == (-(-free_at_us.numerator // free_at_us.denominator),)
 
 
 def test_bottleneck_times_and_drop_tail() -> None:
@@ -185,9 +194,9 @@ def test_loss_ratio(loss: float) -> None:
 
 
 def test_jitter_is_even_over_its_range() -> None:
-    model = LinkModel(LinkConfig(delay_us=5, jitter_us=4), random.Random(7))
+    model = LinkModel(LinkConfig(delay_us=5, jitter_us=4), random.Random(7), random.Random(8))
     # Far enough apart that none waits for another.
-    extra = [(model.admit(1, n * 10) or 0) - n * 10 - 5 for n in range(50_000)]
+    extra = [sum(model.admit(1, n * 10)) - n * 10 - 5 for n in range(50_000)]
     for value in range(5):
         assert abs(extra.count(value) / 50_000 - 0.2) < 4 * (0.16 / 50_000) ** 0.5
 

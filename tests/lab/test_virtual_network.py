@@ -66,7 +66,7 @@ def test_one_direction_can_be_cut() -> None:
 
 def test_pairs_can_share_a_bottleneck() -> None:
     network = VirtualNetwork()
-    shared = LinkModel(LinkConfig(0, rate_bps=8_000_000), random.Random(0))
+    shared = LinkModel(LinkConfig(0, rate_bps=8_000_000), random.Random(0), random.Random(1))
     network.add_link(A, C, shared)
     network.add_link(B, C, shared)
     network.send(A, C, bytes(972), 0)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lab.link import BurstLoss, LinkConfig
 from lab.scenario.loader import load_scenario, scenario_of
-from lab.scenario.topology import changed, link_configs, pair_of
+from lab.scenario.model import ChangeAccess
+from lab.scenario.topology import access_paths, changed, changed_access, link_configs, pair_of
 from service.errors import ConfigError
 
 SHIPPED = sorted((Path(__file__).parents[3] / "lab" / "scenarios").glob("*.toml"))
@@ -145,3 +148,69 @@ def test_cities_make_a_mesh_that_links_override() -> None:
     ).events
     after = changed(links["l", "n"], events[0])  # type: ignore[arg-type]  # it is a link event
     assert (after.loss, after.delay_us) == (0.5, links["l", "n"].delay_us)
+
+
+ACCESS = """[[access]]
+viewers = "v*"
+delay_ms = 10
+rate_trace = [[0, 4_000_000], [10, 1_000_000]]
+queue_ms = 300
+burst_loss = { p_bad = 0.01, p_good = 0.2 }
+back = { rate_bps = 500_000, loss = 0.01 }
+[[events]]
+at_s = 4.0
+do = "access"
+viewers = "v"
+rate_trace = [[0, 1_000_000], [2, 4_000_000]]
+[expect]"""
+
+
+def test_an_access_path_is_alike_in_both_directions_unless_said(tmp_path: Path) -> None:
+    file = tmp_path / "small.toml"
+    file.write_text(GOOD.replace("[expect]", ACCESS))
+    scenario = load_scenario(file)
+    (path,) = access_paths(scenario)
+    assert path.viewers == ("v",)
+    assert path.forward == LinkConfig(
+        10_000,
+        rate_trace=((0, 4_000_000), (10_000_000, 1_000_000)),
+        queue_us=300_000,
+        burst_loss=BurstLoss(0.01, 0.2),
+    )
+    assert path.back == replace(path.forward, loss=0.01, rate_bps=500_000, rate_trace=())
+    event = scenario.events[-1]
+    assert isinstance(event, ChangeAccess)
+    after = changed_access(path, event, 5_000_000)
+    assert after.back == path.back
+    assert after.forward == replace(
+        path.forward,
+        rate_trace=((0, 1_000_000), (2_000_000, 4_000_000)),
+        trace_origin_us=5_000_000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('viewers = "v*"', 'viewers = "w*"', "28: access[0].viewers: there is no viewer w*"),
+        ('viewers = "v*"\n', "", "27: access[0]: give either viewers or broadcast"),
+        ("[[0, 4_000_000],", "[[1, 4_000_000],", "30: access[0].rate_trace: must begin at 0 s"),
+        ("[10, 1_000_000]", "[0, 1_000_000]", "30: access[0].rate_trace: times must rise"),
+        ("queue_ms = 300", "queue_ms = 300\nqueue_bytes = 3000", "27: access[0]: queue_bytes and"),
+        ("p_bad = 0.01,", "p_bad = 1.01,", "32: access[0].burst_loss.p_bad: "),
+        ("p_good = 0.2", "p_god = 0.2", "32: access[0].burst_loss.p_god: unknown key; did you"),
+        ("loss = 0.01 }", "los = 0.01 }", "33: access[0].back.los: unknown key; did you mean loss"),
+        ('viewers = "v"\n', 'viewers = "x"\n', "34: events[1]: changes the access of nobody"),
+        ('viewers = "v"\n', 'broadcast = "live"\n', "34: events[1]: changes the access of nobody"),
+        (
+            "[expect]",
+            '[[access]]\nviewers = "?"\n[expect]',
+            "39: access[1]: viewer v has its access by access[0] already",
+        ),
+        ("[expect]", '[[access]]\nbroadcast = "life"\n[expect]', "did you mean live?"),
+    ],
+)
+def test_problems_of_access(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in ACCESS
+    found = problems_of(tmp_path, GOOD.replace("[expect]", ACCESS.replace(old, new)))
+    assert any(expected in problem for problem in found), found
