@@ -219,7 +219,8 @@ def problems_of(result: dict[str, Any]) -> Iterator[str]:
         if result["way"] == "early" and result["frames_intact"] < least:
             yield f"{name}: {result['frames_intact']:.5f} of the frames, not {least}"
     if result["lossy"] == "middle" and added["all"]["p99"] > added["limit_of_p99"]:
-        yield f"{name}: p99 of what is added is {added['all']['p99']} ms, not {added['limit_of_p99']}"
+        p99_ms = added["all"]["p99"]
+        yield f"{name}: p99 of what is added is {p99_ms} ms, not {added['limit_of_p99']}"
 
 
 def cases(rtts_ms: tuple[int, ...], losses: tuple[Loss, ...]) -> Iterator[Case]:

@@ -171,8 +171,8 @@ class Track(Model):
     """Where RTCP to the encoder goes, if not back to where its own comes from."""
     payload_type: PayloadType
     nack: bool = False
-    """Whether the encoder is asked again for packets that do not come (RFC 4585 6.2.1). Off: most that
-    send plain RTP, ffmpeg among them, keep nothing to send again."""
+    """Whether the encoder is asked again for packets that do not come (RFC 4585 6.2.1). Off: most
+    that send plain RTP, ffmpeg among them, keep nothing to send again."""
     rtx_payload_type: PayloadType | None = None
     """In which it sends them, if that is RTX (RFC 4588), on the same socket."""
     clock_rate: int = Field(ge=8000, le=192_000)
@@ -264,8 +264,8 @@ class Repair(Model):
     sixteenth of the round trip, or a little more than the link's packets were late lately. Chosen:
     what lies between two packets of audio."""
     deadline_us: DeadlineUs = 300_000
-    """A packet that comes so much later than those that follow it is too late to be played, so it is
-    no longer asked for or sent again. 300 ms: what LiveNet (7.1) allows before a picture stalls."""
+    """A packet that comes so much later than those that follow it is too late to be played, so it
+    is no longer asked for or sent again. 300 ms: what LiveNet (7.1) allows before a stall."""
     deadlines_us: dict[StreamName, DeadlineUs] = Field(default_factory=dict)
     """The same by broadcast, for those whose players keep more, or less, in store."""
 

@@ -85,7 +85,8 @@ def _on_first_packet(worker: Worker, stream: Stream) -> None:
 
 
 def _wake_late(worker: Worker, stream: Stream, number: int) -> None:
-    """To a node behind a link that loses much it leaves twice: it has no time for one more repair."""
+    """To a node behind a link that loses much it leaves twice: there is no time for one more
+    repair."""
     size = len(stream.ring.packets[number].payload)
     for cursor in stream.cursors:
         if cursor.owes(number):

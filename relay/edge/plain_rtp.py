@@ -137,9 +137,7 @@ class PlainRtpEdge:
         number = self._rng.getrandbits(64)
         while number in self._viewers:
             number = self._rng.getrandbits(64)
-        viewer = Viewer(
-            number, broadcast, addresses, expires_us, expiry_us, rtcp, rtx_payload_type
-        )
+        viewer = Viewer(number, broadcast, addresses, expires_us, expiry_us, rtcp, rtx_payload_type)
         self._viewers[number] = viewer
         return viewer
 

@@ -27,9 +27,7 @@ def listening(first_number: int = 65_530, **options: int) -> tuple[Edge, Viewer,
 def asked(edge: Edge) -> list[list[int]]:
     """Numbers in each NACK to the encoder."""
     found = [packet for _, packets in edge.to_encoder(ENCODER) for packet in packets]
-    return [
-        parse_nack(Feedback.parse(p)) for p in found if (p.packet_type, p.count) == (205, 1)
-    ]
+    return [parse_nack(Feedback.parse(p)) for p in found if (p.packet_type, p.count) == (205, 1)]
 
 
 def as_rtx(packet: bytes, number: int, ssrc: int = 0x5151) -> bytes:

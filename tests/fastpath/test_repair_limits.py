@@ -1,6 +1,8 @@
-"""What repair costs at most, until when it tries, and how it follows a link's reordering and loss."""
+"""What repair costs at most, until when it tries, how it follows a link's reordering and loss."""
 
 from __future__ import annotations
+
+import itertools
 
 import pytest
 
@@ -208,7 +210,8 @@ def test_deadlines_out_of_range_are_refused() -> None:
 
 def test_no_more_than_a_quarter_is_sent_again() -> None:
     """A neighbour that asks for everything, over and over."""
-    chain, faults, encoder = warm(1, LinkConfig(delay_us=1_000), repair=False, deadline_us=60_000_000)
+    hop = LinkConfig(delay_us=1_000)
+    chain, faults, encoder = warm(1, hop, repair=False, deadline_us=60_000_000)
     encoder.size = 1_000
     for n in range(1_500):
         chain.encode(*(encoder.other() if n else encoder.key()))
@@ -256,7 +259,7 @@ def test_both_requests_are_answered_where_much_is_lost(loss: float, twice: bool)
     for leg in faults.legs:
         if leg.is_repair:
             times.setdefault(leg.stream_seq, []).append(leg.time_us)
-    apart = [b - a for each in times.values() for a, b in zip(each, each[1:], strict=False)]
+    apart = [b - a for each in times.values() for a, b in itertools.pairwise(each)]
     if not twice:
         assert stats.resent_twice == 0
         assert min(apart, default=100_000) >= 87_000  # a round trip less an eighth

@@ -23,9 +23,13 @@ def playing(
 ) -> tuple[Edge, Viewer, Encoder]:
     edge = Edge()
     stream = edge.add_track()
-    rtx = {"rtx_payload_type": RTX_TYPE, "rtx_ssrc": RTX_SSRC}
+    rtx: dict[str, int] = {"rtx_payload_type": RTX_TYPE, "rtx_ssrc": RTX_SSRC} | options
     viewer = edge.add_viewer(
-        stream, first_number=first_number, rtx_first_sequence_number=rtx_first, **(rtx | options)
+        stream,
+        first_number=first_number,
+        rtx_first_sequence_number=rtx_first,
+        rtx_payload_type=rtx["rtx_payload_type"],
+        rtx_ssrc=rtx["rtx_ssrc"],
     )
     encoder = Encoder()
     edge.encode(*encoder.gop(packets))
@@ -39,9 +43,8 @@ def repeats(edge: Edge, viewer: Viewer) -> list[bytes]:
 
 def original_of(data: bytes, viewer: Viewer) -> bytes:
     """The packet that an RTX packet without extension stands for."""
-    return data[:1] + bytes([data[1] & 0x80 | 100]) + data[12:14] + data[4:8] + (
-        viewer.ssrc.to_bytes(4) + data[14:]
-    )
+    head = data[:1] + bytes([data[1] & 0x80 | 100]) + data[12:14] + data[4:8]
+    return head + viewer.ssrc.to_bytes(4) + data[14:]
 
 
 @pytest.mark.parametrize("first", STARTS)

@@ -10,7 +10,8 @@ from fastpath.stats import MemoryStats
 
 # Counters that are not the end of a packet that arrived.
 BESIDE_PACKETS = {
-    "ingest_split", "ingest_asked_again", "ingest_repaired", "ingest_parameter_sets", "viewer_nack_too_old", "viewer_resend_suppressed", "viewer_resend_refused",
+    "ingest_split", "ingest_asked_again", "ingest_repaired", "ingest_parameter_sets",
+    "viewer_nack_too_old", "viewer_resend_suppressed", "viewer_resend_refused",
     "viewer_paused", "key_requests_merged", "peer_moved",
     "sent_packets", "sent_batches", "send_would_block", "send_refused", "receive_batches",
     "receive_truncated", "control_unsent", "events_lost", "late_queue_full", "late_pool_empty",
