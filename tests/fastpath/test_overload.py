@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from fastpath.events import ControlReceived, OverloadBegan, OverloadEnded
+from tests.support.peer import PEER, PeerBench
 from tests.support.slow_worker import SlowWorker
 
 VIDEOS, AUDIOS = 40, 4
@@ -114,3 +115,23 @@ def test_a_load_that_stays_sheds_the_same_streams() -> None:
     late = [step for at_us, step in worker.steps if at_us > 3 * SECOND]
     assert max(late) - min(late) <= 8
     assert min(late) > 0
+
+
+def test_after_a_gap_as_long_as_the_window_what_comes_late_is_no_replay() -> None:
+    """What was shed unchecked leaves a gap in the numbers. Whatever of it comes yet is taken."""
+    bench = PeerBench()
+    for first in range(1, 8_193, 1_024):
+        bench.turn(*[bench.media(n, hop_seq=n) for n in range(first, first + 1_024)])
+    while bench.engine.overload().step < 20:
+        bench.now_us += 6_000
+        bench.engine.turn(bench.now_us, [], arrived_us=bench.now_us - 20_000)
+    bench.engine.turn(
+        bench.now_us, [(bench.port, PEER, bench.media(8_193, hop_seq=8_193))], arrived_us=0
+    )
+    assert bench.counted()["shed_unchecked_video"] == 1
+    while bench.engine.overload().step > 0:
+        bench.now_us += 6_000
+        bench.turn()
+    bench.turn(bench.media(8_194, hop_seq=17_000, marks=0x1F))
+    bench.turn(bench.media(8_195, hop_seq=9_000))
+    assert bench.counted().get("replayed", 0) == 0

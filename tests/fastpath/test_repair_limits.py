@@ -267,6 +267,29 @@ def test_both_requests_are_answered_where_much_is_lost(loss: float, twice: bool)
     assert stats.resent / stats.sent_packets < 0.25
 
 
+def test_what_was_repaired_leaves_twice_over_a_link_that_loses_much() -> None:
+    """Only the second hop does: packets that the first has cost a round trip have a copy there."""
+    hops = [LinkConfig(delay_us=50_000, loss=0.01), LinkConfig(delay_us=50_000, loss=0.06)]
+    chain = Chain(hops, seed=4)
+    encoder, faults = Encoder(), Faults(chain)
+    chain.run(300_000)
+    chain.add_viewer()
+    stream(chain, encoder, 3_000, interval_us=3_000)
+    chain.run(500_000)
+    late = [
+        {leg.stream_seq for leg in faults.legs if leg.is_repair and leg.destination == 1},
+        [leg.stream_seq for leg in faults.legs if leg.kind == 0 and leg.destination == 2],
+    ]
+    lossy_from = 1_000  # numbers: by then the share of losses is known
+    again = [late[1].count(seq) for seq in late[0] if seq > lossy_from]
+    assert len(again) > 10
+    assert min(again) == 2
+    alone = [late[1].count(seq) for seq in range(lossy_from, 3_000) if seq not in late[0]]
+    assert alone.count(1) > 1_500
+    assert sorted(set(viewed(chain))) == list(range(3_000))
+    assert down(chain, 0).resent_twice == 0
+
+
 def test_a_burst_of_thousands_is_repaired() -> None:
     """A tenth of a second of 300 Mbit/s; 4,096 holes are kept, and 8,192 numbers remembered."""
     sizes = {"slab_bytes": 64 << 20, "reorder_us": 20_000}
