@@ -37,6 +37,7 @@ class PathMonitor:
 
     def __init__(self) -> None:
         self._samples: deque[PathSample] = deque(maxlen=WINDOW_SAMPLES + 1)
+        self._sampled_us = 0
         self._least_delay_us: int | None = None
         self._quiet_until_us = 0
 
@@ -50,6 +51,9 @@ class PathMonitor:
         """Why to leave this path, "loss" or "delay"; None: it is good enough."""
         if self._samples and sample.packets < self._samples[-1].packets:
             self._samples.clear()  # other streams carry it now
+        if now_us - self._sampled_us > 2 * SAMPLE_US:
+            self._samples.clear()  # nothing stood by meanwhile: what went by was no loss of this path
+        self._sampled_us = now_us
         self._samples.append(sample)
         if sample.delay_us and (
             self._least_delay_us is None or sample.delay_us < self._least_delay_us

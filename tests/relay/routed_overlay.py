@@ -24,10 +24,14 @@ LIMITS = {**SMALL, "node_links": 8}
 
 
 class Routed(Overlay):
-    """paths: by node; who is not in it gets "no path". A node may be asked about `demo` only."""
+    """paths: by node; who is not in it gets "no path". A node may be asked about `demo` only.
+    deadline_us: of repair."""
 
-    def __init__(self, seed: int = 1, *, answer_us: int = 30_000) -> None:
+    def __init__(
+        self, seed: int = 1, *, answer_us: int = 30_000, deadline_us: int = 300_000
+    ) -> None:
         super().__init__(seed)
+        self.deadline_us = deadline_us
         self.paths: dict[str, Paths] = {}
         self.wanted: list[tuple[int, str]] = []
         self.answer_us = answer_us
@@ -45,7 +49,7 @@ class Routed(Overlay):
 
     def config(self, name: str, links: dict[str, int], **parts: object) -> NodeConfig:
         peers = {ends.replace(name, ""): 0 for ends in links if name in ends}
-        parts = {"limits": LIMITS, **parts}
+        parts = {"limits": LIMITS, "repair": {"deadline_us": self.deadline_us}, **parts}
         if name == "a":
             parts["ingests"] = demo_ingest(1)
         return config_of(name, self._ids[name], {p: self._ids[p] for p in peers}, **parts)

@@ -14,7 +14,7 @@ def trial(seed: int) -> tuple[int, int]:
     """One cut, next to the viewer's node or one hop further up, with 1 % loss everywhere: the gap
     at the viewer, and what it may be."""
     rng = Random(seed)
-    overlay = Routed(seed)
+    overlay = Routed(seed, deadline_us=1_000_000)  # three round trips of a hop must have room
     delays = {ends: rng.randrange(5_000, 90_000) for ends in ("ab", "bc", "ad", "cd")}
     overlay.join(delays, loss=0.01)
     overlay.paths["c"] = PATHS

@@ -69,3 +69,12 @@ def test_other_streams_begin_with_a_clean_slate() -> None:
     path.sample(20)
     path.packets, path.next_seq = 0, 77
     assert path.sample(3) == [None] * 3
+
+
+def test_what_went_by_while_nothing_stood_by_is_no_loss() -> None:
+    """Samples are taken only while another path stands by: the path may have been cut in between."""
+    path = Path()
+    path.sample(20)
+    path.now_us += 3 * SAMPLE_US
+    path.next_seq = (path.next_seq + 150) & 0xFFFFFFFF
+    assert path.sample(20) == [None] * 20
