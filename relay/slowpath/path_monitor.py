@@ -52,7 +52,7 @@ class PathMonitor:
         if self._samples and sample.packets < self._samples[-1].packets:
             self._samples.clear()  # other streams carry it now
         if now_us - self._sampled_us > 2 * SAMPLE_US:
-            self._samples.clear()  # nothing stood by meanwhile: what went by was no loss of this path
+            self._samples.clear()  # nothing stood by meanwhile: what went by was not lost here
         self._sampled_us = now_us
         self._samples.append(sample)
         if sample.delay_us and (

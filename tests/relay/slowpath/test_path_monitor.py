@@ -72,7 +72,7 @@ def test_other_streams_begin_with_a_clean_slate() -> None:
 
 
 def test_what_went_by_while_nothing_stood_by_is_no_loss() -> None:
-    """Samples are taken only while another path stands by: the path may have been cut in between."""
+    """Samples are taken only while another path stands by: it may have been cut in between."""
     path = Path()
     path.sample(20)
     path.now_us += 3 * SAMPLE_US
