@@ -219,7 +219,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         for i in range(<uint32_t>w.port_count):
             w.ports[i].fd = -1
         if (
-            slab_open(&w.slab, slab_bytes, refused) < 0
+            slab_open(&w.slab, slab_bytes) < 0
             or ring_pool_open(&w.rings, <uint32_t>w.stream_count, refused) < 0
             or wheel_open(&w.wheel, w.link_count) < 0 or late_pool_open(&w.late, w.cursor_count, refused) < 0
             or age_heap_open(&w.oldest[0], w.stream_count) < 0 or age_heap_open(&w.oldest[1], w.stream_count) < 0

@@ -9,7 +9,7 @@ header's class before the tag is checked; the numbers that are missing then are 
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
-from fastpath.link cimport REPLAY_WINDOW, link_t
+from fastpath.link cimport REPLAY_WINDOW, WINDOW_WORDS, link_t
 from fastpath.mailbox cimport EVENT_OVERLOAD, mailbox_post, message_t
 from fastpath.overload cimport (
     OVERLOAD_BEGAN, OVERLOAD_ENDED, SHED_KINDS, STEP_ALL_VIDEO, STEP_AUDIO, STEP_DISCARDABLE, STEP_STREAMS,
@@ -141,7 +141,7 @@ cdef void forgive_unchecked(worker_t* worker, link_t* link, uint64_t hop_seq) no
     if hop_seq <= at:
         return
     if hop_seq - at >= REPLAY_WINDOW:
-        memset(link.window, 0, sizeof(link.window))
+        memset(link.window, 0, WINDOW_WORDS * sizeof(uint64_t))
         at = hop_seq
     while at < hop_seq:
         link.window[(at & (REPLAY_WINDOW - 1)) >> 6] &= ~(<uint64_t>1 << (at & 63))

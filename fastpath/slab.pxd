@@ -19,7 +19,7 @@ ctypedef struct slab_t:
     block_class_t small
     block_class_t large
 
-cdef int slab_open(slab_t* slab, size_t total_bytes, int* refused) noexcept nogil
+cdef int slab_open(slab_t* slab, size_t total_bytes) noexcept nogil
 cdef void slab_close(slab_t* slab) noexcept nogil
 
 
