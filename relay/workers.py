@@ -68,9 +68,10 @@ class Workers:
 
     def _check_room(self, table: Table) -> None:
         limit = self._limits.get(table)
-        if limit is not None and len(self.engines) > 1:
-            if sum(engine.used(table) for engine in self.engines) >= limit:
-                raise EngineFullError(table, limit)
+        if limit is None or len(self.engines) == 1:
+            return
+        if sum(engine.used(table) for engine in self.engines) >= limit:
+            raise EngineFullError(table, limit)
 
     # -- ports and links
 

@@ -558,9 +558,7 @@ def test_many_ingests_are_checked_in_proportion_to_their_number() -> None:
 
 
 def test_sockets_that_clash_are_found_as_by_comparing_each_with_each() -> None:
-    seed = 11
-    print(f"seed {seed}")
-    rng = Random(seed)
+    rng = Random(11)
     hosts = ["0.0.0.0", "127.0.0.1", "192.0.2.1", "::", "::1"]
     sockets = Sockets()
     taken: list[tuple[str, Address]] = []
