@@ -54,6 +54,7 @@ class Trial:
     cpu_share: float  # of the relay's core
     limited_by: str | None  # who failed it: relay, sink or generator
     delays: Delays
+    cpu_us_range: tuple[float, float] | None = None  # of the trials that this is the median of
 
     @property
     def passed(self) -> bool:
