@@ -147,9 +147,9 @@ def _core_times_s(root: Path) -> dict[str, list[float]]:
     """In s, of all cores together ("cpu") and of each ("cpu0", ...): proc(5), /proc/stat."""
     lines = (root / "proc/stat").read_text().splitlines()
     return {
-        name: [int(field) / os.sysconf("SC_CLK_TCK") for field in fields]
-        for name, *fields in map(str.split, lines)
-        if name.startswith("cpu")
+        fields[0]: [int(field) / os.sysconf("SC_CLK_TCK") for field in fields[1:]]
+        for fields in (line.split() for line in lines)
+        if fields and fields[0].startswith("cpu")
     }
 
 
@@ -346,6 +346,6 @@ CHECKS = (
 # True of every run, so it is said once and is no warning.
 LOOPBACK_NOTE = (
     "Traffic goes over loopback: no network card takes part. Packets come in joined as they were "
-    "sent, a frame at a time. Those to GRO receivers leave joined, too, which is a ceiling; those to "
-    "plain receivers are nearer to what a card does."
+    "sent, a frame at a time. Those to GRO receivers leave joined, too, which is a ceiling; those "
+    "to plain receivers are nearer to what a card does."
 )

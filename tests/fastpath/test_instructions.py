@@ -31,7 +31,6 @@ CEILINGS = {
 }
 CASES = sorted(CEILINGS["avx2"])
 
-
 BUILDS = slow_builds(engine_file())
 pytestmark = pytest.mark.skipif(
     bool(BUILDS), reason=f"built with {', '.join(BUILDS)}: other instructions than a node's"
