@@ -22,7 +22,7 @@ def test_streams_that_were_shed_are_back_in_the_next_trial() -> None:
         relay = rig.relays["engine"]
         assert isinstance(relay, EngineRelay)
         assert relay.engine.verdicts()["shed_video"] > 0
-        losses = []
+        losses: list[float] = []
         while not losses or (losses[-1] > 0 and len(losses) < TRIES):
             losses.append(rig.trial("engine", 20_000, 0.1, 1.0).loss)
         assert losses[-1] == 0, losses
