@@ -80,16 +80,18 @@ def median(trials: list[Trial]) -> Trial:
     failed = [trial for trial in trials if not trial.passed]
     if 2 * len(failed) < len(trials):
         trials = [trial for trial in trials if trial.passed]
+    costs = [trial.cpu_us_per_packet_out for trial in trials]
     sizes = tuple(sum(column) for column in zip(*(t.sent.sizes for t in trials), strict=True))
     return Trial(
         packets_out=round(statistics.median(t.packets_out for t in trials)),
         pps_out=statistics.median(t.pps_out for t in trials),
-        cpu_us_per_packet_out=statistics.median(t.cpu_us_per_packet_out for t in trials),
+        cpu_us_per_packet_out=statistics.median(costs),
         loss=statistics.median(t.loss for t in trials),
         sent=Sent(sum(t.sent.packets for t in trials), sum(t.sent.batches for t in trials), sizes),
         cpu_share=statistics.median(t.cpu_share for t in trials),
         limited_by=next((t.limited_by for t in trials if not t.passed), None),
         delays=together(t.delays for t in trials),
+        cpu_us_range=(min(costs), max(costs)),
     )
 
 

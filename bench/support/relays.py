@@ -193,7 +193,9 @@ class EngineRelay:
         )
 
     def is_settled(self) -> bool:
-        """Holes are given up, so no more requests are made for them."""
+        """Holes are given up, so no more requests are made for them; and nothing is shed."""
+        if self.engine.overload().step > 0:
+            return False
         return self._upstream is None or self.engine.link_stats(self._upstream).holes_open == 0
 
     def close(self) -> None:
@@ -297,15 +299,6 @@ class LoopPlusRelay(LoopRelay):
     def close(self) -> None:
         super().close()
         native().lib.loop_plus_close(self._plus)
-
-
-def accepts_option(name: str, value: object) -> bool:
-    """Whether this Engine has such an option."""
-    try:
-        Engine(streams=1, cursors=1, node_links=1, viewer_links=1, ports=1, **{name: value})  # type: ignore[arg-type]  # may not exist
-    except TypeError:
-        return False
-    return True
 
 
 def makers() -> dict[str, RelayMaker]:
