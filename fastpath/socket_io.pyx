@@ -177,6 +177,7 @@ cdef int socket_io_open(worker_t* worker) noexcept nogil:
     worker.transmit_context = io
     if io == NULL:
         return -1
+    io.timer = -1
     io.buffers = <uint8_t*>calloc(RECEIVE_DATAGRAMS, RECEIVE_BYTES)
     worker.epoll = epoll_create1(EPOLL_CLOEXEC)
     if io.buffers == NULL or worker.epoll < 0:
