@@ -5,7 +5,7 @@ lab from virtual time. Nothing here sleeps or knows the time but by its argument
 link allocates (its holes, history and queues), nothing that a packet does.
 
 On sockets a turn is bounded, so that commands and control are seen to in time whatever the load and
-the fan-out: it takes in no more than it can send in about 2 ms (the number of buffers follows what
+the fan-out: it takes in no more than it can send in about 4 ms (the number of buffers follows what
 turns have cost), and leaves links that it has not come to in that time to the next turns, which
 take in nothing till then. These links are a round: those that get ready meanwhile are the next
 round's, or many viewers with much to catch up on would keep a worker from hearing anything. What
