@@ -1,4 +1,4 @@
-"""What is shed unseen leaves gaps in a link's numbers that are no losses, and nothing else is forgiven.
+"""What is shed unseen leaves gaps in a link's numbers that are no losses, and no more is forgiven.
 
 Numbers of the link wrap at 2^32 in each test.
 """
