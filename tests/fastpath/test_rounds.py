@@ -28,7 +28,7 @@ class Crowded(Pair):
         stream, sent = self.second_stream, 0
         with udp_socket() as sender:
             while sent < GOP:
-                packets = []
+                packets: list[bytes] = []
                 for number in range(65_000 + sent, 65_000 + sent + BURST):
                     head = other_slice() if sent or packets else key_slice()
                     body = head + bytes(PACKET_BYTES - 12 - len(head))
