@@ -16,7 +16,7 @@ from fastpath.siphash import digest
 from tests.support.random_traffic import Traffic
 
 BLOCKS, BLOCK_SEEDS = 3, 40
-BEYOND_THE_WINDOW = 79994227264  # numbers missing after unchecked shedding: more than a replay window
+BEYOND_THE_WINDOW = 79994227264  # numbers missing after unchecked shedding: beyond a replay window
 FRESH_SEED = random.SystemRandom().getrandbits(40)
 STEP_US = 6_000  # longer than a period of the controller
 
