@@ -130,16 +130,16 @@ cdef int shed_unchecked(worker_t* worker, uint8_t traffic_class) noexcept nogil:
 
 
 cdef void forgive_unchecked(worker_t* worker, link_t* link, uint64_t hop_seq) noexcept nogil:
-    """The first packet of a link after something was shed unchecked: the numbers it skips may be that,
-    so they are no holes (their packets are taken if they come yet), and nothing is asked for now."""
+    """The first packet ahead on a link after something was shed unchecked: the numbers it skips may be
+    that, so they are no holes (their packets are taken if they come yet), and nothing is asked for now."""
     cdef uint64_t at = link.highest + 1
+    if hop_seq < at:
+        return  # it is late, and skips none
     link.unchecked_seen = worker.overload.unchecked
     link.given_up += <uint64_t>link.hole_count
     link.lost += <uint64_t>link.hole_count
     link.hole_count = 0
     link.next_repair_us = -1
-    if hop_seq <= at:
-        return
     if hop_seq - at >= REPLAY_WINDOW:
         memset(link.window, 0, WINDOW_WORDS * sizeof(uint64_t))
         at = hop_seq
