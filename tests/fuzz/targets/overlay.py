@@ -34,7 +34,7 @@ STRANGER: Address = ("10.0.0.4", 7000)
 VIEWER_RTCP: Address = ("192.0.2.9", 6001)
 OWN_STREAM_ID = 0xBEEF
 MAX_OVERLAY_BYTES = 1472
-MAX_HOLES = 1024
+MAX_HOLES = 4096
 MAX_TURNS = 40  # of timers in one record
 SETTLE_US = 2_000_000  # the early store's second, and more
 HELLO_KEY = key("hello")
@@ -83,6 +83,7 @@ class World:
         self.engine.add_viewer_cursor(
             stream=self.streams[0], link=leg, port=self.viewer, address=VIEWER, ssrc=7,
             payload_type=100, first_sequence_number=65_530, rtcp_address=VIEWER_RTCP,
+            rtx_payload_type=101, rtx_ssrc=8, rtx_first_sequence_number=65_534,
         )  # fmt: skip
         self.turn()
 
@@ -178,8 +179,8 @@ class World:
     def _check_sent(self, destination: Address, data: bytes) -> None:
         assert 0 < len(data) <= MAX_OVERLAY_BYTES
         if destination == VIEWER:
-            assert data[1] & 0x7F == 100
-            assert data[8:12] == b"\0\0\0\7"
+            ssrc = {100: 7, 101: 8}[data[1] & 0x7F]
+            assert data[8:12] == ssrc.to_bytes(4)
             return
         if destination in (VIEWER_RTCP, ENCODER):
             assert parse_compound(data)

@@ -24,6 +24,7 @@ STEP_US = 40_000
 MAX_RTP_BYTES = 1436
 SETTLE_US = 10_000_000
 PORTS = ({96: Codec.H264}, {111: Codec.OPUS, 97: Codec.VP8})  # payload types of each
+RTX_TYPE, RTX_OF = 98, 96  # the track whose encoder is asked again
 FIRST_SEQ = 0xFFFFFFFC  # the streams' numbers wrap
 SPLITTERS = {Codec.H264: reference.split_h264, Codec.VP8: reference.split_vp8, Codec.OPUS: None}
 MARKS = {Codec.H264: reference.h264_marks, Codec.VP8: reference.vp8_marks}
@@ -71,7 +72,14 @@ class Producer:
             clock_rate=48_000 if codec == Codec.OPUS else 90_000,
             group=1,
         )
-        self.engine.set_ingest(port, stream=stream, codec=codec, payload_type=payload_type)
+        self.engine.set_ingest(
+            port,
+            stream=stream,
+            codec=codec,
+            payload_type=payload_type,
+            nack=payload_type == RTX_OF,
+            rtx_payload_type=RTX_TYPE if payload_type == RTX_OF else 0,
+        )
         self.streams[payload_type] = stream
         self.cursors[payload_type] = self.engine.add_cursor(stream=stream, link=self.link)
 
@@ -105,6 +113,9 @@ class Producer:
             assert not self.legs, changed
             return
         payload_type = data[1] & 0x7F
+        if payload_type == RTX_TYPE:
+            self._check_rtx(data)
+            return
         if self.engine.cursor_stats(self.cursors[payload_type]).lapped:
             return  # a loss larger than the ring: the neighbour waits for a key frame
         codec = PORTS[which][payload_type]
@@ -122,6 +133,14 @@ class Producer:
             assert found["stream_id"] == payload_type
             assert (stats.next_stream_seq - found["stream_seq"]) % 2**32 <= stats.capacity
             self._check_marks(codec, piece, found["marks"], is_whole=len(pieces) == 1)
+
+    def _check_rtx(self, data: bytes) -> None:
+        """The packet that it stands for, if that is not cut: under the track's type and number."""
+        *_, start, size = reference.parse_rtp_header(data)
+        if len(self.legs) == 1 and start + size - 2 <= MAX_RTP_BYTES:
+            packet = self.legs[0][32:]
+            assert (packet[1] & 0x7F, packet[2:4]) == (RTX_OF, data[start : start + 2])
+            assert packet[12:] == data[12:start] + data[start + 2 : start + size]
 
     def _check_marks(self, codec: Codec, packet: bytes, marks: int, *, is_whole: bool) -> None:
         """As the twin's, told whether a frame starts; GOP_START is the stream's to say."""
@@ -151,7 +170,8 @@ def _verdicts(which: int, data: bytes) -> set[str] | None:
     found = _header(data)
     if isinstance(found, ParseErrorKind):
         return {"ingest_malformed"}
-    return None if found[0] in PORTS[which] else {"ingest_payload_type"}
+    is_taken = found[0] in PORTS[which] or (found[0], which) == (RTX_TYPE, 0)
+    return None if is_taken else {"ingest_payload_type"}
 
 
 def check_parsers(data: bytes) -> None:
@@ -266,6 +286,16 @@ def seeds() -> list[bytes]:
             (0, video(2, bytes([65]) * 3000)),
         ],
         [(0, video(1, b"\x78" + b"\0\x40" + bytes([65]) * 64 + b"\7\0" + bytes([65]) * 1792))],
+        [
+            (0, video(65_534, key_slice())),
+            (0, video(65_535, other_slice())),
+            (0, video(2, other_slice())),
+            (0, rtp(7, 0, b"\0\0" + other_slice(), payload_type=RTX_TYPE, ssrc=5)),
+            (0, rtp(8, 0, b"\0\1" + other_slice(bytes(1500)), payload_type=RTX_TYPE, ssrc=5)),
+            (0, rtp(9, 0, b"\0", payload_type=RTX_TYPE, ssrc=5)),
+            (0, rtp(10, 0, b"", payload_type=RTX_TYPE, ssrc=5)),
+            (0xF0, video(3, other_slice())),
+        ],
         [(1, rtp(n, 3000 * n, key_frame + bytes(900 * n), payload_type=97)) for n in range(4)],
     ]
     return [records.join(story) for story in stories]
