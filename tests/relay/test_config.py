@@ -198,6 +198,11 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         "ingests[0].tracks[0].payload_type",
     ),
     (
+        {"ingests": [{"name": "s", "tracks": [track("video", 1, rtx_payload_type=96)]}]},
+        "ingests[0].tracks[0].rtx_payload_type: on the same socket, payload type 96 is already "
+        "that of ingests[0].tracks[0].payload_type",
+    ),
+    (
         {
             "ingests": [
                 {
