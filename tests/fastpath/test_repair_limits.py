@@ -276,15 +276,13 @@ def test_what_was_repaired_leaves_twice_over_a_link_that_loses_much() -> None:
     chain.add_viewer()
     stream(chain, encoder, 3_000, interval_us=3_000)
     chain.run(500_000)
-    late = [
-        {leg.stream_seq for leg in faults.legs if leg.is_repair and leg.destination == 1},
-        [leg.stream_seq for leg in faults.legs if leg.kind == 0 and leg.destination == 2],
-    ]
+    repaired = {leg.stream_seq for leg in faults.legs if leg.is_repair and leg.destination == 1}
+    onward = [leg.stream_seq for leg in faults.legs if leg.kind == 0 and leg.destination == 2]
     lossy_from = 1_000  # numbers: by then the share of losses is known
-    again = [late[1].count(seq) for seq in late[0] if seq > lossy_from]
+    again = [onward.count(seq) for seq in repaired if seq > lossy_from]
     assert len(again) > 10
     assert min(again) == 2
-    alone = [late[1].count(seq) for seq in range(lossy_from, 3_000) if seq not in late[0]]
+    alone = [onward.count(seq) for seq in range(lossy_from, 3_000) if seq not in repaired]
     assert alone.count(1) > 1_500
     assert sorted(set(viewed(chain))) == list(range(3_000))
     assert down(chain, 0).resent_twice == 0
