@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from random import Random
 
 import pytest
 
@@ -142,3 +143,34 @@ def test_a_viewer_is_sent_a_quarter_again_at_most() -> None:
     sent, resent = edge.engine.link_stats(viewer.link), edge.engine.cursor_stats(viewer.cursor)
     assert 0.9 * 0.25 < resent.resent / sent.sent_packets < 0.26 + 65_536 / sent.sent_bytes
     assert sent.resend_refused == edge.counted()["viewer_resend_refused"] > 1_000
+
+
+@pytest.mark.parametrize("seed", range(4), ids=lambda seed: f"seed {seed}")
+def test_a_player_that_loses_much_gets_all_of_it(seed: int) -> None:
+    """A tenth of all packets is lost, of what comes again as well; it asks every 25 ms."""
+    draw = Random(seed)
+    edge, viewer, encoder = playing(packets=1, rtx_first=65_500)
+    heard, got, rtx_numbers = 0, {}, []
+    for n in range(800):
+        if n < 600:
+            edge.encode(*encoder.other(), after_us=3_000)
+        else:
+            edge.wait(3_000)
+        media = edge.media(viewer)
+        for data in media[heard:]:
+            if data[1] & 0x7F == RTX_TYPE:
+                rtx_numbers.append(number_of(data))
+            if draw.random() < 0.9:
+                data = original_of(data, viewer) if data[1] & 0x7F == RTX_TYPE else data
+                assert got.setdefault(number_of(data), data) == data
+        heard = len(media)
+        if n % 9 == 0:
+            newest = len(encoder.sent)
+            missing = [each for each in range(newest) if (65_530 + each) & 0xFFFF not in got]
+            if missing:
+                edge.view(viewer, nack(viewer.ssrc, *(65_530 + each for each in missing)))
+    assert len(got) == 601
+    for index, packet in encoder.sent.items():
+        assert got[(65_530 + index) & 0xFFFF][12:] == packet[12:]
+    assert rtx_numbers == [(65_500 + n) & 0xFFFF for n in range(len(rtx_numbers))]
+    assert 40 < len(rtx_numbers) < 100
