@@ -150,7 +150,8 @@ def test_a_player_that_loses_much_gets_all_of_it(seed: int) -> None:
     """A tenth of all packets is lost, of what comes again as well; it asks every 25 ms."""
     draw = Random(seed)
     edge, viewer, encoder = playing(packets=1, rtx_first=65_500)
-    heard, got, rtx_numbers = 0, {}, []
+    heard, rtx_numbers = 0, []
+    got: dict[int, bytes] = {}
     for n in range(800):
         if n < 600:
             edge.encode(*encoder.other(), after_us=3_000)
