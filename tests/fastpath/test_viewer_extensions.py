@@ -94,10 +94,10 @@ def test_the_delay_is_how_long_a_packet_has_been_here() -> None:
     edge.encode(sender_report(0x1234, 1 << 40, 3000))
     edge.encode(rtp(2, 6000, other_slice()), after_us=1000)
     ((_, report),) = edge.reports(viewer)[-1:]
-    told = ReportBlock(viewer.ssrc, 0, 0, 65_535, 0, report.ntp >> 16 & 0xFFFFFFFF, 0)
+    told = ReportBlock(viewer.ssrc, 0, 0, 65_535, 0, report.ntp_timestamp >> 16 & 0xFFFFFFFF, 0)
     edge.view(viewer, receiver_report(told), after_us=80_000)
     edge.encode(rtp(3, 9000, other_slice()), after_us=1000)
-    assert elements(edge.media(viewer)[-1])[1] == 40_000 // 250
+    assert elements(edge.media(viewer)[-1])[1] == 81_000 // 2 // 250
 
 
 def run(edge: Edge, viewer: Viewer, packets: int, *, lost: int = 0) -> list[int]:

@@ -18,7 +18,7 @@ from rtp.rtcp.transport_feedback import (
 
 # Written by hand from 3.1: base 65534, 9 packets, reference 1 (64 ms), report 7; a run of three small
 # deltas, a vector of two-bit symbols (none, large, small, none ...); deltas 0, 4, 255, 2 bytes -1, 8.
-BY_HAND = bytes.fromhex("8fcd0007 00000077 0000ab01 fffe0009 00000107 2003 8900 0004ff ffff 08 0000")
+BY_HAND = bytes.fromhex("8fcd0007 00000077 0000ab01 fffe0009 00000107 2003 c900 0004ff ffff 08 0000")
 
 
 def datagram(feedback: TransportFeedback) -> bytes:
