@@ -24,7 +24,10 @@ LEAST_PADDING_BYTES = 64
 LEG_BYTES = 32
 PROBE_PATIENCE_US = 100_000
 FIGURES_US = 1_000_000
-NODE_LATE_US, VIEWER_LATE_US = 150_000, 350_000  # beyond a round trip: report's interval and a queue
+NODE_LATE_US, VIEWER_LATE_US = (
+    150_000,
+    350_000,
+)  # beyond a round trip: report's interval and a queue
 BASE_PERIOD_US = 10_000_000
 
 
@@ -103,9 +106,7 @@ class Pacer:
         self.controller.on_route_change(self.config.start_bps, now_us)
         self.refresh(link)
 
-    def on_results(
-        self, link: Link, results: list[PacketResult], rtt_us: int, now_us: int
-    ) -> None:
+    def on_results(self, link: Link, results: list[PacketResult], rtt_us: int, now_us: int) -> None:
         arrived = [result for result in results if result.arrival_us >= 0]
         self.feedbacks += 1
         self.told_packets += len(results)

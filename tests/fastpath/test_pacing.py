@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -38,7 +39,7 @@ def times(edge: Edge, viewer: Viewer) -> list[int]:
 
 def gaps(edge: Edge, viewer: Viewer) -> list[int]:
     found = times(edge, viewer)
-    return [after - before for before, after in zip(found, found[1:], strict=False)]
+    return [after - before for before, after in pairwise(found)]
 
 
 def test_key_frames_leave_half_as_fast_again() -> None:
@@ -94,7 +95,7 @@ def test_audio_waits_for_nothing_and_video_waits_for_it() -> None:
     edge.wait(1_000_000)
     assert len(times(edge, heard)) == 20
     took_us = times(edge, watched)[-1] - times(edge, watched)[0]
-    # 29 packets of video and 20 of half their size, less the key packet's gain and the first credit.
+    # 29 packets of video and 20 of half their size, less the key packet's gain and a first credit.
     assert took_us == pytest.approx((29 + 10) * PACKET_US, abs=2 * PACKET_US)
 
 
@@ -144,8 +145,8 @@ class MeasuredLink(LinkModel):
 
 @pytest.mark.parametrize(("kind", "p95_us"), [(RateKind.GCC, 60_000), (RateKind.NADA, 260_000)])
 def test_a_bottleneck_keeps_its_queue_short(kind: RateKind, p95_us: int) -> None:
-    """3 Mbit/s over a path of 4 that falls to 1 Mbit/s for 20 s: what does not fit waits in the ring,
-    where it can be skipped, not on the path, where it makes everything late."""
+    """3 Mbit/s over a path of 4 that falls to 1 Mbit/s for 20 s: what does not fit waits in the
+    ring, where it can be skipped, not on the path, where it makes everything late."""
     wide = LinkConfig(delay_us=20_000, rate_bps=4_000_000, queue_bytes=500_000)
     narrow = LinkConfig(delay_us=20_000, rate_bps=1_000_000, queue_bytes=500_000)
     chain = Chain([wide], link_options=GCC | {"rate_kind": kind})

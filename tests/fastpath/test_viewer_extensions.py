@@ -17,7 +17,9 @@ CEILING_BPS = 20_000_000
 
 def feedback(viewer: Viewer, base: int, times: list[int | None]) -> bytes:
     told = TransportFeedback(0x77, viewer.ssrc, base & 0xFFFF, 0, tuple(times))
-    return serialise_compound([ReceiverReport(0x77).build(), build_transport_feedback(told).build()])
+    return serialise_compound(
+        [ReceiverReport(0x77).build(), build_transport_feedback(told).build()]
+    )
 
 
 def wanting(edge: Edge, stream: int, kind: RateKind = RateKind.GCC, **options: int) -> Viewer:
@@ -30,7 +32,9 @@ def elements(packet: bytes) -> dict[int, int]:
     if not packet[0] & 0x10:
         return {}
     assert packet[csrc_end : csrc_end + 2] == b"\xbe\xde"
-    body = packet[csrc_end + 4 : csrc_end + 4 + 4 * int.from_bytes(packet[csrc_end + 2 : csrc_end + 4])]
+    body = packet[
+        csrc_end + 4 : csrc_end + 4 + 4 * int.from_bytes(packet[csrc_end + 2 : csrc_end + 4])
+    ]
     found, at = {}, 0
     while at < len(body) and body[at]:
         assert body[at] & 15 == 1
@@ -82,8 +86,8 @@ def test_the_encoders_extension_gives_way_and_its_contributors_stay() -> None:
 
 
 def test_the_delay_is_how_long_a_packet_has_been_here() -> None:
-    """A later viewer begins at the key frame, which has grown old; half its round trip is added when
-    its report has told it."""
+    """A later viewer begins at the key frame, which has grown old; half its round trip is added
+    when its report has told it."""
     edge = Edge()
     stream = edge.add_track()
     edge.encode(rtp(1, 3000, key_slice()), after_us=1000)
