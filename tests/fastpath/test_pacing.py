@@ -25,12 +25,10 @@ def body(size: int, *, is_key: bool) -> bytes:
     return (key_slice if is_key else other_slice)(b"." * (size - 14))
 
 
-def fixed_viewer(edge: Edge, stream: int, **options: int) -> Viewer:
+def fixed_viewer(edge: Edge, stream: int) -> Viewer:
     """Paced at RATE_BPS, below its ceiling."""
     rate = RateConfig(start_bps=RATE_BPS)
-    return edge.add_viewer(
-        stream, rate_bps=CEILING_BPS, rate_kind=RateKind.FIXED, rate=rate, **options
-    )
+    return edge.add_viewer(stream, rate_bps=CEILING_BPS, rate_kind=RateKind.FIXED, rate=rate)
 
 
 def times(edge: Edge, viewer: Viewer) -> list[int]:

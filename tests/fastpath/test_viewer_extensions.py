@@ -22,8 +22,22 @@ def feedback(viewer: Viewer, base: int, times: list[int | None]) -> bytes:
     )
 
 
-def wanting(edge: Edge, stream: int, kind: RateKind = RateKind.GCC, **options: int) -> Viewer:
-    return edge.add_viewer(stream, rate_bps=CEILING_BPS, rate_kind=kind, rate=RATE, **options)
+def wanting(
+    edge: Edge,
+    stream: int,
+    kind: RateKind = RateKind.GCC,
+    *,
+    transport_cc_id: int = 0,
+    delay_id: int = 0,
+) -> Viewer:
+    return edge.add_viewer(
+        stream,
+        rate_bps=CEILING_BPS,
+        rate_kind=kind,
+        rate=RATE,
+        transport_cc_id=transport_cc_id,
+        delay_id=delay_id,
+    )
 
 
 def elements(packet: bytes) -> dict[int, int]:
