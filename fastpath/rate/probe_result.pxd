@@ -7,6 +7,7 @@ cdef enum:
 ctypedef struct cluster_t:
     uint32_t id                  # 0: none
     uint32_t packets
+    bint is_check                # whether there is more; else it says nothing
     int64_t bytes
     int64_t wanted_packets
     int64_t wanted_bytes
@@ -24,7 +25,7 @@ ctypedef struct probe_result_t:
 
 cdef void probe_result_reset(probe_result_t* probes) noexcept nogil
 cdef void probe_result_expect(
-    probe_result_t* probes, uint32_t id, int64_t packets, int64_t bytes, int64_t now_us
+    probe_result_t* probes, uint32_t id, int64_t packets, int64_t bytes, bint is_check, int64_t now_us
 ) noexcept nogil
 cdef double probe_result_add(
     probe_result_t* probes, uint32_t id, int64_t sent_us, int64_t arrival_us, int64_t bytes

@@ -24,12 +24,13 @@ cdef void probe_result_reset(probe_result_t* probes) noexcept nogil:
 
 
 cdef void probe_result_expect(
-    probe_result_t* probes, uint32_t id, int64_t packets, int64_t bytes, int64_t now_us
+    probe_result_t* probes, uint32_t id, int64_t packets, int64_t bytes, bint is_check, int64_t now_us
 ) noexcept nogil:
     """A cluster that is about to be sent."""
     cdef cluster_t* cluster = &probes.clusters[probes.next]
     memset(cluster, 0, sizeof(cluster_t))
     cluster.id = id
+    cluster.is_check = is_check
     cluster.wanted_packets = packets
     cluster.wanted_bytes = bytes
     cluster.began_us = now_us
@@ -68,7 +69,7 @@ cdef double evaluate(const cluster_t* cluster) noexcept nogil:
     if sent_bps <= 0 or received_bps <= 0 or received_bps > HIGHEST_RATIO * sent_bps:
         return -1
     if received_bps < FREE_RATIO * sent_bps:
-        return UTILISATION * received_bps
+        return -1 if cluster.is_check else UTILISATION * received_bps
     return sent_bps if sent_bps < received_bps else received_bps
 
 

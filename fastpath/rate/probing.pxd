@@ -21,6 +21,7 @@ cdef enum RateLimit:             # what holds the estimate down
 ctypedef struct probing_t:
     double pending_bps[PENDING_PROBES]
     int32_t pending
+    bint is_check                # the pending one: only a free link's result counts
     int64_t pending_until_us
     int32_t state                # ProbingState
     int32_t limit                # RateLimit
@@ -33,6 +34,7 @@ ctypedef struct probing_t:
     double before_drop_bps
     int64_t dropped_us           # negative: never
     int64_t drop_probed_us       # negative: never
+    int64_t limited_us           # last time that delay or losses held it down; negative: never
 
 cdef void probing_open(probing_t* probing, const rate_config_t* config) noexcept nogil
 cdef void probing_limit(probing_t* probing, const rate_config_t* config, int64_t now_us) noexcept nogil
