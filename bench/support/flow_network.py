@@ -1,6 +1,7 @@
 """A network for models of flows: events in virtual time, and bottlenecks with a drop-tail queue.
 
-Pure Python and one event per packet sent: what a rate controller meets, without an engine around it.
+Pure Python and one event per packet sent: what a rate controller meets, without an engine around
+it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A media flow under a rate controller: encoder, pacer, path, feedback.
 
-The encoder makes 30 frames a second of about the target rate, with noise; the pacer sends packets at the
-controller's pacing rate and probes when it wants them; the receiver reports each 100 ms what has
-arrived, and the loss of what was overtaken. A report that is lost is contained in the next one.
+The encoder makes 30 frames a second of about the target rate, with noise; the pacer sends packets
+at the controller's pacing rate and probes when it wants them; the receiver reports each 100 ms what
+has arrived, and the loss of what was overtaken. A report that is lost is contained in the next one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The test cases of RFC 8867, section 5, as flows over bottlenecks, and what is measured of them.
 
-Capacities and times as the authors of ns3-rmcat have them, with 2^20 bit/s for a Mbit/s; one-way delay
-50 ms, queue 300 ms, unless a case says otherwise.
+Capacities and times as the authors of ns3-rmcat have them, with 2^20 bit/s for a Mbit/s; one-way
+delay 50 ms, queue 300 ms, unless a case says otherwise.
 """
 
 from __future__ import annotations
@@ -107,9 +107,7 @@ def short_tcp(timeline: Timeline, make: MakeController, seed: int) -> Case:
     flows = [MediaFlow(timeline, make(0), Path(bottleneck), seed=seed + i) for i in range(2)]
     draws = random.Random(seed)
     tcp = [
-        TcpFlow(
-            timeline, bottleneck, start_us=round(draws.uniform(5, 15) * SECOND_US), short=draws
-        )
+        TcpFlow(timeline, bottleneck, start_us=round(draws.uniform(5, 15) * SECOND_US), short=draws)
         for _ in range(10)
     ]
     return Case("5.7", "beside ten short TCP flows", 300, bottleneck, flows, tcp)
@@ -119,12 +117,12 @@ def pausing(timeline: Timeline, make: MakeController, seed: int) -> Case:
     bottleneck = Bottleneck([(0, 3.5 * M)])
     pauses = ((40 * SECOND_US, 60 * SECOND_US),)
     flows = [
-        MediaFlow(timeline, make(0), Path(bottleneck), pauses=pauses if i == 0 else (), seed=seed + i)
+        MediaFlow(
+            timeline, make(0), Path(bottleneck), pauses=pauses if i == 0 else (), seed=seed + i
+        )
         for i in range(3)
     ]
-    return Case(
-        "5.8", "one of three pauses", 120, bottleneck, flows, fair_from_us=80 * SECOND_US
-    )
+    return Case("5.8", "one of three pauses", 120, bottleneck, flows, fair_from_us=80 * SECOND_US)
 
 
 CASES: dict[str, Callable[[Timeline, MakeController, int], Case]] = {

@@ -1,6 +1,7 @@
 """Cases of congestion control as one picture: a row for each case, a column for each controller.
 
-Targets over the capacity, and below them the queue. matplotlib draws it, and is an extra of its own.
+Targets over the capacity, and below them the queue. matplotlib draws it, and is an extra of its
+own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ STEP_US = 200_000  # of the queue's points: the largest of each
 
 
 def draw(cases: Mapping[str, Mapping[str, Case]], path: Path) -> None:
-    """cases: by case, then by controller. BenchError without matplotlib, OSError if it cannot be written."""
+    """cases: by case, then by controller. BenchError without matplotlib, OSError if it cannot be
+    written."""
     check_installed()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,7 +1,8 @@
 """TCP as cross traffic: slow start, additive increase, half the window for a loss (RFC 5681).
 
-A lost packet is noticed one round trip later and sent again; a window is halved once per round trip.
-No handshake, no delayed acknowledgements, no time-outs: the queue it builds is what matters here.
+A lost packet is noticed one round trip later and sent again; a window is halved once per round
+trip. No handshake, no delayed acknowledgements, no time-outs: the queue it builds is what matters
+here.
 """
 
 from __future__ import annotations

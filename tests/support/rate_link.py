@@ -1,4 +1,5 @@
-"""A link in front of a rate controller, frame by frame, without a flow's encoder, pacer or queue limit."""
+"""A link in front of a rate controller, frame by frame, without a flow's encoder, pacer or queue
+limit."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ PACKET_BYTES = 1200
 
 
 class FrameLink:
-    """Frames of the target rate, their packets sent at one time over a link of a capacity; the report of
-    each comes with its last packet. As libwebrtc's RtpStream of its delay-based tests."""
+    """Frames of the target rate, their packets sent at one time over a link of a capacity; the
+    report of each comes with its last packet. As libwebrtc's RtpStream of its delay-based tests."""
 
     def __init__(
         self,

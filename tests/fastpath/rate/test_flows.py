@@ -43,8 +43,8 @@ def test_flows_of_one_kind_share_evenly(kind: RateKind) -> None:
 
 
 def test_capacity_that_rises_and_falls() -> None:
-    """libwebrtc: 450 +- 100 kbit/s after 25 s at 500, 750 +- 150 after 20 s at 800, 90 +- 25 after 50 s
-    at 100."""
+    """libwebrtc: 450 +- 100 kbit/s after 25 s at 500, 750 +- 150 after 20 s at 800, 90 +- 25 after
+    50 s at 100."""
     timeline = Timeline()
     bottleneck = Bottleneck([(0, 500e3), (25, 800e3), (45, 100e3)])
     flow = MediaFlow(timeline, gcc(min_bps=5_000, max_bps=5_000_000), Path(bottleneck, 100_000))
@@ -75,13 +75,21 @@ def test_beside_tcp() -> None:
 
 @pytest.mark.parametrize("sends_probes", [False, True])
 def test_a_flow_that_sends_784_kbps_for_ten_minutes(sends_probes: bool) -> None:
-    """The estimate neither collapses nor grows past 1.5 times what arrives, unless a probe verified it."""
+    """The estimate neither collapses nor grows past 1.5 times what arrives, unless a probe verified
+    it."""
     timeline = Timeline()
     bottleneck = Bottleneck([(0, 3e6)])
     controller = gcc(start_bps=800_000, max_bps=10_000_000)
     flow = MediaFlow(
         timeline, controller, Path(bottleneck), source_bps=784_000, sends_probes=sends_probes
     )
+    acknowledged: list[float] = []
+
+    def look() -> None:
+        acknowledged.append(controller.state().acknowledged_bps or 0)
+        timeline.at(timeline.now_us + 50_000, look)
+
+    timeline.at(0, look)
     timeline.run(600 * SECOND_US)
     targets = [bps for at, bps in flow.record.targets if at >= 10 * SECOND_US]
     assert min(targets) >= 784_000
@@ -89,15 +97,16 @@ def test_a_flow_that_sends_784_kbps_for_ten_minutes(sends_probes: bool) -> None:
         assert 2_400_000 < max(targets) <= 3_100_000
     else:
         # What arrives in a second is not always 784: the frames' sizes vary.
-        assert max(targets) <= 1.08 * (1.5 * 784_000) + 10_000
+        assert max(acknowledged) == pytest.approx(784_000, rel=0.15)
+        assert max(targets) <= 1.5 * max(acknowledged) + 10_000
     assert max(wait for _, wait in flow.record.waits) < 100_000
 
 
 def trains(
     controller: Controller, bottleneck: Bottleneck, begin_us: int, seconds: float, rtt_us: int
 ) -> list[tuple[int, int]]:
-    """A node link: what the target allows, as a train of packets each millisecond (half a million packets
-    would tell the controller the same), a report each 50 ms. (us, target)."""
+    """A node link: what the target allows, as a train of packets each millisecond (half a million
+    packets would tell the controller the same), a report each 50 ms. (us, target)."""
     seen = []
     now_us = begin_us
     waiting: list[PacketResult] = []
@@ -120,28 +129,26 @@ def trains(
 @pytest.mark.parametrize("rtt_us", [20_000, 50_000, 100_000])
 def test_a_node_link_recovers_from_one_back_off_within_10_s(rtt_us: int) -> None:
     """200 streams, 400 Mbit/s: a moment of congestion, then the capacity is as before."""
-    config = RateConfig(
-        start_bps=380_000_000, max_bps=400_000_000, streams=200, is_node_link=True
-    )
+    config = RateConfig(start_bps=380_000_000, max_bps=400_000_000, streams=200, is_node_link=True)
     controller = Controller(RateKind.GCC, config, 0)
-    bottleneck = Bottleneck([(0, 440e6), (8, 370e6), (8.6, 440e6)])
+    bottleneck = Bottleneck([(0, 440e6), (8, 385e6), (9, 440e6)])
     seen = trains(controller, bottleneck, 0, 20, rtt_us)
     before_bps = max(bps for at, bps in seen if at < 8 * SECOND_US)
     low_us, low_bps = min(((at, bps) for at, bps in seen if at > 8 * SECOND_US), key=lambda p: p[1])
-    assert 0.75 * before_bps < low_bps < 0.9 * before_bps
+    assert 0.8 * before_bps < low_bps < 0.87 * before_bps
     back_us = next(at for at, bps in seen if at > low_us and bps >= 0.99 * before_bps)
     assert back_us - low_us <= 10 * SECOND_US
 
 
-def test_one_streams_step_would_take_minutes() -> None:
-    """What the streams of a node link are counted for."""
+def test_one_flows_step_would_take_minutes() -> None:
+    """What the streams of a node link are counted for, and what it has at least."""
     steps = {}
-    for streams in (1, 200):
+    for streams, is_node_link in ((1, False), (200, True), (1000, True), (1, True)):
         config = RateConfig(
-            start_bps=340_000_000, max_bps=400_000_000, streams=streams, is_node_link=True
+            start_bps=340_000_000, max_bps=400_000_000, streams=streams, is_node_link=is_node_link
         )
-        steps[streams] = Controller(RateKind.GCC, config, 0).state().additive_bps_per_s
-    assert steps[1] is not None
-    assert steps[200] is not None
-    assert 60_000_000 / steps[1] > 1000
-    assert steps[200] == pytest.approx(200 * steps[1], rel=0.02)
+        controller = Controller(RateKind.GCC, config, 0)
+        steps[streams, is_node_link] = controller.state().additive_bps_per_s or 0
+    assert 60_000_000 / steps[1, False] > 1000
+    assert steps[1000, True] > 1000 * 5_000  # of flows of 340 kbit/s, with smaller packets
+    assert steps[200, True] == steps[1, True] == 0.025 * 340_000_000

@@ -13,7 +13,8 @@ CONFIG = RateConfig(min_bps=150_000, start_bps=300_000, max_bps=1_500_000)
 
 
 class Reports:
-    """A flow of the target's rate, 20 packets a report of 100 ms, at a queueing delay that the test sets."""
+    """A flow of the target's rate, 20 packets a report of 100 ms, at a queueing delay that the test
+    sets."""
 
     def __init__(self, config: RateConfig = CONFIG) -> None:
         self.controller = Controller(RateKind.NADA, config, 0)
@@ -63,13 +64,14 @@ def test_the_rate_rests_where_the_queue_is_its_share(queue_us: int) -> None:
     """x = XREF * RMAX / rate: 10 ms * 1.5 M / rate."""
     reports = Reports()
     reports.run(3)
-    reports.run(600, queue_us)
+    reports.run(2000, queue_us)
     assert reports.controller.target_bps == pytest.approx(1_500_000 * 10_000 / queue_us, rel=0.02)
     assert reports.controller.state().queue_us == queue_us
 
 
 def test_a_longer_queue_takes_it_down_at_once() -> None:
-    """ETA: the change of the signal counts, 40 ms cost 0.5 * 2 * 40 / 500 = 8 % and the offset's part."""
+    """ETA: the change of the signal counts, 40 ms cost 0.5 * 2 * 40 / 500 = 8 % and the offset's
+    part."""
     reports = Reports()
     reports.run(3)
     reports.run(600, 20_000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from fastpath.rate import Controller, PacketResult, Probe, RateConfig, RateKind
@@ -72,13 +74,12 @@ def test_a_full_link_shows_in_the_probe() -> None:
 def test_a_probe_that_came_through_is_probed_further() -> None:
     controller = started()
     at_us = 1_010_000
-    probe = taken(controller, at_us)[1]
+    probes = taken(controller, at_us)[1:]
     seen = []
-    while probe:
-        at_us = answer(controller, probe, at_us, probe.bps) + 10_000
+    while probes:
+        at_us = answer(controller, probes[0], at_us, probes[0].bps) + 10_000
         seen.append(controller.target_bps)
-        rest = taken(controller, at_us)
-        probe = rest[0] if rest else None
+        probes = taken(controller, at_us)
     assert seen[0] == pytest.approx(1_800_000, rel=0.01)
     assert seen[1] == pytest.approx(3_600_000, rel=0.01)
     assert seen[2] == pytest.approx(5_000_000, rel=0.01)
@@ -111,7 +112,8 @@ def test_packets_of_an_unknown_cluster_are_no_probe() -> None:
 
 
 def limited_flow(controller: Controller, seconds: int, bps: int) -> list[tuple[int, int]]:
-    """A flow that sends less than it may, on a free path; the probes it is asked for, (us, bit/s)."""
+    """A flow that sends less than it may, on a free path; the probes it is asked for, (us,
+    bit/s)."""
     seen = []
     size = bps // 8 // 50
     for i in range(seconds * 50):
@@ -122,7 +124,9 @@ def limited_flow(controller: Controller, seconds: int, bps: int) -> list[tuple[i
         if i % 5 == 4:
             sent = [at_us - k * 20_000 for k in range(4, -1, -1)]
             controller.on_feedback(
-                [PacketResult(t, t + 30_000 + OFFSET_US, size) for t in sent], 60_000, at_us + 60_000
+                [PacketResult(t, t + 30_000 + OFFSET_US, size) for t in sent],
+                60_000,
+                at_us + 60_000,
             )
     return seen
 
@@ -133,7 +137,7 @@ def test_a_flow_that_sends_less_than_it_may_is_probed_each_5_s() -> None:
     assert controller.state().application_limited
     late = [(at, bps) for at, bps in seen if at > 1_000_000]
     assert len(late) == pytest.approx(4, abs=1)
-    assert all(b[0] - a[0] >= 5_000_000 for a, b in zip(late, late[1:], strict=False))
+    assert all(b[0] - a[0] >= 5_000_000 for a, b in pairwise(late))
     assert all(bps >= 2 * 1_900_000 for _, bps in late)
 
 
@@ -149,3 +153,27 @@ def test_a_raised_limit_is_probed() -> None:
     limited_flow(controller, 5, 390_000)
     controller.set_config(RateConfig(max_bps=3_000_000), 7_000_000)
     assert [p.bps for p in taken(controller, 7_000_000)] == [3_000_000]
+
+
+def test_a_flow_that_fills_its_rate_is_checked_and_only_a_free_link_counts() -> None:
+    """3 s after the last probe; a full link's result changes nothing."""
+    for free, expected in ((True, 1_800_000), (False, 900_000)):
+        controller = started(900_000, max_bps=3_000_000)
+        taken(controller, 1_000_000)
+        probe, at_us, i = None, 1_000_000, 0
+        while probe is None:
+            at_us = 1_000_000 + i * 10_000
+            controller.on_sent(1125, at_us)
+            controller.on_tick(at_us)
+            probe = controller.take_probe(at_us)
+            if i % 10 == 9:
+                sent = [at_us - k * 10_000 for k in range(9, -1, -1)]
+                results = [PacketResult(t, t + 30_000 + OFFSET_US, 1125) for t in sent]
+                controller.on_feedback(results, 60_000, at_us + 60_000)
+            i += 1
+        assert 3_900_000 < at_us < 4_200_000
+        before_bps = controller.target_bps
+        answer(controller, probe, at_us + 10_000, probe.bps if free else 0.6 * probe.bps)
+        assert controller.target_bps == pytest.approx(
+            2 * before_bps if free else before_bps, rel=0.1
+        ), expected
