@@ -26,10 +26,12 @@ from fastpath.rate.loss_based cimport (
     LOSS_DECREASING, LOSS_INCREASING, loss_based_is_ready, loss_based_limit, loss_based_open, loss_based_update,
 )
 from fastpath.rate.loss_only cimport loss_only_limit, loss_only_on_tick, loss_only_open, loss_only_report
-from fastpath.rate.probe_result cimport probe_result_add, probe_result_expect, probe_result_reset
+from fastpath.rate.probe_result cimport (
+    probe_estimate_bps, probe_outcome_t, probe_result_add, probe_result_expect, probe_result_reset,
+)
 from fastpath.rate.probing cimport (
     LIMIT_DELAY, LIMIT_LOSS, LIMIT_LOSS_GROWING, LIMIT_NONE, LIMIT_RTT, PROBING_NEW, probing_limit,
-    probing_on_recovery, probing_on_tick, probing_open, probing_set_estimate, probing_start, probing_take,
+    probing_on_check, probing_on_recovery, probing_on_tick, probing_open, probing_set_estimate, probing_start, probing_take,
 )
 from fastpath.rate.rtt_backoff cimport (
     BACKOFF_FACTOR, BACKOFF_FLOOR, rtt_backoff_is_above, rtt_backoff_on_feedback, rtt_backoff_on_sent,
@@ -142,8 +144,8 @@ cdef double take_arrivals(
 ) noexcept nogil:
     """Packets that arrived, in the order sent. The last probe's result, or negative."""
     cdef group_delta_t delta
-    cdef double probed_bps = -1
-    cdef double found_bps
+    cdef probe_outcome_t outcome
+    cdef bint has_outcome = False
     cdef int32_t before
     cdef int32_t i
     for i in range(count):
@@ -151,11 +153,10 @@ cdef double take_arrivals(
             continue
         throughput_add(&gcc.throughput, results[i].sent_us, results[i].arrival_us, results[i].bytes)
         if results[i].probe != 0:
-            found_bps = probe_result_add(
-                &gcc.probes, results[i].probe, results[i].sent_us, results[i].arrival_us, results[i].bytes
-            )
-            if found_bps > 0:
-                probed_bps = found_bps
+            if probe_result_add(
+                &gcc.probes, results[i].probe, results[i].sent_us, results[i].arrival_us, results[i].bytes, &outcome
+            ):
+                has_outcome = True
             gcc.probe_sent_us = results[i].sent_us
         if gcc.probe_sent_us >= 0 and results[i].sent_us - gcc.probe_sent_us < SHADOW_US:
             continue             # behind a probe's queue, which is not the flow's
@@ -164,7 +165,9 @@ cdef double take_arrivals(
             trendline_add(&gcc.trendline, &delta)
             if before == USAGE_UNDER and gcc.trendline.usage == USAGE_NORMAL:
                 recovered[0] = True
-    return probed_bps
+    if has_outcome and outcome.is_check:
+        return probing_on_check(&gcc.probing, outcome.sent_bps, outcome.received_bps)
+    return probe_estimate_bps(&outcome) if has_outcome else -1
 
 
 cdef void update_delay_part(gcc_t* gcc, double probed_bps, int64_t now_us) noexcept nogil:
@@ -268,7 +271,7 @@ cdef void gcc_on_tick(gcc_t* gcc, int64_t now_us) noexcept nogil:
 cdef bint gcc_take_probe(gcc_t* gcc, probe_t* probe, int64_t now_us) noexcept nogil:
     if not probing_take(&gcc.probing, probe, now_us):
         return False
-    probe_result_expect(&gcc.probes, probe.cluster, probe.packets, probe.bytes, gcc.probing.is_check, now_us)
+    probe_result_expect(&gcc.probes, probe.cluster, probe.packets, probe.bytes, gcc.probing.is_check)
     return True
 
 

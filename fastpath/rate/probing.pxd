@@ -21,7 +21,8 @@ cdef enum RateLimit:             # what holds the estimate down
 ctypedef struct probing_t:
     double pending_bps[PENDING_PROBES]
     int32_t pending
-    bint is_check                # the pending one: only a free link's result counts
+    bint is_check                # the pending one asks whether there is more than the flow has
+    int64_t check_us             # the next one, so long after the last probe or limit
     int64_t pending_until_us
     int32_t state                # ProbingState
     int32_t limit                # RateLimit
@@ -42,4 +43,5 @@ cdef void probing_start(probing_t* probing, double start_bps, int64_t now_us) no
 cdef void probing_set_estimate(probing_t* probing, double bps, int limit, int64_t now_us) noexcept nogil
 cdef void probing_on_recovery(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil
 cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil
+cdef double probing_on_check(probing_t* probing, double sent_bps, double received_bps) noexcept nogil
 cdef bint probing_take(probing_t* probing, probe_t* probe, int64_t now_us) noexcept nogil

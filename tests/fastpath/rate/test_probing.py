@@ -155,25 +155,41 @@ def test_a_raised_limit_is_probed() -> None:
     assert [p.bps for p in taken(controller, 7_000_000)] == [3_000_000]
 
 
-def test_a_flow_that_fills_its_rate_is_checked_and_only_a_free_link_counts() -> None:
-    """3 s after the last probe; a full link's result changes nothing."""
-    for free, expected in ((True, 1_800_000), (False, 900_000)):
-        controller = started(900_000, max_bps=3_000_000)
-        taken(controller, 1_000_000)
-        probe, at_us, i = None, 1_000_000, 0
-        while probe is None:
-            at_us = 1_000_000 + i * 10_000
-            controller.on_sent(1125, at_us)
-            controller.on_tick(at_us)
-            probe = controller.take_probe(at_us)
-            if i % 10 == 9:
-                sent = [at_us - k * 10_000 for k in range(9, -1, -1)]
-                results = [PacketResult(t, t + 30_000 + OFFSET_US, 1125) for t in sent]
-                controller.on_feedback(results, 60_000, at_us + 60_000)
-            i += 1
-        assert 3_900_000 < at_us < 4_200_000
-        before_bps = controller.target_bps
-        answer(controller, probe, at_us + 10_000, probe.bps if free else 0.6 * probe.bps)
-        assert controller.target_bps == pytest.approx(
-            2 * before_bps if free else before_bps, rel=0.1
-        ), expected
+def filled_flow(controller: Controller, from_us: int) -> tuple[Probe, int]:
+    """A flow that sends 900 kbit/s, all it may, until a probe is asked for."""
+    at_us = from_us
+    results: list[PacketResult] = []
+    while True:
+        controller.on_sent(1125, at_us)
+        controller.on_tick(at_us)
+        probe = controller.take_probe(at_us)
+        if probe:
+            return probe, at_us
+        results.append(PacketResult(at_us, at_us + 30_000 + OFFSET_US, 1125))
+        if len(results) == 16:  # the tenth arrived 30 ms ago
+            controller.on_feedback(results[:10], 60_000, at_us)
+            results = results[10:]
+        at_us += 10_000
+
+
+@pytest.mark.parametrize(
+    ("received", "taken_share", "next_us"),
+    [(1.0, 1.7 * 0.75, 500_000), (0.6, 1.0, 3_000_000), (0.8, 1.0, 20_000_000)],
+)
+def test_a_flow_that_fills_its_rate_is_checked(
+    received: float, taken_share: float, next_us: int
+) -> None:
+    """At 1.7 times. Through: there is room, and the next check comes soon. About what was sent
+    before came through: the link is full. More came through a full link: others gave way to it."""
+    controller = started(1_000_000, max_bps=3_000_000)
+    taken(controller, 1_000_000)
+    probe, at_us = filled_flow(controller, 1_000_000)
+    assert at_us == pytest.approx(4_000_000, abs=100_000)
+    assert probe.bps == pytest.approx(1.7 * controller.target_bps, rel=0.05)
+    before_bps = controller.target_bps
+    told_us = answer(controller, probe, at_us + 10_000, received * probe.bps)
+    assert controller.target_bps == pytest.approx(taken_share * before_bps, rel=0.05)
+    if received == 1.0:
+        return
+    _, next_at_us = filled_flow(controller, told_us + 10_000)
+    assert next_at_us - at_us == pytest.approx(next_us, abs=300_000)
