@@ -356,6 +356,7 @@ cdef void set_ingest(worker_t* worker, const message_t* command) noexcept nogil:
     ingest.stream = index_of(command.stream)
     ingest.codec = command.kind_of
     ingest.payload_type = command.payload_type
+    ingest.transport_cc_id = command.key_a[0]
     ingest.rtcp_port = NOBODY
     ingest.rtcp_to = command.rtcp_address
     ingest.has_rtcp_to = command.rtcp_address.port != 0

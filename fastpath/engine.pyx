@@ -472,8 +472,11 @@ cdef class Engine:  # its attributes are in engine.pxd
 
     def set_ingest(
         self, int64_t port, *, int64_t stream, codec, int payload_type, bytes parameter_sets=b"", rtcp_to=None,
+        int transport_cc_id=0,
     ):
         cdef address_t target
+        if not 0 <= transport_cc_id <= 14:
+            raise ValueError(f"transport_cc_id {transport_cc_id} is outside 0..14 (RFC 8285 4.2)")
         self.ports.check(port)
         self.streams.check(stream)
         if not 0 <= payload_type < 128:
@@ -487,6 +490,7 @@ cdef class Engine:  # its attributes are in engine.pxd
             message.rtcp_address = target
         memcpy(message.payload, <const uint8_t*>parameter_sets, len(parameter_sets))
         message.payload_bytes = <uint32_t>len(parameter_sets)
+        message.key_a[0] = <uint8_t>transport_cc_id
         message.port = port
         message.stream = stream
         message.kind_of = int(codec)

@@ -19,6 +19,7 @@ from fastpath.numbering cimport (
 from fastpath.report cimport report_soon
 from fastpath.ring cimport ring_held, slot_t
 from fastpath.slab cimport slab_payload
+from fastpath.transport_report cimport note_transport, say_transport
 from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, INGESTED, INGEST_DUPLICATE, INGEST_LATE_SPLIT, INGEST_MALFORMED,
     INGEST_OTHER_SSRC, INGEST_OVERSIZED, INGEST_PADDING, INGEST_PARAMETER_SETS, INGEST_PAYLOAD_TYPE, INGEST_SPLIT,
@@ -29,6 +30,7 @@ from fastpath.worker cimport (
     count, datagram_t, ingest_t, new_event, port_t, stream_handle, worker_t,
 )
 from rtp.big_endian cimport load_be32, store_be32
+from rtp.header_extension cimport read_extension
 from rtp.payload.codec cimport CODEC_H264, CODEC_OPUS
 from rtp.payload.fragment cimport fragments_begin, fragments_next, fragments_t
 from rtp.payload.h264 cimport h264_has_sps, h264_marks
@@ -304,6 +306,7 @@ cdef int receive_rtp(worker_t* worker, const datagram_t* datagram, int64_t now_u
     cdef bint follows
     cdef int marks = 0
     cdef int verdict = INGEST_PADDING
+    cdef uint16_t transport_number = 0
     if is_unassigned(&worker.ports[datagram.port]):
         return INGEST_UNASSIGNED
     if is_rtcp(datagram.data, datagram.size):
@@ -315,6 +318,10 @@ cdef int receive_rtp(worker_t* worker, const datagram_t* datagram, int64_t now_u
         return INGEST_PAYLOAD_TYPE
     if not belongs(worker, ingest, &rtp, datagram, now_us):
         return INGEST_OTHER_SSRC
+    if ingest.transport_cc_id != 0:
+        if read_extension(datagram.data, rtp.header_bytes, ingest.transport_cc_id, &transport_number):
+            note_transport(&worker.ports[datagram.port], transport_number, datagram.arrival_us)
+        say_transport(worker, datagram.port, ingest, now_us)
     highest = ingest.numbering.highest
     number = numbering_extend(
         &ingest.numbering, rtp.sequence_number, worker.streams[ingest.stream].ring.head

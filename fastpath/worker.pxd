@@ -45,12 +45,14 @@ cdef enum:                       # values of fastpath.engine.PortKind and Media;
     MEDIA_AUDIO = 1
     MEDIA_VIDEO = 2
     TRACKS_OF_PORT = 4           # payload types that share a socket: audio, video, and as many again
+    TRANSPORT_SEEN = 512         # transport numbers remembered: more than a report tells
     PARAMETER_SET_BYTES = 512    # a STAP-A of SPS and PPS; usual ones take 40
 
 ctypedef struct ingest_t:        # one track on an ingest port, told apart by its payload type
     int32_t stream               # NOBODY: unassigned
     uint8_t codec
     uint8_t payload_type
+    uint8_t transport_cc_id      # of the header extension that numbers its packets; 0: none does
     bint is_locked
     uint32_t ssrc
     uint32_t other_ssrc          # a newcomer, believed after its second packet
@@ -97,6 +99,18 @@ ctypedef struct early_report_t:  # a sender report that came before its SSRC's f
     int32_t port
     address_t source
 
+ctypedef struct seen_t:          # when a transport number came
+    uint32_t number
+    bint is_set
+    int64_t arrival_us
+
+ctypedef struct transport_seen_t:  # of encoders that want to know (fastpath/transport_report)
+    uint64_t highest             # extended; 0: none came
+    uint64_t told_to             # behind the newest that was told
+    int64_t next_us
+    uint8_t reports
+    seen_t entries[TRANSPORT_SEEN]
+
 ctypedef struct port_t:
     uint32_t generation
     uint8_t state
@@ -107,6 +121,7 @@ ctypedef struct port_t:
     ingest_t tracks[TRACKS_OF_PORT]
     early_report_t early_reports[TRACKS_OF_PORT]
     uint32_t early_report_count
+    transport_seen_t seen
     uint32_t dropped             # by the kernel, as last read
     uint8_t batches              # taken since
 

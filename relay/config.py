@@ -168,6 +168,9 @@ class Track(Model):
     itself (RFC 5761), where they are heard in any case."""
     rtcp_to: ReachableAddress | None = None
     """Where RTCP to the encoder goes, if not back to where its own comes from."""
+    transport_cc_id: int = Field(default=0, ge=0, le=14)
+    """The id of the RTP header extension in which the encoder numbers its packets across tracks
+    that share one socket; it is then told which arrive when, for its rate control. 0: none."""
     payload_type: PayloadType
     clock_rate: int = Field(ge=8000, le=192_000)
     """90,000 for H.264 (RFC 6184 8.2.1) and VP8 (RFC 7741 6.1), 48,000 for Opus (RFC 7587 7)."""

@@ -148,6 +148,10 @@ def _check_ingests(parts: Parts) -> Iterator[Problem]:
                 yield Problem(f"{key}.codec", f"{track.codec} is not a codec of {track.kind}")
             if parse_address(track.listen)[1] == 0:
                 yield Problem(f"{key}.listen", "an encoder needs a fixed port, not 0")
+        numbered = [track.endpoint for track in ingest.tracks if track.transport_cc_id]
+        if len(set(numbered)) > 1:
+            text = "numbers go across tracks: those that have them share one socket"
+            yield Problem(f"ingests[{i}].tracks", text)
 
 
 def _check_sockets(parts: Parts) -> Iterator[Problem]:

@@ -287,4 +287,5 @@ class NodeStreams:
                 payload_type=track.payload_type,
                 parameter_sets=configured.parameter_sets,
                 rtcp_to=parse_address(configured.rtcp_to) if configured.rtcp_to else None,
+                transport_cc_id=configured.transport_cc_id,
             )

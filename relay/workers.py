@@ -158,6 +158,7 @@ class Workers:
         payload_type: int,
         parameter_sets: bytes = b"",
         rtcp_to: Address | None = None,
+        transport_cc_id: int = 0,
     ) -> None:
         engine, own = self._together(port, stream)
         engine.set_ingest(
@@ -167,6 +168,7 @@ class Workers:
             payload_type=payload_type,
             parameter_sets=parameter_sets,
             rtcp_to=rtcp_to,
+            transport_cc_id=transport_cc_id,
         )
 
     def set_upstream(self, stream: int, upstream: int | None, *, second: int | None = None) -> None:

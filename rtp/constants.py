@@ -38,6 +38,9 @@ FIR_ITEM_BYTES: Final = 8
 TRANSPORT_CC_FORMAT: Final = 15  # of RTCP_TRANSPORT_FEEDBACK
 TRANSPORT_CC_REFERENCE_US: Final = 64_000
 TRANSPORT_CC_UNIT_US: Final = 250
+TRANSPORT_CC_URI: Final = (  # 5
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+)
 # RFC 8285 4.2: header extensions in the one-byte form.
 ONE_BYTE_EXTENSION: Final = 0xBEDE
 ONE_BYTE_MAX_ID: Final = 14

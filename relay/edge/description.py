@@ -12,14 +12,12 @@ from collections.abc import Iterable, Mapping
 from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused
 from relay.messages import Track
+from rtp.constants import TRANSPORT_CC_URI
 from rtp.errors import RtpValueError
 from rtp.sdp import Direction, MediaDescription, PayloadFormat, SessionDescription, write
 from service.address import Address
 
 _FEEDBACK = {"video": ("nack", "nack pli", "ccm fir"), "audio": ("nack",)}
-TRANSPORT_CC_URI = (
-    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"  # its section 5
-)
 DELAY_URI = "urn:overlane:rtp-hdrext:delay"
 """u16, 0.25 ms: how long since the producer took the packet in (LiveNet 6.1)."""
 _OPUS_CHANNELS = 2  # RFC 7587 7: always, whatever is sent

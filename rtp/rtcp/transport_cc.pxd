@@ -25,3 +25,10 @@ cdef bint transport_cc_open(transport_cc_t* report, const feedback_t* feedback, 
 
 # The next packet: its number, and 250 us units since the reference if it has arrived; False at the end.
 cdef bint transport_cc_next(transport_cc_t* report, uint16_t* number, bint* arrived, int32_t* units) noexcept nogil
+
+# One whole packet about `count` numbers from `base` on, 1 or more; times_us: -1 for one that has not
+# arrived. Returns its bytes; `out` has room for 20 + 2 * ((count + 6) // 7) + 2 * count + 3.
+cdef size_t write_transport_cc(
+    uint8_t* out, uint32_t sender_ssrc, uint32_t media_ssrc, uint16_t base, uint8_t report,
+    const int64_t* times_us, uint32_t count,
+) noexcept nogil

@@ -30,8 +30,9 @@ def pair(overlay: Overlay, **parts: object) -> tuple[Running, Running]:
 
 
 def neighbour_of(running: Running, overlay: Overlay) -> dict[str, object]:
-    (neighbour,) = node_status(running.node, 0, None, overlay.now_us)["neighbours"]  # type: ignore[misc]
-    assert isinstance(neighbour, dict)
+    found = node_status(running.node, 0, None, overlay.now_us)["neighbours"]
+    assert isinstance(found, list)
+    neighbour: dict[str, object] = found[0]
     return neighbour
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from relay.edge.description import DELAY_URI, TRANSPORT_CC_URI, describe
+from relay.edge.description import DELAY_URI, describe
 from relay.edge.plain_rtp import Extensions
 from relay.errors import RefusalCode, Refused
 from relay.messages import Track
+from rtp.constants import TRANSPORT_CC_URI
 from rtp.sdp import parse
 
 VIDEO = Track(
