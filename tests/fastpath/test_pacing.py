@@ -8,7 +8,9 @@ from random import Random
 import pytest
 
 from fastpath import Codec
+from fastpath.footprint import state_bytes
 from fastpath.rate import RateConfig, RateKind
+from fastpath.stats import LinkStats
 from lab.link import LinkConfig, LinkModel
 from tests.support.chain import Chain, key_slice, other_slice, rtp
 from tests.support.edge import Edge, Viewer
@@ -189,3 +191,47 @@ def test_an_idle_link_is_not_probed() -> None:
     faults = Faults(chain)
     chain.run(10_000_000)
     assert not [leg for leg in faults.legs if leg.kind == PADDING]
+
+
+def test_another_route_begins_at_the_start_rate() -> None:
+    """A path that was cut and comes back may be another: what was learnt of it is forgotten."""
+    narrow = LinkConfig(delay_us=20_000, rate_bps=1_000_000, queue_bytes=50_000)
+    chain = Chain([narrow], link_options=GCC)
+    left, right = (node.address for node in chain.nodes)
+    chain.run(300_000)
+    send(chain, 2_000, gap_us=4_000)
+
+    def stats() -> LinkStats:
+        node = chain.nodes[0]
+        return node.engine.link_stats(node.links["down"])
+
+    assert stats().target_bps < 1_500_000
+    for src, dst in ((left, right), (right, left)):
+        chain.network.set_config(src, dst, narrow.with_cut(), chain.now_us)
+    chain.run(300_000)
+    assert not stats().is_up
+    for src, dst in ((left, right), (right, left)):
+        chain.network.set_config(src, dst, LinkConfig(delay_us=20_000), chain.now_us)
+    while not stats().is_up:
+        chain.run(1_000)
+    assert stats().target_bps == 8_000_000
+
+
+def test_a_controllers_memory_comes_and_goes_with_its_link() -> None:
+    sizes = state_bytes()
+    edge = Edge()
+    before = edge.engine.memory().link_bytes[0]
+    rate = RateConfig(start_bps=RATE_BPS)
+    for kind, expected in (
+        (RateKind.GCC, sizes["viewer_pacer"]),
+        (RateKind.LOSS_ONLY, sizes["pacer"]),
+        (None, 0),
+    ):
+        link = edge.engine.add_viewer_link(
+            rate_bps=CEILING_BPS, rate_kind=kind, rate=None if kind is None else rate
+        )
+        edge.turn()
+        assert edge.engine.memory().link_bytes[0] - before == sizes["link"] + expected
+        edge.engine.remove_link(link)
+        edge.turn()
+        assert edge.engine.memory().link_bytes[0] == before

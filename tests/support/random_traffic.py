@@ -61,7 +61,7 @@ class Traffic(Neighbours):
             (self.change_rate, 0.3),
             (self.clock, 0.7),
             (self.want_key, 0.7),
-            (self.arrivals, 2),
+            (self.arrivals, 5),
             (self.move_neighbour, 0.3),
             (self.move_viewer, 0.6),
         ]
