@@ -305,7 +305,8 @@ cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us
         if pacer.untold_since_us < 0:
             pacer.untold_since_us = now_us
     if link.sent_bytes != pacer.noted_bytes:
-        # Who never sends a report, as many players do, is no path on which reports get lost.
-        if pacer.is_heard or pacer.config.kind != RATE_LOSS_ONLY:
+        # Who never reports, as many players and nodes of before do, is no path on which reports get
+        # lost. A viewer that asked for transport numbers has promised to.
+        if pacer.is_heard or pacer.transport != NULL:
             rate_on_sent(&pacer.rate, <uint32_t>(link.sent_bytes - pacer.noted_bytes), now_us)
         pacer.noted_bytes = link.sent_bytes

@@ -39,7 +39,7 @@ def open_pacer(link: Link, kind: RateKind | None, rate: RateConfig | None, now_u
     if kind is None or rate is None:
         return
     config = replace(rate, max_bps=link.rate_bps, streams=0, is_node_link=not link.is_viewer)
-    link.pacer = Pacer(kind, config, Controller(kind, config, now_us), now_us, now_us)
+    link.pacer = Pacer(config, Controller(kind, config, now_us), now_us, now_us)
     link.pacer.has_numbers = link.is_viewer and kind != RateKind.LOSS_ONLY
     link.pacer.refresh(link)
 
@@ -55,7 +55,6 @@ class Cluster:
 
 @dataclass(eq=False, slots=True)
 class Pacer:
-    kind: RateKind
     config: RateConfig
     controller: Controller
     next_tick_us: int
@@ -169,7 +168,7 @@ class Pacer:
             if self.untold_since_us is None:
                 self.untold_since_us = now_us
         if link.sent_bytes != self.noted_bytes:
-            if self.is_heard or self.kind != RateKind.LOSS_ONLY:
+            if self.is_heard or self.has_numbers:
                 self.controller.on_sent(link.sent_bytes - self.noted_bytes, now_us)
             self.noted_bytes = link.sent_bytes
 

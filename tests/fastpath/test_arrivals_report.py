@@ -106,6 +106,19 @@ def test_a_link_of_a_fixed_rate_wants_no_reports() -> None:
     assert down(chain).feedbacks == 0
 
 
+def test_a_neighbour_that_never_reports_costs_nothing() -> None:
+    """One of an older version: the link goes on at the rate it began with."""
+    rate = RateConfig(min_bps=300_000, start_bps=100_000_000)
+    chain = Chain([HOP], link_options={"rate_kind": RateKind.GCC, "rate": rate})
+    Faults(chain).lose(is_report, 1_000_000)
+    chain.run(200_000)
+    for n in range(1_500):
+        body = f"{n:06}".encode().ljust(1000, b".")
+        chain.encode(rtp(n, 3000 * n, other_slice(body) if n else key_slice(body)))
+        chain.run(20_000)
+    assert down(chain).target_bps == 100_000_000
+
+
 def test_a_report_byte_by_byte() -> None:
     """Two numbers missing, one late, steps short, long and back."""
     bench = PeerBench()
