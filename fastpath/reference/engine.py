@@ -74,6 +74,7 @@ class ReferenceEngine:
         self._links_by_handle[handle] = link
 
         def apply(_now_us: int) -> None:
+            link.unchecked_seen = self._worker.overload.unchecked  # before it was there
             self._worker.links.append(link)
             self._worker.links.sort(key=lambda k: k.handle & INDEX_MASK)
 
