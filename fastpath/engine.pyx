@@ -794,6 +794,9 @@ cdef class Engine:  # its attributes are in engine.pxd
             nacked=c.nacked, resent=c.resent, keys_wanted=c.keys_wanted,
         )
 
+    def used(self, table):
+        return len({"streams": self.streams, "cursors": self.cursors, "viewer_links": self.viewer_links}[table])
+
     def memory(self):
         cdef worker_t* w = self.worker
         return MemoryStats(

@@ -28,6 +28,7 @@ ctypedef struct loss_based_t:
     double bandwidth_bps         # 0: not known
     double inherent_loss
     double average_loss
+    double window_lost           # kilobytes, in all observations
     double throughput_bps        # negative: not known
     double delay_based_bps       # negative: not known
     double min_bps

@@ -124,6 +124,15 @@ cdef bint observe(
     return True
 
 
+cdef double lost_kilobytes(const loss_based_t* loss) noexcept nogil:
+    """In all observations. Most windows have none, and then there is little to work out."""
+    cdef double lost = 0
+    cdef int age
+    for age in range(loss.count):
+        lost += aged(loss, age).lost_kilobytes
+    return lost
+
+
 cdef double median_sending_bps(const loss_based_t* loss) noexcept nogil:
     cdef double sorted_bps[LOSS_OBSERVATIONS]
     cdef double bps
@@ -298,6 +307,13 @@ cdef candidate_t likeliest(const loss_based_t* loss, bint is_limited) noexcept n
         upper_bps = loss.bandwidth_bps
     best.bandwidth_bps = loss.bandwidth_bps
     best.inherent_loss = loss.inherent_loss
+    if loss.window_lost <= 0:
+        # Nothing was lost: the highest bandwidth is the likeliest, and any fit ends at the lowest loss.
+        for i in range(count):
+            if bandwidths[i] > best.bandwidth_bps:
+                best.bandwidth_bps = bandwidths[i] if bandwidths[i] < upper_bps else upper_bps
+        best.inherent_loss = feasible_loss(0, best.bandwidth_bps)
+        return best
     for i in range(count):
         candidate.bandwidth_bps = bandwidths[i] if bandwidths[i] < upper_bps else upper_bps
         candidate.inherent_loss = feasible_loss(loss.inherent_loss, candidate.bandwidth_bps)
@@ -402,7 +418,8 @@ cdef void loss_based_update(
     loss.delay_based_bps = delay_based_bps
     if not observe(loss, results, count, now_us):
         return
-    loss.average_loss = average_loss(loss)
+    loss.window_lost = lost_kilobytes(loss)
+    loss.average_loss = average_loss(loss) if loss.window_lost > 0 else 0
     if loss.bandwidth_bps <= 0:
         if delay_based_bps <= 0:
             return

@@ -2,9 +2,9 @@
 from libc.stdint cimport int32_t, int64_t
 
 cdef enum:
-    THROUGHPUT_SPANS = 48
+    THROUGHPUT_SPANS = 32
 
-ctypedef struct span_t:          # packets that arrived within 25 ms
+ctypedef struct span_t:          # packets that arrived within 50 ms
     int64_t first_arrival_us
     int64_t last_arrival_us
     int64_t first_sent_us

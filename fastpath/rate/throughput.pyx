@@ -4,15 +4,15 @@ Over at least 1 s and 20 packets, at most 5 s: bytes by the time in which they a
 longest gap (an encoder's pause says nothing of the link), and not more than they were sent at.
 
 libwebrtc keeps packets, 500 at most: 12 ms of a node link at 400 Mbit/s. Here packets that arrived
-within 25 ms are one span, so the window is a second at any rate and takes 2.3 KB a flow. What a span
-hides are gaps within its 25 ms, which are never the longest of a window whose estimate they could move.
+within 50 ms are one span, so the window is a second at any rate and takes 1.5 KB a flow. What a span
+hides are gaps within its 50 ms, which are never the longest of a window whose estimate they could move.
 """
 
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 cdef enum:
-    SPAN_US = 25000              # chosen: 40 to a window, and sparse packets each have their own
+    SPAN_US = 50000              # chosen: 20 to a window, and sparse packets each have their own
     LONGEST_US = 5000000         # RobustThroughputEstimatorSettings max_window_duration
     MIN_PACKETS = 20             # window_packets
     REQUIRED_PACKETS = 10        # required_packets

@@ -41,24 +41,26 @@ cdef void trendline_open(trendline_t* line, int profile) noexcept nogil:
     line.profile = profile
 
 
-cdef double fitted_slope(const trendline_t* line) noexcept nogil:
-    """Least squares; the last slope if all arrived at one time."""
-    cdef double mean_x = 0
-    cdef double mean_y = 0
-    cdef double numerator = 0
-    cdef double denominator = 0
+cdef double fitted_slope(const trendline_t* line, double arrival_ms) noexcept nogil:
+    """Least squares; the last slope if all arrived at one time. Times before the newest one, arrival_ms,
+    are small numbers, so one pass is exact enough."""
+    cdef double sum_x = 0
+    cdef double sum_y = 0
+    cdef double sum_xx = 0
+    cdef double sum_xy = 0
     cdef double x
+    cdef double y
+    cdef double spread
     cdef int i
     for i in range(TREND_SAMPLES):
-        mean_x += line.arrival_ms[i]
-        mean_y += line.delay_ms[i]
-    mean_x /= TREND_SAMPLES
-    mean_y /= TREND_SAMPLES
-    for i in range(TREND_SAMPLES):
-        x = line.arrival_ms[i] - mean_x
-        numerator += x * (line.delay_ms[i] - mean_y)
-        denominator += x * x
-    return numerator / denominator if denominator > 0 else line.slope
+        x = line.arrival_ms[i] - arrival_ms
+        y = line.delay_ms[i] - line.smoothed_ms
+        sum_x += x
+        sum_y += y
+        sum_xx += x * x
+        sum_xy += x * y
+    spread = TREND_SAMPLES * sum_xx - sum_x * sum_x
+    return (TREND_SAMPLES * sum_xy - sum_x * sum_y) / spread if spread > 0 else line.slope
 
 
 cdef void adapt(trendline_t* line, int64_t arrival_us) noexcept nogil:
@@ -97,19 +99,21 @@ cdef void detect(trendline_t* line, double last_slope, double sent_delta_ms) noe
 cdef void trendline_add(trendline_t* line, const group_delta_t* delta) noexcept nogil:
     """One more pair of groups. Sets usage, slope and threshold."""
     cdef double last_slope = line.slope
+    cdef double arrival_ms
     if line.deltas == 0:
         line.first_arrival_us = delta.end_us
+    arrival_ms = <double>(delta.end_us - line.first_arrival_us) / 1000
     if line.deltas < MAX_DELTAS:
         line.deltas += 1
     line.accumulated_ms += <double>(delta.arrival_us - delta.sent_us) / 1000
     line.smoothed_ms = SMOOTHING * line.smoothed_ms + (1 - SMOOTHING) * line.accumulated_ms
-    line.arrival_ms[line.next] = <double>(delta.end_us - line.first_arrival_us) / 1000
+    line.arrival_ms[line.next] = arrival_ms
     line.delay_ms[line.next] = line.smoothed_ms
     line.next = line.next + 1 if line.next + 1 < TREND_SAMPLES else 0
     if line.count < TREND_SAMPLES:
         line.count += 1
     if line.count == TREND_SAMPLES:
-        line.slope = fitted_slope(line)
+        line.slope = fitted_slope(line, arrival_ms)
     if line.deltas < 2:
         return
     line.trend = (line.deltas if line.deltas < FULL_DELTAS else FULL_DELTAS) * line.slope * GAIN

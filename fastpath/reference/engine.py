@@ -84,6 +84,7 @@ class ReferenceEngine:
         self._links_by_handle[handle] = link
 
         def apply(now_us: int) -> None:
+            link.unchecked_seen = self._worker.overload.unchecked  # before it was there
             open_pacer(link, rate_kind, rate, now_us)
             self._worker.links.append(link)
             self._worker.links.sort(key=lambda k: k.handle & INDEX_MASK)

@@ -209,7 +209,10 @@ class PlainRtpEdge:
         del self._viewers[viewer.number]
         if viewer.link is not None:
             self._workers.remove_link(viewer.link)
-            self._served[viewer.broadcast, viewer.worker] -= 1
+            place = viewer.broadcast, viewer.worker
+            self._served[place] -= 1
+            if not self._served[place]:
+                del self._served[place]
 
     def expired(self, now_us: int) -> list[Viewer]:
         """Those not refreshed in time; the caller removes them."""
