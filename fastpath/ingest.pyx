@@ -21,6 +21,7 @@ from fastpath.numbering cimport (
 from fastpath.report cimport report_soon
 from fastpath.ring cimport ring_held, slot_t
 from fastpath.slab cimport slab_payload
+from fastpath.transport_report cimport note_transport, say_transport
 from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, INGESTED, INGEST_DUPLICATE, INGEST_LATE_SPLIT, INGEST_MALFORMED,
     INGEST_OTHER_SSRC, INGEST_OVERSIZED, INGEST_PADDING, INGEST_PARAMETER_SETS, INGEST_PAYLOAD_TYPE, INGEST_REPAIRED,
@@ -31,6 +32,7 @@ from fastpath.worker cimport (
     count, datagram_t, ingest_t, new_event, port_t, stream_handle, worker_t,
 )
 from rtp.big_endian cimport load_be16, load_be32, store_be16, store_be32
+from rtp.header_extension cimport read_extension
 from rtp.payload.codec cimport CODEC_H264, CODEC_OPUS
 from rtp.payload.fragment cimport fragments_begin, fragments_next, fragments_t
 from rtp.payload.h264 cimport h264_has_sps, h264_marks
@@ -312,6 +314,15 @@ cdef int ingest_packet(
     return put_pieces(worker, ingest, &pieces, marks, seq, datagram, now_us)
 
 
+cdef void note_transport_number(
+    worker_t* worker, const ingest_t* ingest, const datagram_t* datagram, const rtp_header_t* rtp
+) noexcept nogil:
+    """Of an ingest that has them (fastpath/transport_report)."""
+    cdef uint16_t number = 0
+    if read_extension(datagram.data, rtp.header_bytes, ingest.transport_cc_id, &number):
+        note_transport(&worker.ports[datagram.port], number, datagram.arrival_us)
+
+
 cdef int receive_rtx(
     worker_t* worker, ingest_t* ingest, const datagram_t* datagram, const rtp_header_t* rtp, int64_t now_us
 ) noexcept nogil:
@@ -323,12 +334,12 @@ cdef int receive_rtx(
     cdef uint16_t osn, behind
     cdef uint64_t number
     cdef int marks, verdict
+    cdef bint is_its_own = ingest.is_locked and address_same_host(&datagram.source, &ingest.source)
+    if ingest.transport_cc_id != 0 and is_its_own:
+        note_transport_number(worker, ingest, datagram, rtp)
     if rtp.payload_bytes == 0:
         return INGEST_PADDING  # a probe
-    if (
-        rtp.payload_bytes <= OSN_BYTES or datagram.size > MAX_INGEST_BYTES or not ingest.is_locked
-        or not address_same_host(&datagram.source, &ingest.source)
-    ):
+    if rtp.payload_bytes <= OSN_BYTES or datagram.size > MAX_INGEST_BYTES or not is_its_own:
         return INGEST_RTX_MALFORMED
     osn = load_be16(datagram.data + rtp.header_bytes)
     behind = <uint16_t>(<uint16_t>ingest.numbering.highest - osn)
@@ -390,6 +401,9 @@ cdef int receive_rtp(worker_t* worker, const datagram_t* datagram, int64_t now_u
         return receive_rtx(worker, ingest, datagram, &rtp, now_us)
     if not belongs(worker, ingest, &rtp, datagram, now_us):
         return INGEST_OTHER_SSRC
+    if ingest.transport_cc_id != 0:
+        note_transport_number(worker, ingest, datagram, &rtp)
+        say_transport(worker, datagram.port, ingest, now_us)
     highest = ingest.numbering.highest
     number = numbering_extend(
         &ingest.numbering, rtp.sequence_number, worker.streams[ingest.stream].ring.head

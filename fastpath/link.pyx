@@ -30,6 +30,7 @@ cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
     link.last_received_us = -1
     link.resume_us = -1
     link.repair_credit = LEAST_CREDIT_BYTES
+    link.next_arrivals_us = -1
     for i in range(LATE_CLASSES):
         link.queues[i].first = -1
         link.queues[i].last = -1
@@ -40,8 +41,12 @@ cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
     link.window = <uint64_t*>calloc(WINDOW_WORDS, sizeof(uint64_t))
     link.holes = <hole_t*>calloc(MAX_HOLES, sizeof(hole_t))
     link.history = <history_t*>calloc(HISTORY_ENTRIES, sizeof(history_t))
+    link.arrivals = <uint32_t*>calloc(ARRIVALS_KEPT, sizeof(uint32_t))
     link.loss = <loss_t*>calloc(1, sizeof(loss_t))
-    if link.window == NULL or link.holes == NULL or link.history == NULL or link.loss == NULL:
+    if (
+        link.window == NULL or link.holes == NULL or link.history == NULL or link.arrivals == NULL
+        or link.loss == NULL
+    ):
         return -1
     return 0
 
@@ -56,10 +61,17 @@ cdef void link_close(link_t* link, late_pool_t* pool) noexcept nogil:
     free(link.holes)
     free(link.history)
     free(link.loss)
+    free(link.arrivals)
     link.window = NULL
     link.holes = NULL
     link.history = NULL
     link.loss = NULL
+    link.arrivals = NULL
+    if link.pacer != NULL:
+        free(link.pacer.transport)
+        free(link.pacer)
+        link.pacer = NULL
+        link.is_controlled = False
     link.is_used = False
     link.generation += 1
 
@@ -153,6 +165,9 @@ cdef void link_take_offered(link_t* link, late_pool_t* pool) noexcept nogil:
     memset(link.window, 0xFF, WINDOW_WORDS * sizeof(uint64_t))  # what came before is no news
     link.hole_count = 0
     link.next_repair_us = -1
+    link.told_from = link.peer_first_hop_seq
+    link.told_to = link.peer_first_hop_seq
+    link.next_arrivals_us = -1
     link.peer_probe_us = 0
     link.loss.lateness_us = 0
     for i in range(LATE_CLASSES):

@@ -15,11 +15,12 @@ GONE, what was no media VOID. Messages, in network order:
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
+from fastpath.arrivals_report cimport begin_arrivals, say_arrivals
 from fastpath.cursor cimport NOBODY
 from fastpath.feedback cimport MESSAGE_GONE, MESSAGE_REQUEST, MESSAGE_VOID
 from fastpath.late cimport late_t
 from fastpath.link cimport (
-    LATE_AUDIO, LATE_VIDEO, MAX_HOLES, SENT_MEDIA, SENT_REPAIR, history_t, hole_t,
+    LATE_AUDIO, LATE_VIDEO, MAX_HOLES, SENT_AUDIO, SENT_DOUBLED, SENT_MEDIA, SENT_REPAIR, history_t, hole_t,
     link_close_hole, link_dead_at_us, link_hole, link_is_lossy, link_may_repair, link_on_rtt, link_recall, link_send_key,
     link_settle_us, link_t, link_unwrap, loss_t,
 )
@@ -34,7 +35,8 @@ from rtp.big_endian cimport load_be32, load_be64, store_be32, store_be64
 
 cdef enum:
     GONE_BYTES = 17
-    PROBE_BYTES = 20
+    PROBE_BYTES = 20             # and one of wishes, if there are any
+    WISH_ARRIVALS = 1            # to be told when packets arrive (fastpath/arrivals_report)
     MAX_ITEMS = 128              # 1,025 bytes
     INSURED_RTT_US = 30000       # chosen: below it the retry is soon enough for a request that is lost
     RETRY_MARGIN_US = 5000       # beyond a round trip and an eighth: a tick at each end, and jitter
@@ -175,7 +177,7 @@ cdef bint is_too_soon(const link_t* link, const history_t* entry, int64_t now_us
     cdef int64_t passed_us = now_us - entry.resent_us
     if entry.resent_us < 0 or passed_us >= link.rtt_us - link.rtt_us // 8:
         return False
-    return entry.is_doubled or passed_us < APART_US or not link_is_lossy(link)
+    return entry.traits & SENT_DOUBLED or passed_us < APART_US or not link_is_lossy(link)
 
 
 cdef void send_again(
@@ -210,9 +212,11 @@ cdef void send_again(
     late.stream_generation = entry.stream_generation
     late.stream_seq = entry.stream_seq
     late.answers = entry.hop_seq
-    if push_late(worker, link_index, LATE_AUDIO if entry.is_audio else LATE_VIDEO, &late):
+    if push_late(worker, link_index, LATE_AUDIO if entry.traits & SENT_AUDIO else LATE_VIDEO, &late):
         link.loss.resent_twice += is_second
-        entry.is_doubled = is_second
+        entry.traits &= SENT_AUDIO
+        if is_second:
+            entry.traits |= SENT_DOUBLED
         entry.resent_us = now_us
 
 
@@ -349,7 +353,8 @@ cdef void send_probe(worker_t* worker, int32_t link_index, int64_t now_us) noexc
     store_be64(message, <uint64_t>now_us)
     store_be64(message + 8, link.peer_probe_us)
     store_be32(message + 16, <uint32_t>(now_us - link.peer_probe_at_us) if link.peer_probe_us else 0)
-    send_message(worker, link_index, TYPE_PROBE, PROBE_BYTES, now_us)
+    message[PROBE_BYTES] = WISH_ARRIVALS
+    send_message(worker, link_index, TYPE_PROBE, PROBE_BYTES + link.is_controlled, now_us)
     link.loss.probed_us = now_us
     link.next_probe_us = now_us + worker.probe_interval_us
 
@@ -377,6 +382,11 @@ cdef int receive_probe(
             link_on_rtt(link, sample_us)
     link.peer_probe_us = load_be64(payload)
     link.peer_probe_at_us = arrival_us
+    if size == PROBE_BYTES or not payload[PROBE_BYTES] & WISH_ARRIVALS:
+        link.tells_arrivals = False
+        link.next_arrivals_us = -1
+    elif not link.tells_arrivals:
+        begin_arrivals(link)
     return PROBE_TAKEN
 
 
@@ -388,6 +398,8 @@ cdef void on_link_timer(worker_t* worker, int32_t link_index, int64_t now_us) no
     if link_send_key(link) != NULL:
         if link.next_repair_us >= 0 and link.next_repair_us <= now_us:
             ask_for_holes(worker, link_index, now_us)
+        if link.next_arrivals_us >= 0 and link.next_arrivals_us <= now_us:
+            say_arrivals(worker, link_index, now_us)
         if link.next_probe_us <= now_us:
             link.next_probe_us = probe_due_us(worker, link)
             if link.next_probe_us <= now_us:

@@ -14,6 +14,11 @@ class LinkStats:
     was asked for here: `resend_suppressed` a second time within a round trip, `resend_refused`
     beyond a quarter of what is sent, `resend_expired` after its playout; `resent_twice`: for both
     requests of a round trip, as the link loses much.
+
+    From `target_bps` on, what rate control says of what is sent: what media may take, at what pace
+    it leaves, what arrived in the last second, which share (of 1) did not, reports of it in all,
+    and what the delay's trend says of the path (0 normal, 1 overused, 2 underused). With a fixed
+    rate, that and zeros.
     """
 
     is_up: bool
@@ -39,6 +44,12 @@ class LinkStats:
     resend_refused: int
     resend_expired: int
     resent_twice: int
+    target_bps: int
+    pacing_bps: int
+    acked_bps: int
+    feedback_loss: float
+    feedbacks: int
+    usage: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ cdef enum:
     EARLY_AGE_US = 1000000
     BATCH_SEGMENTS = 64          # kernel's limit of UDP_SEGMENT
     BATCH_PARTS = 128            # a viewer packet has two
-    RTP_HEADER_ROOM = 32         # of a viewer packet: 12 bytes; sent again as RTX, its extension and 2 more
+    LONG_HEADER_BYTES = 88       # RTP: 12, at most 15 CSRCs, 12 of our extensions, 2 of RTX
     BATCH_SIZES = 7              # classes of packets a batch: 1, 2, 3-4, 5-8, ... 33-64
     BATCH_BYTES = 65000          # and of one datagram, with room for headers
     FALLBACK_HUGE_PAGES = 8      # of worker_t.fallbacks; the others are in fastpath/socket_io.pxd
@@ -48,12 +48,14 @@ cdef enum:                       # values of fastpath.engine.PortKind and Media;
     MEDIA_AUDIO = 1
     MEDIA_VIDEO = 2
     TRACKS_OF_PORT = 4           # payload types that share a socket: audio, video, and as many again
+    TRANSPORT_SEEN = 512         # transport numbers remembered: more than a report tells
     PARAMETER_SET_BYTES = 512    # a STAP-A of SPS and PPS; usual ones take 40
 
 ctypedef struct ingest_t:        # one track on an ingest port, told apart by its payload type
     int32_t stream               # NOBODY: unassigned
     uint8_t codec
     uint8_t payload_type
+    uint8_t transport_cc_id      # of the header extension that numbers its packets; 0: none does
     bint is_locked
     uint32_t ssrc
     uint32_t other_ssrc          # a newcomer, believed after its second packet
@@ -103,6 +105,18 @@ ctypedef struct early_report_t:  # a sender report that came before its SSRC's f
     int32_t port
     address_t source
 
+ctypedef struct seen_t:          # when a transport number came
+    uint32_t number
+    bint is_set
+    int64_t arrival_us
+
+ctypedef struct transport_seen_t:  # of encoders that want to know (fastpath/transport_report)
+    uint64_t highest             # extended; 0: none came
+    uint64_t told_to             # behind the newest that was told
+    int64_t next_us
+    uint8_t reports
+    seen_t entries[TRANSPORT_SEEN]
+
 ctypedef struct port_t:
     uint32_t generation
     uint8_t state
@@ -113,6 +127,7 @@ ctypedef struct port_t:
     ingest_t tracks[TRACKS_OF_PORT]
     early_report_t early_reports[TRACKS_OF_PORT]
     uint32_t early_report_count
+    transport_seen_t seen
     uint32_t dropped             # by the kernel, as last read
     uint8_t batches              # taken since
 
@@ -192,7 +207,8 @@ ctypedef struct batch_t:         # packets to one destination that leave in one 
     const siphash_key_t* key     # the link's, for the tags that are made when the batch leaves
     int32_t untagged
     covered_t covered[BATCH_SEGMENTS]
-    uint8_t rtp_headers[BATCH_SEGMENTS][RTP_HEADER_ROOM]
+    uint8_t rtp_headers[BATCH_SEGMENTS][12]
+    uint8_t long_headers[BATCH_SEGMENTS][LONG_HEADER_BYTES]  # with extensions, or of what is sent again as RTX
 
 cdef struct worker_t
 ctypedef void (*transmit_t)(worker_t* worker, const batch_t* batch) noexcept nogil
@@ -233,6 +249,7 @@ cdef struct worker_t:
     batch_t batch
     uint8_t scratch[2048]        # a control packet in the making
     uint8_t fragment[2048]       # a piece of a packet too large for a link
+    size_t pacer_bytes           # of all controlled links
     int32_t* viewer_ssrcs        # SSRC -> viewer cursor
     int32_t* viewer_addresses    # address -> viewer cursor
     uint32_t viewer_mask

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rtp.constants import ONE_BYTE_MAX_ID, TRANSPORT_CC_URI
 from rtp.sdp import MediaDescription, parse
 
 _CODECS = {"h264": "H264", "vp8": "VP8", "opus": "opus"}
@@ -39,6 +40,7 @@ def _track(medium: MediaDescription, listen: str) -> dict[str, Any]:
         raise ValueError(f"{medium.media}: {text}, where reports are heard")
     host = f"[{listen}]" if ":" in listen else listen
     is_next = not medium.rtcp_mux and medium.control_port == medium.port + 1
+    numbered = [id_ for id_, uri in medium.extensions if uri == TRANSPORT_CC_URI]
     return {
         "kind": medium.media,
         "codec": codec,
@@ -47,4 +49,5 @@ def _track(medium: MediaDescription, listen: str) -> dict[str, Any]:
         "payload_type": offered.payload_type,
         "clock_rate": offered.clock_rate,
         "fmtp": offered.fmtp,
+        "transport_cc_id": numbered[0] if numbered and numbered[0] <= ONE_BYTE_MAX_ID else 0,
     }

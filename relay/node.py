@@ -20,7 +20,7 @@ from fastpath import events as engine_events
 from relay import events
 from relay.config import NodeConfig
 from relay.edge.destinations import check_report_ports
-from relay.edge.plain_rtp import PlainRtpEdge, RtcpMode, Viewer
+from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, PlainRtpEdge, RtcpMode, Viewer
 from relay.errors import MessageError, RefusalCode, Refused
 from relay.lanes import Lanes
 from relay.messages import (
@@ -105,6 +105,7 @@ class Node:
             round(config.viewers.expiry_s * 1_000_000),
             self._rng,
             self._place_viewer,
+            config.rate.viewers,
         )
         self._replicas.start(self.ports.overlays, config.worker_endpoints)
         self.neighbourhood.start(self.ports.overlays, now_us)
@@ -196,6 +197,7 @@ class Node:
         rtcp: RtcpMode = "next",
         expiry_us: int | None = -1,
         rtx_payload_type: int | None = None,
+        extensions: Extensions = NO_EXTENSIONS,
     ) -> Viewer:
         """Ask for a stream on behalf of a viewer; ViewerStarted or ViewerTurnedAway follows.
 
@@ -226,6 +228,7 @@ class Node:
             rtcp=rtcp,
             expiry_us=expiry_us,
             rtx_payload_type=rtx_payload_type,
+            extensions=extensions,
         )
         path = self.config.path_to(stream)
         paths = (path,) if path else self._pushed_paths.get(stream, ())

@@ -312,4 +312,5 @@ class NodeStreams:
                 rtcp_to=parse_address(configured.rtcp_to) if configured.rtcp_to else None,
                 nack=configured.nack,
                 rtx_payload_type=configured.rtx_payload_type or 0,
+                transport_cc_id=configured.transport_cc_id,
             )

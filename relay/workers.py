@@ -26,6 +26,7 @@ from fastpath.stats import (
 )
 from relay.config import NodeConfig
 from relay.errors import WorkerError
+from relay.slowpath.rate import LinkController
 from service.address import Address
 
 Table: TypeAlias = Literal["streams", "cursors", "viewer_links"]
@@ -85,12 +86,26 @@ class Workers:
         return worker << WORKER_SHIFT | self.engines[worker].open_port(kind, fd, rtp_port=own)
 
     def add_link(
-        self, *, port: int, address: Address, peer_node: int, hello_key: bytes, rate_bps: int
+        self,
+        *,
+        port: int,
+        address: Address,
+        peer_node: int,
+        hello_key: bytes,
+        rate_bps: int,
+        controller: LinkController | None = None,
     ) -> int:
         """In the worker that the port belongs to."""
         engine, own = self._at(port)
+        kind, rate = controller or (None, None)
         return worker_of(port) << WORKER_SHIFT | engine.add_link(
-            port=own, address=address, peer_node=peer_node, hello_key=hello_key, rate_bps=rate_bps
+            port=own,
+            address=address,
+            peer_node=peer_node,
+            hello_key=hello_key,
+            rate_bps=rate_bps,
+            rate_kind=kind,
+            rate=rate,
         )
 
     def offer_keys(self, link: int, *, receive_key: bytes, send_key: bytes, send_now: bool) -> None:
@@ -151,6 +166,7 @@ class Workers:
         rtcp_to: Address | None = None,
         nack: bool = False,
         rtx_payload_type: int = 0,
+        transport_cc_id: int = 0,
     ) -> None:
         engine, own = self._together(port, stream)
         engine.set_ingest(
@@ -162,6 +178,7 @@ class Workers:
             rtcp_to=rtcp_to,
             nack=nack,
             rtx_payload_type=rtx_payload_type,
+            transport_cc_id=transport_cc_id,
         )
 
     def set_upstream(self, stream: int, upstream: int | None, *, second: int | None = None) -> None:
@@ -186,10 +203,18 @@ class Workers:
         return worker_of(stream) << WORKER_SHIFT | cursor
 
     def add_viewer_link(
-        self, *, rate_bps: int, cname: bytes = b"overlane-viewer0", worker: int = 0
+        self,
+        *,
+        rate_bps: int,
+        cname: bytes = b"overlane-viewer0",
+        controller: LinkController | None = None,
+        worker: int = 0,
     ) -> int:
         self._check_room("viewer_links")
-        link = self.engines[worker].add_viewer_link(rate_bps=rate_bps, cname=cname)
+        kind, rate = controller or (None, None)
+        link = self.engines[worker].add_viewer_link(
+            rate_bps=rate_bps, cname=cname, rate_kind=kind, rate=rate
+        )
         return worker << WORKER_SHIFT | link
 
     def add_viewer_cursor(
@@ -206,6 +231,8 @@ class Workers:
         rtx_payload_type: int = 0,
         rtx_ssrc: int = 0,
         rtx_first_sequence_number: int = 0,
+        transport_cc_id: int = 0,
+        delay_id: int = 0,
     ) -> int:
         self._check_room("cursors")
         engine, own = self._together(stream, link, port)
@@ -221,6 +248,8 @@ class Workers:
             rtx_payload_type=rtx_payload_type,
             rtx_ssrc=rtx_ssrc,
             rtx_first_sequence_number=rtx_first_sequence_number,
+            transport_cc_id=transport_cc_id,
+            delay_id=delay_id,
         )
         return worker_of(stream) << WORKER_SHIFT | cursor
 

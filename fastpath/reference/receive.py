@@ -13,6 +13,7 @@ from fastpath.events import (
     LinkUp,
     UpstreamFlows,
 )
+from fastpath.reference.arrivals_report import note_arrival
 from fastpath.reference.feedback import receive_feedback
 from fastpath.reference.insert import hold_early, insert_media
 from fastpath.reference.link import Address, Link
@@ -67,18 +68,24 @@ def receive_overlay(
         return "unknown_peer"
     if header.type == PacketType.HELLO:
         return _receive_hello(worker, link, header, datagram, payload, now_us)
-    number = _authenticate(worker, link, header, datagram)
+    number = _authenticate(worker, link, header, datagram, now_us)
     if isinstance(number, str):
         return number
     forgive_unchecked(worker, link, number)
     link.accept(number, now_us, first_request_us(worker, link, now_us))
+    if link.tells_arrivals:
+        note_arrival(link, number, header.type, worker.arrived_us, now_us)
     link.received_packets += 1
     link.received_bytes += len(datagram)
     link.last_received_us = now_us
     if source != link.peer:
         _move_link(worker, link, source)
+        if link.pacer is not None:
+            link.pacer.on_route_change(link, now_us)
     if not link.is_up:
         link.is_up = True
+        if link.pacer is not None:
+            link.pacer.on_route_change(link, now_us)
         worker.post(LinkUp(link.handle))
     # Its arrival may have opened a hole, whose first request is a deadline.
     worker.mark_ready(link)
@@ -150,7 +157,9 @@ def _move_link(worker: Worker, link: Link, source: Address) -> None:
     worker.post(LinkMoved(link.handle, source))
 
 
-def _authenticate(worker: Worker, link: Link, header: Header, datagram: bytes) -> int | str:
+def _authenticate(
+    worker: Worker, link: Link, header: Header, datagram: bytes, now_us: int
+) -> int | str:
     """The extended hop_seq, or the verdict that refuses the packet."""
     if header.epoch != 0:
         return "wrong_epoch"
@@ -170,6 +179,8 @@ def _authenticate(worker: Worker, link: Link, header: Header, datagram: bytes) -
         worker, header, datagram, link.offered.receive, number
     ):
         link.take_offered()
+        if link.pacer is not None:
+            link.pacer.on_route_change(link, now_us)
         worker.post(LinkKeyed(link.handle))
         return number
     return verdict

@@ -70,5 +70,6 @@ class EncoderWatch:
                 rtcp_to=parse_address(configured.rtcp_to) if configured.rtcp_to else None,
                 nack=configured.nack,
                 rtx_payload_type=configured.rtx_payload_type or 0,
+                transport_cc_id=configured.transport_cc_id,
             )
         self._listening[ingest.name] = handles

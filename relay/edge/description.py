@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from relay.edge.plain_rtp import Leg, RtcpMode, Viewer
+from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, Leg, RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused
 from relay.messages import Track
+from rtp.constants import TRANSPORT_CC_URI
 from rtp.errors import RtpValueError
 from rtp.sdp import Direction, MediaDescription, PayloadFormat, SessionDescription, write
 from service.address import Address
 
 _FEEDBACK = {"video": ("nack", "nack pli", "ccm fir"), "audio": ("nack",)}
+DELAY_URI = "urn:overlane:rtp-hdrext:delay"
+"""u16, 0.25 ms: how long since the producer took the packet in (LiveNet 6.1)."""
 _OPUS_CHANNELS = 2  # RFC 7587 7: always, whatever is sent
 
 
@@ -26,9 +29,10 @@ def describe(
     addresses: Mapping[str, Address],
     rtcp: RtcpMode,
     rtx_payload_type: int | None = None,
+    extensions: Extensions = NO_EXTENSIONS,
 ) -> str:
     """Of the tracks that have an address in `addresses`, by "video" and "audio"."""
-    viewer = Viewer(0, name, addresses, None, None, rtcp, rtx_payload_type)
+    viewer = Viewer(0, name, addresses, None, None, rtcp, rtx_payload_type, *extensions)
     media = [_medium(track, viewer) for track in tracks if track.media in addresses]
     return _text(name, media, addresses)
 
@@ -48,15 +52,19 @@ def _text(name: str, media: list[MediaDescription], wanted: Iterable[str]) -> st
         raise Refused(RefusalCode.BAD_REQUEST, f"there is no SDP for this: {error}") from None
 
 
-def _formats(track: Track, rtx_payload_type: int | None) -> Iterator[PayloadFormat]:
+def _formats(track: Track, viewer: Viewer) -> Iterator[PayloadFormat]:
+    feedback = _FEEDBACK[track.media]
+    if viewer.transport_cc_id:
+        feedback += ("transport-cc",)
     yield PayloadFormat(
         payload_type=track.payload_type,
         codec=track.codec,
         clock_rate=track.clock_rate,
         channels=_OPUS_CHANNELS if track.codec == "opus" else 1,
         fmtp=track.fmtp.strip(),
-        rtcp_feedback=_FEEDBACK[track.media],
+        rtcp_feedback=feedback,
     )
+    rtx_payload_type = viewer.rtx_type(track)
     if rtx_payload_type is not None:  # RFC 4588 8.1
         yield PayloadFormat(
             rtx_payload_type, "rtx", track.clock_rate, fmtp=f"apt={track.payload_type}"
@@ -65,16 +73,17 @@ def _formats(track: Track, rtx_payload_type: int | None) -> Iterator[PayloadForm
 
 def _medium(track: Track, viewer: Viewer, leg: Leg | None = None) -> MediaDescription:
     host, port = viewer.addresses[track.media]
-    rtx_payload_type = viewer.rtx_type(track)
+    ids = (viewer.transport_cc_id, TRANSPORT_CC_URI), (viewer.delay_id, DELAY_URI)
     return MediaDescription(
         media=track.media,
         port=port,
         address=host,
-        formats=tuple(_formats(track, rtx_payload_type)),
+        formats=tuple(_formats(track, viewer)),
         protocol="RTP/AVPF",
         direction=Direction.SENDONLY,
         rtcp_mux=viewer.rtcp == "mux",
+        extensions=tuple((number, uri) for number, uri in ids if number),
         ssrc=leg.ssrc if leg else None,
         cname=viewer.cname if leg else None,
-        rtx_ssrc=leg.rtx_ssrc if leg and rtx_payload_type is not None else None,
+        rtx_ssrc=leg.rtx_ssrc if leg and viewer.rtx_type(track) is not None else None,
     )

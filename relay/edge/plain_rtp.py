@@ -15,14 +15,28 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
+from relay.config import ViewerRate
 from relay.messages import Track
+from relay.slowpath.rate import viewer_controller
 from relay.stream import Stream
 from relay.workers import Workers
 from service.address import Address
 
 RtcpMode: TypeAlias = Literal["next", "mux", "none"]
+
+
+class Extensions(NamedTuple):
+    """Ids that a viewer has chosen for RTP header extensions (RFC 8285 4.2), 1 to 14; 0: none.
+
+    transport_cc: a number across its tracks, which its feedback names. delay: a packet's age."""
+
+    transport_cc: int = 0
+    delay: int = 0
+
+
+NO_EXTENSIONS = Extensions()
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +52,8 @@ class Leg:
 @dataclass(slots=True, eq=False)
 class Viewer:
     """link, legs, worker: once its broadcast is here. addresses: by "video" and "audio". expiry_us:
-    None if it lives until it is removed."""
+    None if it lives until it is removed. transport_cc_id, delay_id: of the RTP header extensions
+    that it wants (RFC 8285), 0 for none. controller: what paces it."""
 
     number: int
     broadcast: str
@@ -47,6 +62,9 @@ class Viewer:
     expiry_us: int | None = None
     rtcp: RtcpMode = "next"
     rtx_payload_type: int | None = None
+    transport_cc_id: int = 0
+    delay_id: int = 0
+    controller: str = "fixed"
     link: int | None = None
     worker: int = 0
     legs: dict[str, Leg] = field(default_factory=dict)
@@ -86,6 +104,7 @@ class PlainRtpEdge:
         expiry_us: int,
         rng: Random,
         place: Callable[[str], int] = lambda _: 0,
+        rate: ViewerRate | None = None,
     ) -> None:
         self._workers = workers
         self._ports = ports
@@ -93,6 +112,7 @@ class PlainRtpEdge:
         self._expiry_us = expiry_us
         self._rng = rng
         self._place = place
+        self._rate = ViewerRate() if rate is None else rate
         self._viewers: dict[int, Viewer] = {}
         self._served: Counter[tuple[str, int]] = Counter()
 
@@ -130,6 +150,7 @@ class PlainRtpEdge:
         rtcp: RtcpMode = "next",
         expiry_us: int | None = -1,
         rtx_payload_type: int | None = None,
+        extensions: Extensions = NO_EXTENSIONS,
     ) -> Viewer:
         """A viewer that waits for its broadcast. expiry_us: None: never; -1: as configured."""
         expiry_us = self._expiry_us if expiry_us == -1 else expiry_us
@@ -137,7 +158,16 @@ class PlainRtpEdge:
         number = self._rng.getrandbits(64)
         while number in self._viewers:
             number = self._rng.getrandbits(64)
-        viewer = Viewer(number, broadcast, addresses, expires_us, expiry_us, rtcp, rtx_payload_type)
+        viewer = Viewer(
+            number,
+            broadcast,
+            addresses,
+            expires_us,
+            expiry_us,
+            rtcp,
+            rtx_payload_type,
+            *extensions,
+        )
         self._viewers[number] = viewer
         return viewer
 
@@ -150,8 +180,18 @@ class PlainRtpEdge:
         """Send it those of the streams it has an address for. Raises EngineFullError."""
         if viewer.link is None and viewer.addresses:
             viewer.worker = self._place(viewer.broadcast)
+            controller = viewer_controller(
+                self._rate,
+                self._rate_bps,
+                tells_packets=viewer.transport_cc_id > 0,
+                tells_reports=viewer.rtcp != "none",
+            )
+            viewer.controller = "fixed" if controller is None else controller.kind.name.lower()
             viewer.link = self._workers.add_viewer_link(
-                rate_bps=self._rate_bps, cname=viewer.cname.encode(), worker=viewer.worker
+                rate_bps=self._rate_bps,
+                cname=viewer.cname.encode(),
+                controller=controller,
+                worker=viewer.worker,
             )
             self._served[viewer.broadcast, viewer.worker] += 1
         for stream in streams:
@@ -228,5 +268,7 @@ class PlainRtpEdge:
             rtx_payload_type=0 if rtx_ssrc is None else viewer.rtx_payload_type or 0,
             rtx_ssrc=rtx_ssrc or 0,
             rtx_first_sequence_number=rtx_first,
+            transport_cc_id=viewer.transport_cc_id,
+            delay_id=viewer.delay_id,
         )
         return Leg(stream, cursor, ssrc, rtx_ssrc)

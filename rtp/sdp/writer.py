@@ -13,6 +13,7 @@ from rtp.sdp.description import (
     ADDRESS,
     MAX_CHANNELS,
     MAX_CHARACTERS,
+    MAX_EXTENSION_ID,
     MAX_MEDIA,
     MAX_SESSION_ID,
     PROTOCOL,
@@ -56,6 +57,8 @@ def _medium_lines(medium: MediaDescription, address_is_shared: bool) -> Iterator
         yield f"c={_unicast(medium.address)}"
     for each in medium.formats:
         yield from _format_lines(each)
+    for extension_id, uri in medium.extensions:
+        yield f"a=extmap:{extension_id} {uri}"
     yield f"a={medium.direction.value}"
     if medium.rtcp_port is not None:
         yield f"a=rtcp:{medium.rtcp_port}"
@@ -104,6 +107,11 @@ def _check_medium(medium: MediaDescription) -> None:
         _check_range("rtx_ssrc", medium.rtx_ssrc, 0xFFFFFFFF)
         if medium.ssrc is None or medium.ssrc == medium.rtx_ssrc:
             raise RtpValueError("rtx_ssrc belongs to another ssrc")
+    for extension_id, uri in medium.extensions:
+        _check_range("extension id", extension_id, MAX_EXTENSION_ID, lowest=1)
+        _check_text("extension URI", uri)
+        if " " in uri:
+            raise RtpValueError(f"extension URI is {uri!r}")
 
 
 def _address(address: str) -> str:

@@ -83,7 +83,7 @@ def test_a_header_too_long_for_rtx_comes_under_its_own_number() -> None:
     edge = Edge()
     viewer = edge.add_viewer(edge.add_track(), rtx_payload_type=RTX_TYPE, rtx_ssrc=RTX_SSRC)
     fixed = rtp(1, 0, b"", marker=True)
-    extension = struct.pack(">HH", 0xBEDE, 5) + bytes(20)
+    extension = struct.pack(">HH", 0xBEDE, 20) + bytes(80)
     edge.encode(bytes([0x90]) + fixed[1:] + extension + b"\x65\x88 key")
     edge.view(viewer, nack(viewer.ssrc, 65_530), after_us=5_000)
     assert edge.media(viewer)[0] == edge.media(viewer)[1]

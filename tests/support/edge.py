@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fastpath import Codec, Engine, Media, PortKind
 from fastpath.events import Event
+from fastpath.rate import RateConfig, RateKind
 from rtp.rtcp.compound import RtcpPacket, parse_compound, serialise_compound
 from rtp.rtcp.feedback import Feedback, build_fir, build_nack, build_pli, is_pli
 from rtp.rtcp.receiver_report import ReceiverReport, ReportBlock
@@ -78,6 +79,7 @@ class Edge:
         deadline_us: int = 0,
         nack: bool = False,
         rtx_payload_type: int = 0,
+        transport_cc_id: int = 0,
     ) -> int:
         """A stream that comes in at `port` under this payload type."""
         stream = self.engine.add_stream(
@@ -98,6 +100,7 @@ class Edge:
             rtcp_to=rtcp_to,
             nack=nack,
             rtx_payload_type=rtx_payload_type,
+            transport_cc_id=transport_cc_id,
         )
         self.streams.append(stream)
         return stream
@@ -113,13 +116,19 @@ class Edge:
         host: str | None = None,
         cname: bytes = b"overlane-viewer0",
         **options: int,
+        rate_kind: RateKind | None = None,
+        rate: RateConfig | None = None,
+        transport_cc_id: int = 0,
+        delay_id: int = 0,
     ) -> Viewer:
         """One more viewer, each at its own host unless given."""
         self._viewers += 1
         host = host or f"198.51.100.{self._viewers}"
         address, rtcp = (host, 6000 + 2 * self._viewers), (host, 6001 + 2 * self._viewers)
         if link is None:
-            link = self.engine.add_viewer_link(rate_bps=rate_bps, cname=cname)
+            link = self.engine.add_viewer_link(
+                rate_bps=rate_bps, cname=cname, rate_kind=rate_kind, rate=rate
+            )
         ssrc = 0xAB000000 + self._viewers
         cursor = self.engine.add_viewer_cursor(
             stream=stream,
@@ -131,6 +140,8 @@ class Edge:
             first_sequence_number=first_number,
             rtcp_address=rtcp if has_rtcp else None,
             **options,
+            transport_cc_id=transport_cc_id,
+            delay_id=delay_id,
         )
         return Viewer(cursor, link, address, rtcp, ssrc)
 

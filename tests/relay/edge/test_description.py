@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from fastpath import Engine, PortKind
-from relay.edge.description import describe, describe_viewer
-from relay.edge.plain_rtp import PlainRtpEdge
+from relay.edge.description import DELAY_URI, describe, describe_viewer
+from relay.edge.plain_rtp import Extensions, PlainRtpEdge
 from relay.errors import RefusalCode, Refused
 from relay.messages import Track
 from relay.stream import StreamRegistry
 from relay.workers import Workers
+from rtp.constants import TRANSPORT_CC_URI
 from rtp.sdp import parse
 
 VIDEO = Track(
@@ -30,6 +31,19 @@ VIDEO = Track(
 def test_spaces_around_the_format_parameters_do_no_harm() -> None:
     text = describe("demo", [VIDEO], {"video": ("192.0.2.1", 6000)}, "next")
     assert parse(text).media[0].formats[0].fmtp == "packetization-mode=1"
+
+
+def test_header_extensions_are_named_as_they_were_asked_for() -> None:
+    addresses = {"video": ("192.0.2.1", 6000)}
+    (plain,) = parse(describe("demo", [VIDEO], addresses, "next")).media
+    assert plain.extensions == ()
+    text = describe("demo", [VIDEO], addresses, "next", Extensions(3, 14))
+    (medium,) = parse(text).media
+    assert medium.extensions == ((3, TRANSPORT_CC_URI), (14, DELAY_URI))
+    assert "transport-cc" in medium.formats[0].rtcp_feedback
+    (delayed,) = parse(describe("demo", [VIDEO], addresses, "next", Extensions(delay=1))).media
+    assert delayed.extensions == ((1, DELAY_URI),)
+    assert "transport-cc" not in delayed.formats[0].rtcp_feedback
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ def media(draw: st.DrawFn) -> MediaDescription:
         ssrc=source[0] if source else None,
         cname=source[1] if source else None,
         rtx_ssrc=(source[0] + 1) % 2**32 if source and draw(st.booleans()) else None,
+        extensions=tuple(draw(st.lists(st.tuples(st.integers(1, 4351), tokens), max_size=3))),
     )
 
 
@@ -147,6 +148,9 @@ def test_round_trip(description: SessionDescription) -> None:
                 {"rtx_ssrc": 7},
                 {"rtx_ssrc": 2**32},
                 {"rtx_ssrc": 8, "ssrc": None, "cname": None},
+                {"extensions": ((0, "urn:a"),)},
+                {"extensions": ((4352, "urn:a"),)},
+                {"extensions": ((1, "urn:a b"),)},
             )
         ],
     ],
