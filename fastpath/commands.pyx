@@ -7,7 +7,9 @@ needed; a command about something already removed carries an older generation an
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from fastpath.address cimport address_to_sockaddr, sockaddr_storage
-from fastpath.cursor cimport CURSOR_FREE, CURSOR_PAUSED, NOBODY, cursor_begin, cursor_begin_at, cursor_t
+from fastpath.cursor cimport (
+    CURSOR_FREE, CURSOR_PAUSED, EXTENDS_DELAY, EXTENDS_TRANSPORT_CC, NOBODY, cursor_begin, cursor_begin_at, cursor_t,
+)
 from fastpath.histogram cimport histogram_t
 from fastpath.insert cimport claim_early, forget_early
 from fastpath.link cimport CNAME_BYTES, link_close, link_number_anew, link_open, link_set_rate, link_t
@@ -16,6 +18,8 @@ from fastpath.mailbox cimport (
     REMOVE_LINK, REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
     mailbox_done, mailbox_first, mailbox_post, message_t,
 )
+from fastpath.pacing cimport pacer_bytes, pacer_open, pacer_set_rate
+from fastpath.rate.types cimport rate_config_t
 from fastpath.ring cimport ring_close, ring_open
 from fastpath.send cimport message_payload, queue_cursor, send_message, unqueue_cursor
 from fastpath.socket_io cimport socket_io_add_port, socket_io_remove_port
@@ -95,15 +99,29 @@ cdef void close_port(worker_t* worker, const message_t* command) noexcept nogil:
     forget_port(worker, index_of(command.handle))
 
 
-cdef void add_link(worker_t* worker, const message_t* command) noexcept nogil:
+cdef int open_pacer(worker_t* worker, link_t* link, const message_t* command, int64_t now_us) noexcept nogil:
+    """Of a command that holds the configuration of a controller; -1: no memory."""
+    cdef rate_config_t config
+    if command.payload_bytes != sizeof(rate_config_t):
+        return 0
+    memcpy(&config, command.payload, sizeof(rate_config_t))
+    if pacer_open(link, &config, now_us) < 0:
+        return -1
+    worker.pacer_bytes += pacer_bytes(link)
+    return 0
+
+
+cdef void add_link(worker_t* worker, const message_t* command, int64_t now_us) noexcept nogil:
     cdef int32_t index = index_of(command.handle)
     cdef link_t* link = &worker.links[index]
+    cdef int opened
     link.generation = generation_of(command.handle)
-    if link_open(link, command.flag) < 0:
+    opened = link_open(link, command.flag)
+    link_set_rate(link, command.number)
+    if opened < 0 or open_pacer(worker, link, command, now_us) < 0:
         link_close(link, &worker.late)
         count(worker, COMMAND_STALE)
         return
-    link_set_rate(link, command.number)
     if command.flag:
         memcpy(link.cname, command.key_a, CNAME_BYTES)
         return
@@ -180,6 +198,7 @@ cdef void remove_cursor(worker_t* worker, int32_t index) noexcept nogil:
         link.first_cursor = cursor.next_of_link
     if cursor.next_of_link >= 0:
         worker.cursors[cursor.next_of_link].previous_of_link = cursor.previous_of_link
+    link.cursor_count -= 1
     cursor.state = CURSOR_FREE
     cursor.generation += 1
 
@@ -205,6 +224,7 @@ cdef void remove_link(worker_t* worker, int64_t handle) noexcept nogil:
         remove_cursor(worker, link.first_cursor)
     was_viewer = link.is_viewer
     wheel_cancel(&worker.wheel, index_of(handle))
+    worker.pacer_bytes -= pacer_bytes(link)
     link_close(link, &worker.late)
     if was_viewer:  # nothing comes in on it
         return
@@ -351,6 +371,17 @@ cdef void leave_ingest(worker_t* worker, stream_t* stream) noexcept nogil:
     stream.ingest_port = NOBODY
 
 
+cdef void extend_headers(cursor_t* cursor, const link_t* link, const message_t* command) noexcept nogil:
+    """key_a: the ids that the viewer has chosen, 0 for what it does not want. Transport numbers are of use
+    only to a controller that hears of packets."""
+    if command.key_a[0] != 0 and link.pacer != NULL and link.pacer.transport != NULL:
+        cursor.transport_cc_id = command.key_a[0]
+        cursor.extensions |= EXTENDS_TRANSPORT_CC
+    if command.key_a[1] != 0:
+        cursor.delay_id = command.key_a[1]
+        cursor.extensions |= EXTENDS_DELAY
+
+
 cdef void add_cursor(worker_t* worker, const message_t* command) noexcept nogil:
     cdef int32_t index = index_of(command.handle)
     cdef cursor_t* cursor = &worker.cursors[index]
@@ -369,6 +400,7 @@ cdef void add_cursor(worker_t* worker, const message_t* command) noexcept nogil:
     if link.first_cursor >= 0:
         worker.cursors[link.first_cursor].previous_of_link = index
     link.first_cursor = index
+    link.cursor_count += 1
     if cursor.is_viewer:
         cursor.port = index_of(command.port)
         cursor.peer = command.address
@@ -380,6 +412,7 @@ cdef void add_cursor(worker_t* worker, const message_t* command) noexcept nogil:
         cursor.ssrc = command.ssrc
         cursor.payload_type = command.payload_type
         cursor.sequence_offset = command.sequence_number
+        extend_headers(cursor, link, command)
         index_viewer(worker, index)
     if command.tag and cursor_begin_at(cursor, &worker.streams[cursor.stream].ring, command.stream_seq):
         queue_cursor(worker, index)
@@ -422,7 +455,7 @@ cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) 
     elif command.kind == CLOSE_PORT:
         close_port(worker, command)
     elif command.kind == ADD_LINK:
-        add_link(worker, command)
+        add_link(worker, command, now_us)
     elif command.kind == REMOVE_LINK:
         remove_link(worker, command.handle)
     elif command.kind == OFFER_KEYS:
@@ -431,7 +464,9 @@ cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) 
         send_command(worker, command, now_us)
     elif command.kind == SET_LINK_RATE:
         link = known_link(worker, command.handle)
-        if link != NULL:
+        if link != NULL and link.is_controlled:
+            pacer_set_rate(link, command.number, now_us)
+        elif link != NULL:
             link_set_rate(link, command.number)
     elif command.kind == ADD_STREAM:
         add_stream(worker, command, now_us)

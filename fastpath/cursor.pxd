@@ -15,6 +15,10 @@ cdef enum:
 cdef enum:
     TOLD_REPORTS = 4             # a second each: longer than any path's round trip
 
+cdef enum ExtensionBit:          # which header extensions a viewer wants (fastpath/rtp_extension)
+    EXTENDS_TRANSPORT_CC = 1
+    EXTENDS_DELAY = 2
+
 ctypedef struct told_t:          # a sender report that left
     uint32_t middle              # of its NTP time: what a receiver gives back (RFC 3550 6.4.1)
     int64_t at_us                # 0: none
@@ -47,9 +51,9 @@ ctypedef struct cursor_t:
     int64_t last_sent_us
     uint16_t sequence_offset     # RTP sequence number = low half of stream_seq + this
     uint8_t payload_type
-    # what a packet does not need
-    uint8_t fraction_lost        # as its reports say (RFC 3550 6.4)
+    uint8_t extensions           # of the RTP header, ExtensionBit: 0 for most
     uint32_t reports
+    # what a packet does not need
     int32_t previous_of_stream
     int32_t next_of_link         # all cursors of a link
     int32_t previous_of_link
@@ -61,6 +65,11 @@ ctypedef struct cursor_t:
     told_t told[TOLD_REPORTS]    # newest, of a viewer
     # what it reported
     int64_t rtt_us
+    uint8_t fraction_lost        # RFC 3550 6.4
+    uint8_t transport_cc_id      # of its header extensions
+    uint8_t delay_id
+    uint8_t has_reported
+    uint32_t extended_highest    # of its newest report
     int32_t cumulative_lost
     uint32_t jitter
     uint64_t reports_received
@@ -75,7 +84,7 @@ ctypedef struct cursor_t:
     uint64_t late_packets
     uint64_t lapped
     int64_t began_us             # what came before it left when it could, which is no delay
-    uint8_t apart[16]            # six lines in all
+    uint8_t apart[8]             # six lines in all
 
 cdef bint cursor_begin(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil
 cdef bint cursor_begin_at(cursor_t* cursor, const ring_t* ring, uint32_t seq) noexcept nogil

@@ -14,6 +14,7 @@ from fastpath.events import Event
 from fastpath.handles import Chains as Chains
 from fastpath.handles import EngineFullError as EngineFullError
 from fastpath.handles import HandleTable as HandleTable
+from fastpath.rate import RateConfig, RateKind
 from fastpath.stats import CursorStats, DelayHistogram, LinkStats, MemoryStats, OverloadStats, StreamStats
 
 Address: TypeAlias = tuple[str, int]
@@ -72,9 +73,19 @@ class Engine:
 
     # -- links between nodes
     def add_link(
-        self, *, port: int, address: Address, peer_node: int, hello_key: bytes, rate_bps: int
+        self,
+        *,
+        port: int,
+        address: Address,
+        peer_node: int,
+        hello_key: bytes,
+        rate_bps: int,
+        rate_kind: RateKind | None = None,
+        rate: RateConfig | None = None,
     ) -> int:
-        """hello_key: 16 bytes. The link carries HELLO only until keys are offered and verified."""
+        """hello_key: 16 bytes. The link carries HELLO only until keys are offered and verified.
+        rate_kind, rate: its controller, to which rate_bps is the ceiling whatever rate.max_bps
+        says (max_bps, streams and is_node_link are set here); None: it is paced at rate_bps."""
     def offer_keys(
         self,
         link: int,
@@ -138,7 +149,14 @@ class Engine:
         """A node's subscription. Starts at `start_seq` if the ring still holds that place or is about
         to reach it (else counted as `start_not_held`); at the newest complete key frame (audio:
         live); on a ring still empty, at its first packet. Answered by CursorStarted."""
-    def add_viewer_link(self, *, rate_bps: int, cname: bytes = b"overlane-viewer0") -> int:
+    def add_viewer_link(
+        self,
+        *,
+        rate_bps: int,
+        cname: bytes = b"overlane-viewer0",
+        rate_kind: RateKind | None = None,
+        rate: RateConfig | None = None,
+    ) -> int:
         """cname: 16 bytes, in the sender reports of all its cursors (RFC 3550 6.5.1)."""
     def add_viewer_cursor(
         self,
@@ -151,10 +169,14 @@ class Engine:
         payload_type: int,
         first_sequence_number: int,
         rtcp_address: Address | None = None,
+        transport_cc_id: int = 0,
+        delay_id: int = 0,
     ) -> int:
         """Plain RTP to `address` from VIEWER port `port`. Waits for a key frame if none is held.
         rtcp_address: where sender reports go, each second; None: nowhere. RTCP from any port of
-        the viewer's host is heard."""
+        the viewer's host is heard. transport_cc_id, delay_id: of header extensions that it wants
+        (fastpath/rtp_extension), 1 to 14; 0: none. Transport numbers need a link with a controller
+        that hears of packets."""
     def move_viewer_cursor(self, cursor: int, *, stream: int, payload_type: int) -> None:
         """To another stream of the same medium and clock rate (else ValueError). SSRC, sequence
         numbers and RTP time go on. A node's cursor raises KeyError."""

@@ -30,6 +30,8 @@ from fastpath.mailbox cimport (
 from fastpath.overload cimport SHED_KINDS, overload_note, overload_open
 from fastpath.receive cimport receive_datagram
 from fastpath.pages cimport pages_give, pages_take
+from fastpath.pacing cimport pacer_usage
+from fastpath.rate.types cimport rate_config_t
 from fastpath.ring cimport LARGEST_RING, ring_pool_close, ring_pool_open
 from fastpath.shared_counter cimport read_counter
 from fastpath.slab cimport slab_close, slab_open
@@ -91,6 +93,34 @@ class Codec(IntEnum):
 Address = tuple[str, int]
 Datagram = tuple[int, tuple[str, int], bytes | memoryview]
 Transmit = tuple[int, tuple[str, int], bytes]
+
+
+cdef int put_rate(message_t* message, object kind, object rate) except -1:
+    """The configuration of a link's controller into the command that adds the link; None: a fixed rate."""
+    cdef rate_config_t config
+    if kind is None:
+        return 0
+    memset(&config, 0, sizeof(config))
+    config.kind = int(kind)
+    config.profile = int(rate.profile)
+    config.min_bps = rate.min_bps
+    config.start_bps = rate.start_bps
+    config.max_bps = message.number
+    config.remote_cap_bps = rate.remote_cap_bps
+    config.needed_bps = rate.needed_bps
+    config.streams = 0
+    config.is_node_link = message.flag == 0
+    memcpy(message.payload, &config, sizeof(config))
+    message.payload_bytes = sizeof(config)
+    return 0
+
+
+cdef int check_rate(object kind, object rate, int64_t rate_bps) except -1:
+    if (kind is None) != (rate is None):
+        raise ValueError("rate_kind and rate go together")
+    if rate is not None and not (0 <= rate.min_bps <= rate_bps and 0 < rate.start_bps <= rate_bps):
+        raise ValueError(f"{rate} does not suit a link of {rate_bps} bit/s")
+    return 0
 
 
 cdef object overload_event(const message_t* message):
@@ -250,7 +280,8 @@ cdef class Engine:  # its attributes are in engine.pxd
             socket_io_close(w)
         outbox_close(self.outbox)
         if w.links != NULL:
-            for i in range(w.node_link_count):
+            # Viewers' own no memory, but for pacers.
+            for i in range(w.link_count if w.pacer_bytes > 0 else w.node_link_count):
                 if w.links[i].is_used:
                     link_close(&w.links[i], &w.late)
         mailbox_close(&w.commands)
@@ -334,10 +365,11 @@ cdef class Engine:  # its attributes are in engine.pxd
         self.post()
         self.ports.give(port)
 
-    def add_link(self, *, int64_t port, address, int peer_node, bytes hello_key, int64_t rate_bps):
+    def add_link(self, *, int64_t port, address, int peer_node, bytes hello_key, int64_t rate_bps, rate_kind=None, rate=None):
         self.ports.check(port)
         if len(hello_key) != 16 or rate_bps <= 0:
             raise ValueError("hello_key must have 16 bytes and rate_bps be positive")
+        check_rate(rate_kind, rate, rate_bps)
         cdef address_t peer
         address_from_python(address, &peer)
         cdef message_t* message = self.addition(ADD_LINK, self.node_links)
@@ -347,6 +379,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         message.tag = peer_node
         message.number = rate_bps
         memcpy(message.key_a, <const uint8_t*>hello_key, 16)
+        put_rate(message, rate_kind, rate)
         self.post()
         return handle
 
@@ -493,24 +526,28 @@ cdef class Engine:  # its attributes are in engine.pxd
         self.note_cursor(handle, stream, link)
         return handle
 
-    def add_viewer_link(self, *, int64_t rate_bps, bytes cname=b"overlane-viewer0"):
+    def add_viewer_link(self, *, int64_t rate_bps, bytes cname=b"overlane-viewer0", rate_kind=None, rate=None):
         if rate_bps <= 0 or len(cname) != 16:
             raise ValueError("rate_bps must be positive and cname have 16 bytes")
+        check_rate(rate_kind, rate, rate_bps)
         cdef message_t* message = self.addition(ADD_LINK, self.viewer_links)
         handle = message.handle
         message.flag = True
         message.number = rate_bps
         memcpy(message.key_a, <const uint8_t*>cname, 16)
+        put_rate(message, rate_kind, rate)
         self.post()
         return handle
 
     def add_viewer_cursor(
         self, *, int64_t stream, int64_t link, int64_t port, address, uint32_t ssrc, int payload_type,
-        int first_sequence_number, rtcp_address=None,
+        int first_sequence_number, rtcp_address=None, int transport_cc_id=0, int delay_id=0,
     ):
         self.streams.check(stream)
         self.viewer_links.check(link)
         self.ports.check(port)
+        if not 0 <= transport_cc_id <= 14 or not 0 <= delay_id <= 14 or 0 < transport_cc_id == delay_id:
+            raise ValueError("ids of header extensions are 1 to 14 (RFC 8285 4.2), or 0, and not alike")
         if not 0 <= payload_type < 128 or not 0 <= first_sequence_number < 65536:
             raise ValueError("payload_type must be 0..127 and first_sequence_number 0..65535")
         cdef address_t viewer, rtcp
@@ -528,6 +565,8 @@ cdef class Engine:  # its attributes are in engine.pxd
         message.ssrc = ssrc
         message.payload_type = payload_type
         message.sequence_number = first_sequence_number
+        message.key_a[0] = <uint8_t>transport_cc_id
+        message.key_a[1] = <uint8_t>delay_id
         message.flag = True
         self.post()
         self.note_cursor(handle, stream, link)
@@ -721,6 +760,11 @@ cdef class Engine:  # its attributes are in engine.pxd
             holes_open=l.hole_count, lost=l.lost, reordered=l.reordered, repaired=l.repaired, voided=l.voided,
             gone=l.gone, given_up=l.given_up, requests_sent=l.requests_sent, resent=l.resent,
             resend_suppressed=l.resend_suppressed, history_evicted=l.history_evicted, backlogged=backlogged,
+            target_bps=l.target_bps, pacing_bps=l.pacing_bps,
+            acked_bps=l.pacer.acked_bps if l.pacer != NULL else 0,
+            feedback_loss=l.pacer.loss_millionths / 1e6 if l.pacer != NULL else 0.0,
+            feedbacks=l.pacer.feedbacks if l.pacer != NULL else 0,
+            usage=pacer_usage(l),
         )
 
     def stream_stats(self, int64_t stream):

@@ -1,4 +1,5 @@
-"""Feedback packets by their first byte. Repair's three are in fastpath/repair; the others, in network order:
+"""Feedback packets by their first byte. Repair's three are in fastpath/repair, ARRIVALS in
+fastpath/arrivals_report; the others, in network order:
 
     CLOCK       4, stream_id u32, timestamp u32, ntp u64: how the media's clocks stand as this leaves
     KEY_WANTED  5, stream_id u32: somebody downstream cannot go on without a key frame
@@ -7,6 +8,7 @@ All are idempotent; what is lost is said again.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from fastpath.arrivals_report cimport ARRIVALS_BYTES, on_arrivals
 from fastpath.cursor cimport NOBODY
 from fastpath.media_clock cimport clock_read
 from fastpath.repair cimport on_gone, on_request, on_void
@@ -64,6 +66,8 @@ cdef int receive_feedback(
         on_clock(worker, link_index, payload, now_us)
     elif payload[0] == MESSAGE_KEY_WANTED and size >= KEY_WANTED_BYTES:
         on_key_wanted(worker, link_index, payload)
+    elif payload[0] == MESSAGE_ARRIVALS and size >= ARRIVALS_BYTES:
+        on_arrivals(worker, link_index, payload, size, now_us)
     else:
         return MALFORMED
     return FEEDBACK_TAKEN

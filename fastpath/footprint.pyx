@@ -6,8 +6,9 @@ ARCHITECTURE.md states them ("Who owns which memory"); tests/fastpath/test_footp
 from libc.stdint cimport uint8_t
 from fastpath.cursor cimport cursor_t
 from fastpath.late cimport late_t
-from fastpath.link cimport HISTORY_ENTRIES, MAX_HOLES, WINDOW_WORDS, history_t, hole_t, link_t
+from fastpath.link cimport ARRIVALS_KEPT, HISTORY_ENTRIES, MAX_HOLES, WINDOW_WORDS, history_t, hole_t, link_t
 from fastpath.mailbox cimport MAILBOX_MESSAGES, message_t
+from fastpath.pacer cimport TRANSPORT_HISTORY, pacer_t, transport_t
 from fastpath.pages cimport LINE_BYTES
 from fastpath.ring cimport RING_CLASSES, SMALLEST_RING, slot_t
 from fastpath.slab cimport LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES
@@ -15,11 +16,14 @@ from fastpath.wheel cimport wheel_entry_t
 from fastpath.worker cimport EARLY_PACKETS, early_t, port_t, resent_t, stream_t
 
 cdef enum:
-    NODE_LINK_BYTES = WINDOW_WORDS * 8 + MAX_HOLES * sizeof(hole_t) + HISTORY_ENTRIES * sizeof(history_t)
+    NODE_LINK_BYTES = (
+        WINDOW_WORDS * 8 + MAX_HOLES * sizeof(hole_t) + HISTORY_ENTRIES * sizeof(history_t) + ARRIVALS_KEPT * 4
+    )
 
 
 def state_bytes():
-    """Of one of each, without what it shares with others. node_link: with its window, holes, history."""
+    """Of one of each, without what it shares with others. node_link: with its window, holes, history and
+    times of arrival. viewer_pacer: with what it remembers of numbers to a viewer."""
     return {
         "stream": sizeof(stream_t),
         "smallest_ring": SMALLEST_RING * sizeof(slot_t),
@@ -27,6 +31,8 @@ def state_bytes():
         "link": sizeof(link_t),
         "node_link": sizeof(link_t) + NODE_LINK_BYTES,
         "late_packet": sizeof(late_t),
+        "pacer": sizeof(pacer_t),
+        "viewer_pacer": sizeof(pacer_t) + TRANSPORT_HISTORY * sizeof(transport_t),
     }
 
 
@@ -81,8 +87,8 @@ cdef dict table_bytes(const worker_t* w, int node_links, int viewer_links, int s
         "stream_bytes": (streams * sizeof(stream_t) + rings_used, <size_t>w.stream_count * sizeof(stream_t) + rings),
         "cursor_bytes": (cursors * sizeof(cursor_t), <size_t>w.cursor_count * sizeof(cursor_t)),
         "link_bytes": (
-            (node_links + viewer_links) * sizeof(link_t) + node_links * <size_t>NODE_LINK_BYTES,
-            <size_t>w.link_count * sizeof(link_t) + <size_t>w.node_link_count * NODE_LINK_BYTES,
+            (node_links + viewer_links) * sizeof(link_t) + node_links * <size_t>NODE_LINK_BYTES + w.pacer_bytes,
+            <size_t>w.link_count * sizeof(link_t) + <size_t>w.node_link_count * NODE_LINK_BYTES + w.pacer_bytes,
         ),
         "late_bytes": (w.late.used * sizeof(late_t), <size_t>w.late.count * sizeof(late_t)),
         "packet_bytes": (blocks - free_blocks, blocks),

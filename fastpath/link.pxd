@@ -1,7 +1,8 @@
 # One pair of ports between two nodes, or one viewer's leg.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport address_t, sockaddr_in6, socklen_t
 from fastpath.late cimport late_pool_t, late_queue_t
+from fastpath.pacer cimport pacer_t
 from fastpath.siphash cimport siphash_key_t
 
 cdef enum:
@@ -17,6 +18,9 @@ cdef enum:
     CNAME_BYTES = 16
     DEAD_PROBES = 3              # RFC 5880's detection multiplier
     BURST_US = 5000              # what an idle link may send at once beyond its rate
+    MAX_DEBT_US = 500000         # libwebrtc kMaxDebtInTime: what was sent unasked holds video back no longer
+    ARRIVALS_KEPT = 2048         # times of arrival that may still have to be told
+    KEY_SHIFT = 11               # MARK_KEY above any size: packets of key frames have a price of their own
 
 cdef enum HistoryKind:
     SENT_NOTHING
@@ -32,6 +36,7 @@ ctypedef struct history_t:
     int32_t stream
     uint32_t stream_generation
     uint32_t stream_seq
+    uint16_t bytes               # on the wire; 0: its fate has been told to the controller
     uint8_t kind
     uint8_t is_audio
 
@@ -62,7 +67,9 @@ ctypedef struct link_t:
     queue_t queues[LATE_CLASSES] # cursors: audio, video
     late_queue_t late[LATE_CLASSES]
     uint16_t late_count[LATE_CLASSES]
-    uint32_t charged_bytes       # the last packet's size and price at this rate: most have its size
+    uint16_t charged_as          # the last packet's size, and whether of a key frame; its price: most are like it
+    uint8_t is_controlled        # has a pacer
+    uint8_t apart_of_first[1]
     int64_t free_at_ns           # when what was sent has left at the link's rate
     int64_t charged_ns
     # keys, what has left
@@ -87,12 +94,24 @@ ctypedef struct link_t:
     uint64_t received_bytes
     int64_t candidate_until_us   # 0: no candidate
     address_t peer
-    int32_t hole_count
+    int16_t hole_count
+    uint8_t tells_arrivals       # the peer wants to know when its packets come (fastpath/arrivals_report)
+    uint8_t apart_of_fourth[1]
     # what a packet rarely needs
     sockaddr_in6 address         # of either family; its own line with what follows: the kernel reads it per batch
     int32_t first_cursor
-    int64_t rate_bps
+    int32_t cursor_count
+    int64_t rate_bps             # configured: no more than this, whatever the controller says
+    int64_t target_bps           # what media may take
+    int64_t pacing_bps           # what is charged for a packet
+    int64_t key_pacing_bps       # and for one of a key frame
+    pacer_t* pacer               # NULL: the rate is fixed
     hole_t* holes
+    # what is told of arrivals
+    uint32_t* arrivals           # ARRIVALS_KEPT, by number, in units of fastpath/arrivals_report
+    uint64_t told_from           # what the next report begins with: each number is said twice
+    uint64_t told_to             # behind the newest that was said
+    int64_t next_arrivals_us     # -1: nothing to tell
     key_pair_t offered
     uint8_t sends_offered        # no keys yet: the offered ones are used for sending
     uint64_t first_hop_seq       # of what is sent under the offered keys, and of what is received
@@ -117,7 +136,7 @@ ctypedef struct link_t:
     uint64_t resend_suppressed
     uint64_t history_evicted
     uint32_t unchecked_seen      # what of overload_t.unchecked is accounted for
-    uint8_t apart[40]            # nine lines in all
+    uint8_t apart[36]            # ten lines in all
 
 cdef int link_open(link_t* link, bint is_viewer) noexcept nogil
 cdef void link_close(link_t* link, late_pool_t* pool) noexcept nogil
@@ -173,6 +192,7 @@ cdef inline history_t* link_remember(link_t* link, uint64_t hop_seq, uint8_t kin
     entry.repairs = 0
     entry.sent_us = now_us
     entry.resent_us = -1
+    entry.bytes = 0
     entry.kind = kind
     return entry
 
@@ -187,17 +207,40 @@ cdef inline bint link_may_send(link_t* link, int64_t now_us) noexcept nogil:
 
 
 cdef inline void link_set_rate(link_t* link, int64_t rate_bps) noexcept nogil:
+    """Of a link without a pacer; fastpath/pacing sets the others'."""
     link.rate_bps = rate_bps
-    link.charged_bytes = 0       # its price was another
+    link.target_bps = rate_bps
+    link.pacing_bps = rate_bps
+    link.key_pacing_bps = rate_bps
+    link.charged_as = 0          # its price was another
 
 
-cdef inline void link_charge(link_t* link, uint32_t wire_bytes) noexcept nogil:
-    if wire_bytes != link.charged_bytes:
-        link.charged_bytes = wire_bytes
-        link.charged_ns = <int64_t>wire_bytes * 8000 * 1000000 // link.rate_bps
+cdef inline int64_t link_media_bps(const link_t* link) noexcept nogil:
+    """What may be sent on the link in the long run: by it is decided what to drop and when to switch."""
+    return link.target_bps
+
+
+cdef inline void link_charge_media(link_t* link, uint32_t wire_bytes, uint8_t key_mark) noexcept nogil:
+    """key_mark: MARK_KEY for a packet of a video key frame, else 0."""
+    cdef uint32_t priced_as = wire_bytes | (<uint32_t>key_mark << KEY_SHIFT)
+    if priced_as != link.charged_as:
+        link.charged_as = <uint16_t>priced_as
+        link.charged_ns = <int64_t>wire_bytes * 8000 * 1000000 // (
+            link.key_pacing_bps if key_mark else link.pacing_bps
+        )
     link.free_at_ns += link.charged_ns
     link.sent_packets += 1
     link.sent_bytes += wire_bytes
+
+
+cdef inline void link_charge(link_t* link, uint32_t wire_bytes) noexcept nogil:
+    link_charge_media(link, wire_bytes, 0)
+
+
+cdef inline void link_limit_debt(link_t* link, int64_t now_us) noexcept nogil:
+    """Audio and messages are charged though they do not wait: video waits for them, but not for ever."""
+    if link.free_at_ns > (now_us + MAX_DEBT_US) * 1000:
+        link.free_at_ns = (now_us + MAX_DEBT_US) * 1000
 
 
 cdef inline int64_t link_dead_at_us(const link_t* link, int64_t probe_interval_us) noexcept nogil:

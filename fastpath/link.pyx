@@ -25,6 +25,7 @@ cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
     link.next_repair_us = -1
     link.last_received_us = -1
     link.resume_us = -1
+    link.next_arrivals_us = -1
     for i in range(LATE_CLASSES):
         link.queues[i].first = -1
         link.queues[i].last = -1
@@ -35,7 +36,10 @@ cdef int link_open(link_t* link, bint is_viewer) noexcept nogil:
     link.window = <uint64_t*>calloc(WINDOW_WORDS, sizeof(uint64_t))
     link.holes = <hole_t*>calloc(MAX_HOLES, sizeof(hole_t))
     link.history = <history_t*>calloc(HISTORY_ENTRIES, sizeof(history_t))
-    return -1 if link.window == NULL or link.holes == NULL or link.history == NULL else 0
+    link.arrivals = <uint32_t*>calloc(ARRIVALS_KEPT, sizeof(uint32_t))
+    if link.window == NULL or link.holes == NULL or link.history == NULL or link.arrivals == NULL:
+        return -1
+    return 0
 
 
 cdef void link_close(link_t* link, late_pool_t* pool) noexcept nogil:
@@ -47,9 +51,16 @@ cdef void link_close(link_t* link, late_pool_t* pool) noexcept nogil:
     free(link.window)
     free(link.holes)
     free(link.history)
+    free(link.arrivals)
     link.window = NULL
     link.holes = NULL
     link.history = NULL
+    link.arrivals = NULL
+    if link.pacer != NULL:
+        free(link.pacer.transport)
+        free(link.pacer)
+        link.pacer = NULL
+        link.is_controlled = False
     link.is_used = False
     link.generation += 1
 
@@ -128,6 +139,9 @@ cdef void link_take_offered(link_t* link, late_pool_t* pool) noexcept nogil:
     memset(link.window, 0xFF, WINDOW_WORDS * sizeof(uint64_t))  # what came before is no news
     link.hole_count = 0
     link.next_repair_us = -1
+    link.told_from = link.peer_first_hop_seq
+    link.told_to = link.peer_first_hop_seq
+    link.next_arrivals_us = -1
     link.peer_probe_us = 0
     for i in range(LATE_CLASSES):
         link.late_count[i] = <uint16_t>late_drop_answers(pool, &link.late[i])

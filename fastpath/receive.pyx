@@ -8,6 +8,7 @@ packet that fails.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastpath.address cimport address_equal, address_t, address_to_sockaddr, sockaddr_storage
+from fastpath.arrivals_report cimport note_arrival
 from fastpath.cursor cimport NOBODY
 from fastpath.encoder_rtcp cimport receive_encoder_rtcp
 from fastpath.feedback cimport receive_feedback
@@ -20,6 +21,7 @@ from fastpath.mailbox cimport (
     EVENT_CONTROL, EVENT_HELLO, EVENT_LINK_KEYED, EVENT_LINK_MOVED, EVENT_LINK_UP, EVENT_UPSTREAM_FLOWS, MESSAGE_BYTES, mailbox_post, message_t,
 )
 from fastpath.overload cimport STEP_UNCHECKED_VIDEO
+from fastpath.pacing cimport pacer_on_route_change
 from fastpath.repair cimport first_request_us, on_repair_received, receive_probe
 from fastpath.shed cimport KEPT, forgive_unchecked, shed_unchecked
 from fastpath.siphash cimport covered_t, media_tag, media_tags, siphash_key_t
@@ -149,7 +151,9 @@ cdef int receive_strange_hello(
     return verdict
 
 
-cdef void settle_candidate(worker_t* worker, int32_t link_index, const address_t* source) noexcept nogil:
+cdef void settle_candidate(
+    worker_t* worker, int32_t link_index, const address_t* source, int64_t now_us
+) noexcept nogil:
     """An authentic packet, no replay: where it came from is where the neighbour is."""
     cdef link_t* link = &worker.links[link_index]
     cdef message_t* event
@@ -165,6 +169,8 @@ cdef void settle_candidate(worker_t* worker, int32_t link_index, const address_t
         mailbox_post(&worker.events)
     link.candidate_until_us = 0
     rebuild_peers(worker)
+    if link.is_controlled:
+        pacer_on_route_change(link, now_us)
 
 
 cdef int32_t find_sender(worker_t* worker, const datagram_t* datagram, int64_t now_us) noexcept nogil:
@@ -300,13 +306,17 @@ cdef inline int receive_overlay(
     if link.unchecked_seen != worker.overload.unchecked:
         forgive_unchecked(worker, link, hop_seq)
     link_accept(link, hop_seq, now_us, first_request_us(worker, now_us))
+    if link.tells_arrivals:
+        note_arrival(link, hop_seq, header.type, datagram.arrival_us, now_us)
     link.received_packets += 1
     link.received_bytes += size
     link.last_received_us = now_us
     if link.candidate_until_us != 0:
-        settle_candidate(worker, link_index, &datagram.source)
+        settle_candidate(worker, link_index, &datagram.source, now_us)
     if not link.is_up:
         link.is_up = True
+        if link.is_controlled:
+            pacer_on_route_change(link, now_us)
         post_event(worker, EVENT_LINK_UP, link_handle(worker, link_index))
     data += header.header_bytes + TAG_BYTES
     size -= header.header_bytes + TAG_BYTES

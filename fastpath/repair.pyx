@@ -13,6 +13,7 @@ the ring no longer holds is answered GONE, what was no media VOID. Messages, in 
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
+from fastpath.arrivals_report cimport begin_arrivals, say_arrivals
 from fastpath.cursor cimport NOBODY
 from fastpath.feedback cimport MESSAGE_GONE, MESSAGE_REQUEST, MESSAGE_VOID
 from fastpath.late cimport late_t
@@ -31,7 +32,8 @@ from rtp.big_endian cimport load_be32, load_be64, store_be32, store_be64
 
 cdef enum:
     GONE_BYTES = 17
-    PROBE_BYTES = 20
+    PROBE_BYTES = 20             # and one of wishes, if there are any
+    WISH_ARRIVALS = 1            # to be told when packets arrive (fastpath/arrivals_report)
     MAX_ITEMS = 128              # 1,025 bytes
     INSURANCE_US = 15000         # second request, should the first be lost; its answer is suppressed if not
     RETRY_MARGIN_US = 10000      # beyond a round trip and an eighth: a tick at each end, and jitter
@@ -286,7 +288,8 @@ cdef void send_probe(worker_t* worker, int32_t link_index, int64_t now_us) noexc
     store_be64(message, <uint64_t>now_us)
     store_be64(message + 8, link.peer_probe_us)
     store_be32(message + 16, <uint32_t>(now_us - link.peer_probe_at_us) if link.peer_probe_us else 0)
-    send_message(worker, link_index, TYPE_PROBE, PROBE_BYTES, now_us)
+    message[PROBE_BYTES] = WISH_ARRIVALS
+    send_message(worker, link_index, TYPE_PROBE, PROBE_BYTES + link.is_controlled, now_us)
     link.next_probe_us = now_us + worker.probe_interval_us
 
 
@@ -305,6 +308,11 @@ cdef int receive_probe(
             link_on_rtt(link, sample_us)
     link.peer_probe_us = load_be64(payload)
     link.peer_probe_at_us = arrival_us
+    if size == PROBE_BYTES or not payload[PROBE_BYTES] & WISH_ARRIVALS:
+        link.tells_arrivals = False
+        link.next_arrivals_us = -1
+    elif not link.tells_arrivals:
+        begin_arrivals(link)
     return PROBE_TAKEN
 
 
@@ -316,6 +324,8 @@ cdef void on_link_timer(worker_t* worker, int32_t link_index, int64_t now_us) no
     if link_send_key(link) != NULL:
         if link.next_repair_us >= 0 and link.next_repair_us <= now_us:
             ask_for_holes(worker, link_index, now_us)
+        if link.next_arrivals_us >= 0 and link.next_arrivals_us <= now_us:
+            say_arrivals(worker, link_index, now_us)
         if link.next_probe_us <= now_us:
             send_probe(worker, link_index, now_us)
         if link.is_up and now_us >= link_dead_at_us(link, worker.probe_interval_us):

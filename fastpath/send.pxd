@@ -1,6 +1,8 @@
 # What leaves: batches, the send order of a link, packets that belong to no stream.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport sockaddr_storage, socklen_t
+from fastpath.link cimport link_t
+from fastpath.ring cimport slot_t
 from fastpath.worker cimport worker_t
 
 cdef void flush_batch(worker_t* worker) noexcept nogil
@@ -16,3 +18,11 @@ cdef void send_alone(
 ) noexcept nogil
 cdef void queue_cursor(worker_t* worker, int32_t cursor) noexcept nogil
 cdef void unqueue_cursor(worker_t* worker, int32_t cursor) noexcept nogil
+cdef bint is_backlogged(const link_t* link) noexcept nogil
+
+
+cdef inline uint16_t delay_at_egress(const slot_t* slot, int64_t leaves_us) noexcept nogil:
+    """LiveNet 6.1: what it had, plus our processing, plus half the next hop's round trip (leaves_us: now
+    and that half)."""
+    cdef int64_t delay = slot.delay + (leaves_us - slot.arrival_us) // 250
+    return 0xFFFF if delay > 0xFFFF else <uint16_t>delay

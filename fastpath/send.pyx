@@ -1,7 +1,7 @@
 """Sending: packets of one link in one batch, in the order of their classes, within its budget.
 
-Order: control and feedback (sent at once), audio repairs and audio, video repairs, video. Within a
-class the cursors take turns by deficit round robin. A node link's header is written into the
+Order: control and feedback (sent at once), audio repairs and audio (charged, but not held back),
+video repairs, video. Within a class the cursors take turns by deficit round robin. A node link's header is written into the
 slot's headroom just before the batch leaves, so a slot stands in a batch once and one link is
 sent at a time; a viewer's 12-byte RTP header stands in the batch, before the shared payload.
 """
@@ -14,11 +14,14 @@ from fastpath.histogram cimport histogram_note
 from fastpath.late cimport late_pop, late_t
 from fastpath.link cimport (
     LATE_AUDIO, LATE_CLASSES, LATE_VIDEO, SENT_MEDIA, SENT_OTHER, SENT_REPAIR,
-    history_t, link_charge, link_dead_at_us, link_may_send, link_next_hop_seq, link_remember, link_send_key, link_t,
+    history_t, link_charge, link_charge_media, link_dead_at_us, link_limit_debt, link_may_send, link_next_hop_seq,
+    link_remember, link_send_key, link_t,
 )
 from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED
+from fastpath.pacing cimport pacer_after_drain, pacer_before_drain
 from fastpath.report cimport next_report_us, write_clock, write_viewer_report
 from fastpath.ring cimport SLOT_HELD, ring_held, ring_t, slot_t
+from fastpath.rtp_extension cimport write_extended_header
 from fastpath.siphash cimport covered_t, media_tags, siphash_key_t
 from fastpath.slab cimport HEADROOM_BYTES, slab_payload
 from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
@@ -28,14 +31,16 @@ from fastpath.wire cimport (
     TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, is_plain, packet_tag, write_header, write_media_header,
 )
 from fastpath.worker cimport (
-    BATCH_BYTES, BATCH_SEGMENTS, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES,
+    BATCH_BYTES, BATCH_SEGMENTS, EXTENDED_HEADER_BYTES, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES,
     batch_t, count, count_many, post_event, stream_handle, stream_t, want_key_frame, worker_t,
 )
 from rtp.big_endian cimport load_be32, store_be16, store_be32, store_be64
+from rtp.payload.marks cimport MARK_KEY
 
 cdef enum:
     TAIL_PROBE_US = 20000        # a probe this long after media exposes a lost tail
     RTP_FIXED_BYTES = 12
+    RTP_EXTENSION_BIT = 0x10
     ENCODER_RESTART_S = 10       # chosen: no packet that leaves late is so old
     SR_NTP_MIDDLE = 10           # where the middle 32 bits stand in a sender report
 
@@ -140,6 +145,7 @@ ctypedef struct run_t:           # packets of one stream that leave on one link,
     uint32_t stream_generation
     uint32_t stream_id
     uint8_t class_bits
+    uint8_t key_mark             # of what has a price of its own: video key frames
     bint is_audio
     int64_t leaves_us            # now, and half the next hop's round trip
 
@@ -155,13 +161,8 @@ cdef inline void begin_run(
     run.stream_id = stream.stream_id
     run.is_audio = stream.media == MEDIA_AUDIO
     run.class_bits = (CLASS_AUDIO if run.is_audio else CLASS_VIDEO) << 5
+    run.key_mark = 0 if run.is_audio else MARK_KEY
     run.leaves_us = now_us + run.link.rtt_us // 2
-
-
-cdef inline uint16_t delay_at_egress(const slot_t* slot, int64_t leaves_us) noexcept nogil:
-    """LiveNet 6.1: what it had, plus our processing, plus half the next hop's round trip."""
-    cdef int64_t delay = slot.delay + (leaves_us - slot.arrival_us) // 250
-    return 0xFFFF if delay > 0xFFFF else <uint16_t>delay
 
 
 cdef inline void send_to_node(
@@ -203,8 +204,9 @@ cdef inline void send_to_node(
     entry.stream = run.stream
     entry.stream_generation = run.stream_generation
     entry.stream_seq = slot.stream_seq
+    entry.bytes = <uint16_t>(size + overhead)
     entry.is_audio = run.is_audio
-    link_charge(link, size + overhead)
+    link_charge_media(link, size + overhead, slot.marks & run.key_mark)
     link.last_sent_us = now_us
     if link.next_probe_us > now_us + TAIL_PROBE_US:
         link.next_probe_us = now_us + TAIL_PROBE_US
@@ -271,12 +273,10 @@ cdef uint32_t viewer_timestamp(cursor_t* cursor, uint32_t timestamp, uint32_t cl
     return timestamp
 
 
-cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
-    cdef batch_t* batch = &worker.batch
-    cdef uint8_t* payload = slab_payload(&worker.slab, slot.block)
-    cdef uint8_t* header
-    open_place(worker, cursor.port, <const sockaddr_storage*>&cursor.address, cursor.address_bytes, slot.size)
-    header = &batch.rtp_headers[batch.packets][0]
+cdef void write_viewer_header(
+    worker_t* worker, cursor_t* cursor, const slot_t* slot, const uint8_t* payload, uint8_t* header, int64_t now_us
+) noexcept nogil:
+    """RTP's fixed header, as this viewer sees it."""
     memcpy(header, payload, RTP_FIXED_BYTES)
     header[1] = (header[1] & 0x80) | cursor.payload_type
     store_be16(header + 2, <uint16_t>(slot.stream_seq + cursor.sequence_offset))
@@ -285,11 +285,38 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64
         viewer_timestamp(cursor, load_be32(payload + 4), worker.streams[cursor.stream].clock_rate, now_us),
     )
     store_be32(header + 8, cursor.ssrc)
-    add_part(batch, header, RTP_FIXED_BYTES)
-    if slot.size > RTP_FIXED_BYTES:
-        add_part(batch, payload + RTP_FIXED_BYTES, slot.size - RTP_FIXED_BYTES)
+
+
+cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
+    """The header stands in the batch, what follows is the ring's: payload, and CSRCs or extension, which
+    the viewer's own extensions replace."""
+    cdef batch_t* batch = &worker.batch
+    cdef link_t* link = &worker.links[cursor.link]
+    cdef uint8_t* payload = slab_payload(&worker.slab, slot.block)
+    cdef uint8_t* header
+    cdef uint8_t extended[EXTENDED_HEADER_BYTES]
+    cdef uint8_t key_mark = MARK_KEY if worker.streams[cursor.stream].media == MEDIA_VIDEO else 0
+    cdef uint32_t skipped = RTP_FIXED_BYTES
+    cdef uint32_t header_bytes = 0
+    cdef uint32_t size
+    if cursor.extensions != 0:
+        header_bytes = write_extended_header(extended, link, cursor, slot, payload, &skipped, now_us)
+    size = slot.size + header_bytes - skipped if header_bytes > 0 else slot.size
+    open_place(worker, cursor.port, <const sockaddr_storage*>&cursor.address, cursor.address_bytes, size)
+    if header_bytes == 0:
+        header_bytes = RTP_FIXED_BYTES
+        header = &batch.rtp_headers[batch.packets][0]
+        write_viewer_header(worker, cursor, slot, payload, header, now_us)
+    else:
+        header = &batch.extended_headers[batch.packets][0]
+        memcpy(header + RTP_FIXED_BYTES, extended + RTP_FIXED_BYTES, header_bytes - RTP_FIXED_BYTES)
+        write_viewer_header(worker, cursor, slot, payload, header, now_us)
+        header[0] |= RTP_EXTENSION_BIT
+    add_part(batch, header, header_bytes)
+    if slot.size > skipped:
+        add_part(batch, payload + skipped, slot.size - skipped)
     batch.packets += 1
-    link_charge(&worker.links[cursor.link], slot.size)
+    link_charge_media(link, size, slot.marks & key_mark)
 
 
 cdef inline void send_due_report(worker_t* worker, cursor_t* cursor, int64_t now_us) noexcept nogil:
@@ -340,7 +367,7 @@ cdef void send_run(
         slot = &ring.slots[cursor.next & ring.mask]
         if (
             cursor.next == ring.head or slot.state != SLOT_HELD or slot.stream_seq != cursor.next
-            or cursor.deficit_bytes < slot.size or run.link.free_at_ns > now_us * 1000
+            or cursor.deficit_bytes < slot.size or (run.link.free_at_ns > now_us * 1000 and not run.is_audio)
         ):
             return
 
@@ -433,7 +460,7 @@ cdef bint drain_cursor(worker_t* worker, int32_t index, int64_t now_us) noexcept
             unqueue_cursor(worker, index)
             queue_cursor(worker, index)
             return True
-        if not link_may_send(link, now_us):
+        if not link_may_send(link, now_us) and is_video:
             return False
         if cursor.is_viewer:
             cursor.deficit_bytes -= slot.size
@@ -447,7 +474,7 @@ cdef bint drain_class(worker_t* worker, int32_t link_index, int which, int64_t n
     cdef link_t* link = &worker.links[link_index]
     cdef late_t late
     while link.late[which].first >= 0:
-        if not link_may_send(link, now_us):
+        if not link_may_send(link, now_us) and which != LATE_AUDIO:
             return False
         late_pop(&worker.late, &link.late[which], &late)
         link.late_count[which] -= 1
@@ -461,14 +488,17 @@ cdef bint drain_class(worker_t* worker, int32_t link_index, int which, int64_t n
 cdef void drain_link(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
     """Send what the budget allows, highest class first, and set the link's timer."""
     cdef link_t* link = &worker.links[link_index]
-    cdef int which
     link.is_ready = False
     if not link.is_used:
         return
     if link.is_viewer or link_send_key(link) != NULL:
-        for which in range(LATE_CLASSES):
-            if not drain_class(worker, link_index, which, now_us):
-                break
+        if link.is_controlled:
+            pacer_before_drain(worker, link, now_us)
+        drain_class(worker, link_index, LATE_AUDIO, now_us)
+        link_limit_debt(link, now_us)
+        drain_class(worker, link_index, LATE_VIDEO, now_us)
+        if link.is_controlled:
+            pacer_after_drain(worker, link_index, now_us)
         flush_batch(worker)
     arm_link(worker, link_index, now_us)
 
@@ -492,9 +522,11 @@ cdef void arm_link(worker_t* worker, int32_t link_index, int64_t now_us) noexcep
         due_us = link.next_probe_us
         if link.next_repair_us >= 0 and link.next_repair_us < due_us:
             due_us = link.next_repair_us
+        if link.tells_arrivals and 0 <= link.next_arrivals_us < due_us:
+            due_us = link.next_arrivals_us
         if link.is_up and link_dead_at_us(link, worker.probe_interval_us) < due_us:
             due_us = link_dead_at_us(link, worker.probe_interval_us)
-    if (link.is_viewer or due_us >= 0) and is_backlogged(link):
+    if (link.is_viewer or due_us >= 0) and (is_backlogged(link) or (link.is_controlled and link.pacer.is_probing)):
         if due_us < 0 or link.free_at_ns // 1000 < due_us:
             due_us = link.free_at_ns // 1000
             if due_us <= now_us:
@@ -519,6 +551,7 @@ cdef bint send_message(
     cdef const siphash_key_t* key = link_send_key(link)
     cdef header_t header
     cdef uint64_t hop_seq = 0
+    cdef history_t* entry
     cdef sockaddr_storage address
     cdef socklen_t address_bytes
     if packet_type == TYPE_HELLO:
@@ -527,7 +560,8 @@ cdef bint send_message(
         return False
     else:
         hop_seq = link_next_hop_seq(link)
-        link_remember(link, hop_seq, SENT_OTHER, now_us)
+        entry = link_remember(link, hop_seq, SENT_OTHER, now_us)
+        entry.bytes = <uint16_t>(payload_bytes + 32)
     header.type = packet_type
     header.flags = 0
     header.hop_limit = 1

@@ -10,6 +10,11 @@ class LinkStats:
     """One pair of ports. Loss is counted by `hop_seq` alone, so it is this link's own.
 
     lost = repaired + voided + gone + given_up, and 0 for what was only late (`reordered`).
+
+    From `target_bps` on, what rate control says of what is sent: what media may take, at what pace
+    it leaves, what arrived in the last second, which share (of 1) did not, reports of it in all,
+    and what the delay's
+    trend says of the path (0 normal, 1 overused, 2 underused). With a fixed rate, that and zeros.
     """
 
     is_up: bool
@@ -31,6 +36,12 @@ class LinkStats:
     resend_suppressed: int
     history_evicted: int
     backlogged: int
+    target_bps: int
+    pacing_bps: int
+    acked_bps: int
+    feedback_loss: float
+    feedbacks: int
+    usage: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,29 @@
-"""RTCP from viewers: reports noted, lost packets sent again, key frames asked for.
+"""RTCP from viewers: reports noted and told to the link's controller, lost packets sent again, key
+frames asked for.
 
 A packet is about the viewer whose SSRC it names, and believed if it comes from that viewer's host
 (its port may differ: RTP and RTCP have one each). A NACK is answered from the ring under the
 packet's own number, at most once per round trip (RFC 4585 6.2.1).
 """
 
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport address_same_host, address_t
 from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_PAUSED, NOBODY, TOLD_REPORTS, cursor_t
 from fastpath.late cimport late_t
-from fastpath.link cimport LATE_AUDIO, LATE_VIDEO
+from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, link_t
+from fastpath.pacing cimport pacer_on_receiver_report
 from fastpath.pause cimport end_pause
 from fastpath.ring cimport ring_held
+from fastpath.transport_feedback cimport on_transport_feedback
 from fastpath.verdict cimport (
     VIEWER_MALFORMED, VIEWER_NACK_TOO_OLD, VIEWER_REPORT, VIEWER_RESEND_SUPPRESSED, VIEWER_UNKNOWN,
 )
 from fastpath.worker cimport (
-    MEDIA_AUDIO, count, datagram_t, first_viewer_of, push_late, resent_t, spread, stream_t, want_key_frame, worker_t,
+    MEDIA_AUDIO, count, datagram_t, first_viewer_of, mark_ready, push_late, resent_t, spread, stream_t, want_key_frame, worker_t,
 )
 from rtp.big_endian cimport load_be16, load_be32
 from rtp.payload.rtp_header cimport is_rtcp
+from rtp.rtcp.transport_cc cimport RTPFB_TRANSPORT_CC
 from rtp.rtcp.walk cimport (
     FIR_ITEM_BYTES, NACK_ITEM_BYTES, PSFB_FIR, PSFB_PLI, RTCP_PSFB, RTCP_RTPFB, RTPFB_NACK, feedback_t,
     read_feedback, read_report_block, report_block_t, report_blocks, rtcp_is_whole, rtcp_next, rtcp_packet_t,
@@ -55,6 +59,23 @@ cdef void on_round_trip(cursor_t* cursor, const report_block_t* block, int64_t n
                 cursor.rtt_us = rtt_us if rtt_us > 0 else 1
 
 
+cdef void tell_controller(
+    worker_t* worker, cursor_t* cursor, const report_block_t* block, int64_t now_us
+) noexcept nogil:
+    """Loss since the report before; a first one does not say since when."""
+    cdef link_t* link = &worker.links[cursor.link]
+    cdef uint32_t clock_rate = worker.streams[cursor.stream].clock_rate
+    cdef int32_t packets = <int32_t>(block.extended_highest - cursor.extended_highest)
+    if link.is_controlled and cursor.has_reported and packets > 0:
+        pacer_on_receiver_report(
+            link, block.fraction_lost, packets, cursor.rtt_us,
+            <uint32_t>(<uint64_t>block.jitter * 1000000 // clock_rate) if clock_rate > 0 else 0, now_us,
+        )
+        mark_ready(worker, cursor.link)
+    cursor.has_reported = True
+    cursor.extended_highest = block.extended_highest
+
+
 cdef void on_report_block(worker_t* worker, int32_t index, const report_block_t* block, int64_t now_us) noexcept nogil:
     cdef cursor_t* cursor = &worker.cursors[index]
     cursor.reports_received += 1
@@ -63,6 +84,7 @@ cdef void on_report_block(worker_t* worker, int32_t index, const report_block_t*
     cursor.jitter = block.jitter
     if block.last_sr != 0:
         on_round_trip(cursor, block, now_us)
+    tell_controller(worker, cursor, block, now_us)
     if cursor.state == CURSOR_PAUSED:
         end_pause(worker, index)  # somebody is there
 
@@ -149,6 +171,8 @@ cdef bint on_feedback(
         return False
     if packet.packet_type == RTCP_RTPFB and packet.count == RTPFB_NACK:
         on_nack(worker, index, &feedback, now_us)
+    elif packet.packet_type == RTCP_RTPFB and packet.count == RTPFB_TRANSPORT_CC:
+        on_transport_feedback(worker, index, &feedback, packet.count, now_us)
     elif packet.packet_type == RTCP_PSFB and packet.count == PSFB_PLI:
         want_key_for(worker, index)
     return True

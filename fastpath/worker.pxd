@@ -27,6 +27,7 @@ cdef enum:
     EARLY_AGE_US = 1000000
     BATCH_SEGMENTS = 64          # kernel's limit of UDP_SEGMENT
     BATCH_PARTS = 128            # a viewer packet has two
+    EXTENDED_HEADER_BYTES = 84   # RTP: 12, at most 15 CSRCs, and 12 of ours
     BATCH_SIZES = 7              # classes of packets a batch: 1, 2, 3-4, 5-8, ... 33-64
     BATCH_BYTES = 65000          # and of one datagram, with room for headers
     FALLBACK_HUGE_PAGES = 8      # of worker_t.fallbacks; the others are in fastpath/socket_io.pxd
@@ -185,6 +186,7 @@ ctypedef struct batch_t:         # packets to one destination that leave in one 
     int32_t untagged
     covered_t covered[BATCH_SEGMENTS]
     uint8_t rtp_headers[BATCH_SEGMENTS][12]
+    uint8_t extended_headers[BATCH_SEGMENTS][EXTENDED_HEADER_BYTES]  # of viewers that want extensions
 
 cdef struct worker_t
 ctypedef void (*transmit_t)(worker_t* worker, const batch_t* batch) noexcept nogil
@@ -224,6 +226,7 @@ cdef struct worker_t:
     batch_t batch
     uint8_t scratch[2048]        # a control packet in the making
     uint8_t fragment[2048]       # a piece of a packet too large for a link
+    size_t pacer_bytes           # of all controlled links
     int32_t* viewer_ssrcs        # SSRC -> viewer cursor
     int32_t* viewer_addresses    # address -> viewer cursor
     uint32_t viewer_mask

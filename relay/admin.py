@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -20,7 +20,7 @@ from relay.clock import now_us
 from relay.config import MAX_STREAM_NAME, is_stream_name
 from relay.edge.description import describe, describe_viewer
 from relay.edge.destinations import check_destination, check_report_ports
-from relay.edge.plain_rtp import RtcpMode, Viewer
+from relay.edge.plain_rtp import Extensions, RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused
 from relay.metrics import new_registry
 from relay.series import exposition
@@ -35,6 +35,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 LONGEST_STEP_US = 2_000  # chosen: of a scrape or a status at a time
 _MEDIA = ("video", "audio")
+_EXTENSIONS = ("transport_cc_id", "delay_id")  # in the order of Extensions
 _HTTP_STATUS = {
     RefusalCode.BAD_REQUEST: 400,
     RefusalCode.NO_SUCH_STREAM: 404,
@@ -104,7 +105,7 @@ class _Api:
     async def add_viewer(self, request: web.Request) -> web.Response:
         name = _stream_name(request)
         body = await _json_object(request)
-        _refuse_unknown(body, (*_MEDIA, "rtcp", "expires_s"))
+        _refuse_unknown(body, (*_MEDIA, "rtcp", "expires_s", *_EXTENSIONS))
         addresses = {
             media: await self._resolve(media, body[media]) for media in _MEDIA if media in body
         }
@@ -115,13 +116,14 @@ class _Api:
             addresses,
             rtcp=_rtcp_mode(body.get("rtcp", "next")),
             expiry_us=_expiry_us(body["expires_s"]) if "expires_s" in body else -1,
+            extensions=_extensions(body),
         )
         return web.json_response(viewer_status(self._daemon.node, viewer), status=201)
 
     async def describe(self, request: web.Request) -> web.Response:
         """The SDP for a player at ?address=IP, whose ports are ?video=PORT&audio=PORT."""
         query = request.query
-        _refuse_unknown(query, (*_MEDIA, "address", "rtcp"))
+        _refuse_unknown(query, (*_MEDIA, "address", "rtcp", *_EXTENSIONS))
         host = query.get("address", request.remote or "")
         addresses = {
             media: await self._resolve(media, f"{_in_brackets(host)}:{query[media]}")
@@ -135,8 +137,9 @@ class _Api:
         if rtcp == "next":
             check_report_ports(addresses)
         name = _stream_name(request)
+        extensions = _extensions({key: _number(query[key]) for key in _EXTENSIONS if key in query})
         tracks = await self._daemon.tracks_of(name)
-        return _sdp(describe(name, tracks, addresses, rtcp))
+        return _sdp(describe(name, tracks, addresses, rtcp, extensions))
 
     async def describe_viewer(self, request: web.Request) -> web.Response:
         return _sdp(describe_viewer(self._viewer(request)))
@@ -208,6 +211,25 @@ def _rtcp_mode(value: object) -> RtcpMode:
             return found
     names = ", ".join(get_args(RtcpMode))
     raise Refused(RefusalCode.BAD_REQUEST, f"rtcp is one of {names}", "rtcp")
+
+
+def _number(text: str) -> object:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else text
+
+
+def _extensions(given: Mapping[str, object]) -> Extensions:
+    """Ids of the one-byte form (RFC 8285 4.2), each another."""
+    ids: dict[str, int] = {}
+    for key in _EXTENSIONS:
+        value = given.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 14:
+            raise Refused(RefusalCode.BAD_REQUEST, f"{key} is 1 to 14 (RFC 8285 4.2)", key)
+        if value in ids.values():
+            raise Refused(RefusalCode.BAD_REQUEST, f"{key} is that of another extension", key)
+        ids[key] = value
+    return Extensions(*(ids.get(key, 0) for key in _EXTENSIONS))
 
 
 def _expiry_us(value: object) -> int | None:

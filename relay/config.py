@@ -285,6 +285,37 @@ class Overload(Model):
         return shed_age_us
 
 
+class ViewerRate(Model):
+    """How fast viewers are sent to. The ceiling is `viewers.rate_bps`."""
+
+    controller: Literal["gcc", "nada", "loss_only", "fixed"] = "gcc"
+    """The best that is used. gcc and nada are for viewers that return transport-wide feedback; of
+    the others, those that send receiver reports get loss_only, from the ceiling down, and those
+    without RTCP a fixed rate, the ceiling."""
+    start_bps: RateBps = 4_000_000
+    """Of gcc and nada. Chosen: a 1080p stream starts without waiting for the estimate."""
+    min_bps: RateBps = 300_000
+    """Chosen: below it there is audio, and no video worth the name."""
+
+
+class NodeLinkRate(Model):
+    """How fast links to neighbours are paced. The ceiling is the neighbour's `rate_bps`."""
+
+    controller: Literal["gcc", "nada", "fixed"] = "fixed"
+    """fixed: the ceiling is the path's capacity. Otherwise it is measured, below the ceiling."""
+    start_bps: RateBps | None = None
+    """None: the ceiling."""
+    min_bps: RateBps = 1_000_000
+    """Chosen: one 720p stream."""
+
+
+class Rate(Model):
+    """Congestion control: what a path carries is found out by delay and loss."""
+
+    viewers: ViewerRate = ViewerRate()
+    node_links: NodeLinkRate = NodeLinkRate()
+
+
 class NodeConfig(Model):
     """A node's whole configuration."""
 
@@ -313,6 +344,7 @@ class NodeConfig(Model):
     paths: tuple[StreamPath, ...] = ()
     limits: Limits = Limits()
     repair: Repair = Repair()
+    rate: Rate = Rate()
     kernel: Kernel = Kernel()
     overload: Overload = Overload()
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Limits,
         Neighbour,
         NodeConfig,
+        Rate,
         StreamPath,
         Track,
         Viewers,
@@ -49,6 +50,7 @@ class Parts:
     ingests: Sequence[tuple[int, Ingest]]
     paths: Sequence[tuple[int, StreamPath]]
     limits: Limits | None
+    rate: Rate | None
     workers: int
     worker_cpus: tuple[int, ...] | None
 
@@ -66,6 +68,7 @@ class Parts:
             ingests=tuple(enumerate(config.ingests)),
             paths=tuple(enumerate(config.paths)),
             limits=config.limits,
+            rate=config.rate,
             workers=config.worker_count,
             worker_cpus=config.worker_cpus,
         )
@@ -80,6 +83,7 @@ def cross_check(parts: Parts) -> list[Problem]:
         *_check_sockets(parts),
         *_check_paths(parts),
         *_check_limits(parts),
+        *_check_rate(parts),
         *_check_workers(parts),
         *_check_controller(parts),
     ]
@@ -242,6 +246,20 @@ def _check_limits(parts: Parts) -> Iterator[Problem]:
     if cursors < viewers:
         text = f"is {cursors}, but each of {viewers} viewers needs one for each track"
         yield Problem("limits.cursors", text)
+
+
+def _check_rate(parts: Parts) -> Iterator[Problem]:
+    """Lowest, start and ceiling in this order."""
+    if parts.rate is None:
+        return
+    viewers, links = parts.rate.viewers, parts.rate.node_links
+    if viewers.min_bps > viewers.start_bps:
+        yield Problem("rate.viewers.min_bps", f"is above start_bps, {viewers.start_bps}")
+    if parts.viewers is not None and viewers.min_bps > parts.viewers.rate_bps:
+        text = f"is above viewers.rate_bps, {parts.viewers.rate_bps}"
+        yield Problem("rate.viewers.min_bps", text)
+    if links.start_bps is not None and links.min_bps > links.start_bps:
+        yield Problem("rate.node_links.min_bps", f"is above start_bps, {links.start_bps}")
 
 
 def _check_workers(parts: Parts) -> Iterator[Problem]:

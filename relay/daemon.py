@@ -24,7 +24,7 @@ from relay.config import NodeConfig
 from relay.config_file import load
 from relay.control.agent import ControlAgent
 from relay.control_shell import ControlShell
-from relay.edge.plain_rtp import RtcpMode, Viewer
+from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused, RelayError
 from relay.events import ViewerStarted, ViewerTurnedAway
 from relay.messages import Track
@@ -157,9 +157,12 @@ class Daemon:
         *,
         rtcp: RtcpMode = "next",
         expiry_us: int | None = -1,
+        extensions: Extensions = NO_EXTENSIONS,
     ) -> Viewer:
         """Returns once the stream is on its way. Raises Refused."""
-        viewer = self.node.add_viewer(stream, addresses, now_us(), rtcp=rtcp, expiry_us=expiry_us)
+        viewer = self.node.add_viewer(
+            stream, addresses, now_us(), rtcp=rtcp, expiry_us=expiry_us, extensions=extensions
+        )
         started = self._waiting[viewer.id] = self._loop.create_future()
         try:
             self.settle()

@@ -5,6 +5,7 @@ had time to, nothing is asked of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -15,6 +16,7 @@ from relay.handshake import Handshake, OfferKeys, PeerRestarted, SendHello
 from relay.hkdf import Endpoint, hello_key
 from relay.messages import WorkerPorts, encode
 from relay.pairs import FIRST_PAIR, Pair, PairLink, PairLinks
+from relay.slowpath.rate import LinkController
 from relay.workers import Workers
 from service.address import Address, parse_address
 
@@ -61,6 +63,7 @@ class Neighbour:
     until it has told them. is_aware: it knows ours, so that a broadcast may come to any worker here
     and go out from any. is_settling: that is to be found out first.
     is_blocked: in this session all has to go between the first workers. up_since_us: of their link.
+    control: what paces a link of such a ceiling.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Neighbour:
         reached: tuple[int, ...],
         rng: Random,
         now_us: int,
+        control: Callable[[int], LinkController | None] = lambda _: None,
     ) -> None:
         self.peer = peer
         self.name = peer.name
@@ -91,6 +95,7 @@ class Neighbour:
             peer_node=peer.node_id,
             hello_key=hello_key(peer.secret),
             rate_bps=peer.rate_bps,
+            controller=control(peer.rate_bps),
         )
         self.handshake = Handshake(
             own=Endpoint(own_node_id),
@@ -99,7 +104,9 @@ class Neighbour:
             rng=rng,
             start_us=now_us,
         )
-        self.pairs = PairLinks(workers, ports, peer.node_id, peer.secret, self.handshake)
+        self.pairs = PairLinks(
+            workers, ports, peer.node_id, peer.secret, self.handshake, control
+        )
 
     @property
     def address(self) -> Address:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TypeAlias
 
@@ -19,6 +20,7 @@ from relay.config import NodeConfig
 from relay.errors import RelayError
 from relay.lanes import Lanes
 from relay.neighbour import Neighbour, Peer
+from relay.slowpath.rate import node_link_controller
 from relay.slowpath.subscription import SubscriptionTable
 from relay.workers import Workers
 from service.address import format_address, ip_of, parse_address
@@ -163,6 +165,7 @@ class Neighbourhood:
             config.reached_ports,
             self._rng,
             now_us,
+            partial(node_link_controller, config.rate.node_links),
         )
         self.by_name[peer.name] = self._by_link[added.link] = added
 

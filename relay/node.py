@@ -20,7 +20,7 @@ from fastpath import events as engine_events
 from relay import events
 from relay.config import NodeConfig
 from relay.edge.destinations import check_report_ports
-from relay.edge.plain_rtp import PlainRtpEdge, RtcpMode, Viewer
+from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, PlainRtpEdge, RtcpMode, Viewer
 from relay.errors import MessageError, RefusalCode, Refused
 from relay.lanes import Lanes
 from relay.messages import (
@@ -105,6 +105,7 @@ class Node:
             round(config.viewers.expiry_s * 1_000_000),
             self._rng,
             self._place_viewer,
+            config.rate.viewers,
         )
         self._replicas.start(self.ports.overlays, config.worker_endpoints)
         self.neighbourhood.start(self.ports.overlays, now_us)
@@ -195,6 +196,7 @@ class Node:
         *,
         rtcp: RtcpMode = "next",
         expiry_us: int | None = -1,
+        extensions: Extensions = NO_EXTENSIONS,
     ) -> Viewer:
         """Ask for a stream on behalf of a viewer; ViewerStarted or ViewerTurnedAway follows.
 
@@ -217,7 +219,9 @@ class Node:
             self._events.append(events.TableFull("viewers"))
             text = f"{self.config.name} serves {self.config.limits.viewers} viewers already"
             raise Refused(RefusalCode.FULL, text)
-        viewer = self.edge.add(stream, addresses, now_us, rtcp=rtcp, expiry_us=expiry_us)
+        viewer = self.edge.add(
+            stream, addresses, now_us, rtcp=rtcp, expiry_us=expiry_us, extensions=extensions
+        )
         path = self.config.path_to(stream)
         paths = (path,) if path else self._pushed_paths.get(stream, ())
         self.subscriptions.join_viewer(viewer.number, stream, paths, now_us)

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from fastpath.stats import DelayHistogram, LinkStats
 from relay.handshake import Handshake
 from relay.hkdf import hello_key
+from relay.slowpath.rate import LinkController
 from relay.workers import Workers
 from service.address import Address
 
@@ -27,7 +28,10 @@ FIRST_PAIR: Pair = (0, 0)
 BLOCKED_US = 1_500_000  # chosen: 30 probes; a cut link has been noticed long before
 SWEEP_US = 1_000_000
 IDLE_US = 5_000_000  # chosen: as long as a subscription may go without a refresh
-_STATES = frozenset({"is_up", "has_keys", "rtt_us", "backlogged", "holes_open"})
+_RATES = ("target_bps", "pacing_bps", "acked_bps")  # of pairs they add up as well, while they are there
+_STATES = frozenset(
+    {"is_up", "has_keys", "rtt_us", "backlogged", "holes_open", "feedback_loss", "usage", *_RATES}
+)
 _COUNTERS = tuple(f.name for f in dataclasses.fields(LinkStats) if f.name not in _STATES)
 
 
@@ -46,7 +50,8 @@ class PairLink:
 
 
 class PairLinks:
-    """Of one neighbour. ports: of this node's workers. Engine errors of `use` pass through."""
+    """Of one neighbour. ports: of this node's workers. control: what paces a link of such a ceiling.
+    Engine errors of `use` pass through."""
 
     def __init__(
         self,
@@ -55,12 +60,14 @@ class PairLinks:
         peer_node: int,
         secret: bytes,
         handshake: Handshake,
+        control: Callable[[int], LinkController | None] = lambda _: None,
     ) -> None:
         self._workers = workers
         self._ports = ports
         self._peer_node = peer_node
         self._hello_key = hello_key(secret)
         self._handshake = handshake
+        self._control = control
         self._links: dict[Pair, PairLink] = {}
         self._generations: dict[Pair, int] = {}
         self._gone: Counter[str] = Counter()
@@ -156,7 +163,8 @@ class PairLinks:
         self._sweep_us = now_us + SWEEP_US if self._links else None
 
     def add_to(self, first: LinkStats) -> LinkStats:
-        """The figures of the first link and of all pairs there are and were, as of one link."""
+        """The figures of the first link and of all pairs there are and were, as of one link; loss and
+        overuse of the worst of them."""
         if not self._links and not self._gone:
             return first
         sums = Counter({name: getattr(first, name) for name in _COUNTERS})
@@ -166,8 +174,21 @@ class PairLinks:
             sums.update({name: getattr(stats, name) for name in _COUNTERS})
         holes = sum(stats.holes_open for stats in (first, *each))
         backlogged = sum(stats.backlogged for stats in (first, *each))
+        rates: dict[str, Any] = {
+            name: sum(getattr(stats, name) for stats in (first, *each)) for name in _RATES
+        }
+        loss = max(stats.feedback_loss for stats in (first, *each))
+        usage = 1 if any(stats.usage == 1 for stats in (first, *each)) else first.usage
         counters: dict[str, Any] = dict(sums)
-        return dataclasses.replace(first, holes_open=holes, backlogged=backlogged, **counters)
+        return dataclasses.replace(
+            first,
+            holes_open=holes,
+            backlogged=backlogged,
+            feedback_loss=loss,
+            usage=usage,
+            **rates,
+            **counters,
+        )
 
     def add_delays_to(self, first: DelayHistogram) -> DelayHistogram:
         """The same of delays."""
@@ -191,6 +212,7 @@ class PairLinks:
             peer_node=self._peer_node,
             hello_key=self._hello_key,
             rate_bps=rate_bps,
+            controller=self._control(rate_bps),
         )
         opened = self._links[pair] = PairLink(link, generation, only_listens, now_us)
         self._key(pair, opened, generation)

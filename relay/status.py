@@ -134,6 +134,9 @@ def viewer_status(node: Node, viewer: Viewer) -> Json:
         "stream": viewer.broadcast,
         "expires_s": None if viewer.expiry_us is None else viewer.expiry_us / 1_000_000,
         "rtcp": viewer.rtcp,
+        "transport_cc_id": viewer.transport_cc_id or None,
+        "delay_id": viewer.delay_id or None,
+        "rate": _viewer_rate(node, viewer),
         "state": node.state_of(viewer.broadcast).value,
         "path": list(node.path_of(viewer.broadcast)),
         "tracks": {
@@ -148,6 +151,22 @@ def viewer_status(node: Node, viewer: Viewer) -> Json:
             }
             for media, leg in viewer.legs.items()
         },
+    }
+
+
+def _viewer_rate(node: Node, viewer: Viewer) -> Json | None:
+    """What rate control makes of its path; null while it waits for its broadcast."""
+    if viewer.link is None:
+        return None
+    stats = node.engine.link_stats(viewer.link)
+    return {
+        "controller": viewer.controller,
+        "target_bps": stats.target_bps,
+        "pacing_bps": stats.pacing_bps,
+        "acked_bps": stats.acked_bps,
+        "feedback_loss": stats.feedback_loss,
+        "feedbacks": stats.feedbacks,
+        "usage": stats.usage,
     }
 
 

@@ -24,6 +24,7 @@ from fastpath.stats import (
     StreamStats,
 )
 from relay.config import NodeConfig
+from relay.slowpath.rate import LinkController
 from service.address import Address
 
 WORKER_SHIFT = 52  # fastpath/handles.py: 20 bits of index, 32 of generation
@@ -81,12 +82,26 @@ class Workers:
         return worker << WORKER_SHIFT | self.engines[worker].open_port(kind, fd, rtp_port=own)
 
     def add_link(
-        self, *, port: int, address: Address, peer_node: int, hello_key: bytes, rate_bps: int
+        self,
+        *,
+        port: int,
+        address: Address,
+        peer_node: int,
+        hello_key: bytes,
+        rate_bps: int,
+        controller: LinkController | None = None,
     ) -> int:
         """In the worker that the port belongs to."""
         engine, own = self._at(port)
+        kind, rate = controller or (None, None)
         return worker_of(port) << WORKER_SHIFT | engine.add_link(
-            port=own, address=address, peer_node=peer_node, hello_key=hello_key, rate_bps=rate_bps
+            port=own,
+            address=address,
+            peer_node=peer_node,
+            hello_key=hello_key,
+            rate_bps=rate_bps,
+            rate_kind=kind,
+            rate=rate,
         )
 
     def offer_keys(self, link: int, *, receive_key: bytes, send_key: bytes, send_now: bool) -> None:
@@ -176,10 +191,18 @@ class Workers:
         return worker_of(stream) << WORKER_SHIFT | cursor
 
     def add_viewer_link(
-        self, *, rate_bps: int, cname: bytes = b"overlane-viewer0", worker: int = 0
+        self,
+        *,
+        rate_bps: int,
+        cname: bytes = b"overlane-viewer0",
+        controller: LinkController | None = None,
+        worker: int = 0,
     ) -> int:
         self._check_room("viewer_links")
-        link = self.engines[worker].add_viewer_link(rate_bps=rate_bps, cname=cname)
+        kind, rate = controller or (None, None)
+        link = self.engines[worker].add_viewer_link(
+            rate_bps=rate_bps, cname=cname, rate_kind=kind, rate=rate
+        )
         return worker << WORKER_SHIFT | link
 
     def add_viewer_cursor(
@@ -193,6 +216,8 @@ class Workers:
         payload_type: int,
         first_sequence_number: int,
         rtcp_address: Address | None = None,
+        transport_cc_id: int = 0,
+        delay_id: int = 0,
     ) -> int:
         self._check_room("cursors")
         engine, own = self._together(stream, link, port)
@@ -205,6 +230,8 @@ class Workers:
             payload_type=payload_type,
             first_sequence_number=first_sequence_number,
             rtcp_address=rtcp_address,
+            transport_cc_id=transport_cc_id,
+            delay_id=delay_id,
         )
         return worker_of(stream) << WORKER_SHIFT | cursor
 

@@ -34,6 +34,13 @@ NACK_BLP_BITS: Final = 16
 PLI_FORMAT: Final = 1  # of RTCP_PAYLOAD_FEEDBACK, RFC 4585 6.3.1
 FIR_FORMAT: Final = 4  # of RTCP_PAYLOAD_FEEDBACK, RFC 5104 4.3.1
 FIR_ITEM_BYTES: Final = 8
+# draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1.
+TRANSPORT_CC_FORMAT: Final = 15  # of RTCP_TRANSPORT_FEEDBACK
+TRANSPORT_CC_REFERENCE_US: Final = 64_000
+TRANSPORT_CC_UNIT_US: Final = 250
+# RFC 8285 4.2: header extensions in the one-byte form.
+ONE_BYTE_EXTENSION: Final = 0xBEDE
+ONE_BYTE_MAX_ID: Final = 14
 SDES_END: Final = 0  # RFC 3550 6.5
 SDES_CNAME: Final = 1
 SDES_MAX_ITEM_BYTES: Final = 255

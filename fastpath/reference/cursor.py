@@ -25,12 +25,15 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Where a viewer's plain RTP and its sender reports go (rtcp, or nowhere), and its SSRC."""
+    """Where a viewer's plain RTP and its sender reports go (rtcp, or nowhere), its SSRC, and the ids
+    of the header extensions that it wants (0: not)."""
 
     port: int
     address: Address
     ssrc: int
     rtcp: Address | None
+    transport_cc_id: int = 0
+    delay_id: int = 0
 
 
 @dataclass(eq=False, slots=True)

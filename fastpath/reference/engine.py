@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable
 
 from fastpath.events import CursorStarted, Event
 from fastpath.handles import HandleTable
+from fastpath.rate import RateConfig, RateKind
 from fastpath.reference.cursor import Cursor, State, Viewer
 from fastpath.reference.insert import claim_early, expire_early, forget_early, wake_cursors
 from fastpath.reference.key_frame import ask_for_key_frames
 from fastpath.reference.link import Address, Keys, Link
+from fastpath.reference.pacing import open_pacer
 from fastpath.reference.receive import receive_overlay
 from fastpath.reference.repair import on_link_timer
 from fastpath.reference.ring import AUDIO_CAPACITY, VIDEO_CAPACITY, Ring
@@ -67,22 +69,39 @@ class ReferenceEngine:
         return port
 
     def add_link(
-        self, *, port: int, address: Address, peer_node: int, hello_key: bytes, rate_bps: int
+        self,
+        *,
+        port: int,
+        address: Address,
+        peer_node: int,
+        hello_key: bytes,
+        rate_bps: int,
+        rate_kind: RateKind | None = None,
+        rate: RateConfig | None = None,
     ) -> int:
         handle = self._node_links.take()
         link = Link(handle, rate_bps, False, port, address, hello_key, peer_node)
         self._links_by_handle[handle] = link
 
-        def apply(_now_us: int) -> None:
+        def apply(now_us: int) -> None:
+            open_pacer(link, rate_kind, rate, now_us)
             self._worker.links.append(link)
             self._worker.links.sort(key=lambda k: k.handle & INDEX_MASK)
 
         self._commands.append(apply)
         return handle
 
-    def add_viewer_link(self, *, rate_bps: int, cname: bytes = b"overlane-viewer0") -> int:
+    def add_viewer_link(
+        self,
+        *,
+        rate_bps: int,
+        cname: bytes = b"overlane-viewer0",
+        rate_kind: RateKind | None = None,
+        rate: RateConfig | None = None,
+    ) -> int:
         link = Link(self._viewer_links.take(), rate_bps, True, cname=cname.decode())
         self._links_by_handle[link.handle] = link
+        self._commands.append(lambda now_us: open_pacer(link, rate_kind, rate, now_us))
         return link.handle
 
     def remove_link(self, link: int) -> None:
@@ -141,7 +160,14 @@ class ReferenceEngine:
 
     def set_link_rate(self, link: int, rate_bps: int) -> None:
         known = self._links_by_handle[link]
-        self._commands.append(lambda _: setattr(known, "rate_bps", rate_bps))
+
+        def apply(now_us: int) -> None:
+            if known.pacer is None:
+                known.set_rate(rate_bps)
+            else:
+                known.pacer.set_rate(known, rate_bps, now_us)
+
+        self._commands.append(apply)
 
     # -- streams
 
@@ -217,8 +243,10 @@ class ReferenceEngine:
         payload_type: int,
         first_sequence_number: int,
         rtcp_address: Address | None = None,
+        transport_cc_id: int = 0,
+        delay_id: int = 0,
     ) -> int:
-        viewer = Viewer(port, address, ssrc, rtcp_address)
+        viewer = Viewer(port, address, ssrc, rtcp_address, transport_cc_id, delay_id)
         cursor = self._add_cursor(stream, link, viewer, first_sequence_number)
         self._cursors_by_handle[cursor].payload_type = payload_type
         return cursor
@@ -346,12 +374,14 @@ class ReferenceEngine:
         known = self._links_by_handle[link]
         names = (
             "is_up rtt_us sent_packets sent_bytes received_packets received_bytes lost reordered "
-            "repaired voided gone given_up requests_sent resent resend_suppressed history_evicted"
+            "repaired voided gone given_up requests_sent resent resend_suppressed history_evicted "
+            "target_bps pacing_bps"
         )
         return {name: getattr(known, name) for name in names.split()} | {
             "has_keys": known.send_key is not None,
             "holes_open": len(known.holes),
             "backlogged": known.backlog(),
+            **({} if known.pacer is None else known.pacer.figures()),
         }
 
     def stream_stats(self, stream: int) -> dict[str, int]:

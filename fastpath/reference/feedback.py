@@ -1,9 +1,11 @@
-"""Feedback packets by their first byte. Three are in `repair`; the others, in network order:
+"""Feedback packets by their first byte. Three are in `repair`, ARRIVALS in `arrivals_report`; the
+others, in network order:
 
 CLOCK       4, stream_id u32, timestamp u32, ntp u64: how the media's clocks stand as this leaves
 KEY_WANTED  5, stream_id u32: somebody downstream cannot go on without a key frame
 """
 
+from fastpath.reference.arrivals_report import ARRIVALS, HEAD, on_arrivals
 from fastpath.reference.link import Link
 from fastpath.reference.media_clock import CLOCK, CLOCK_FIELDS, MediaClock
 from fastpath.reference.repair import (
@@ -27,6 +29,7 @@ LEAST_BYTES = {  # after the first byte
     GONE: GONE_FIELDS.size,
     CLOCK: CLOCK_FIELDS.size,
     KEY_WANTED: STREAM_ID_BYTES,
+    ARRIVALS: HEAD.size,
 }
 
 
@@ -42,6 +45,8 @@ def receive_feedback(worker: Worker, link: Link, payload: bytes, now_us: int) ->
         on_gone(worker, link, payload, now_us)
     elif kind[0] == CLOCK:
         on_clock(worker, link, body, now_us)
+    elif kind[0] == ARRIVALS:
+        on_arrivals(link, body, now_us)
     else:
         on_key_wanted(worker, link, body)
     return "feedback_taken"

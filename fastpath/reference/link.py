@@ -16,6 +16,7 @@ from rtp.sequence import difference
 
 if TYPE_CHECKING:
     from fastpath.reference.cursor import Cursor
+    from fastpath.reference.pacing import Pacer
     from fastpath.reference.worker import Stream
 
 Address = tuple[str, int]
@@ -26,6 +27,7 @@ MAX_HOLES = 1024
 DEAD_PROBES = 3  # RFC 5880's detection multiplier
 NODE_LATE_ENTRIES, VIEWER_LATE_ENTRIES = 1024, 256
 BURST_US = 5000  # what an idle link may send at once beyond its rate
+MAX_DEBT_US = 500_000  # libwebrtc kMaxDebtInTime
 AUDIO, VIDEO = CLASSES = (0, 1)  # in the order in which they leave
 
 
@@ -52,10 +54,12 @@ class SentKind(Enum):
 
 @dataclass(slots=True)
 class Sent:
-    """What a number carried. stream and number: of media, its place in a ring."""
+    """What a number carried. stream and number: of media, its place in a ring. bytes: on the wire; 0:
+    its fate has been told to the controller."""
 
     kind: SentKind
     sent_us: int
+    bytes: int = 0
     repairs: int = 0
     resent_us: int | None = None
     stream: Stream | None = None
@@ -108,7 +112,17 @@ class Link:
     queues: tuple[list[Cursor], list[Cursor]] = field(default_factory=lambda: ([], []))
     cursors: list[Cursor] = field(default_factory=list)
     free_at_ns: int = 0  # when what was sent has left at the link's rate
+    pacer: Pacer | None = None  # None: the rate is fixed
+    target_bps: int = 0  # what media may take
+    pacing_bps: int = 0  # what is charged for a packet
+    key_pacing_bps: int = 0  # and for one of a video key frame
     next_probe_us: int = 0
+    # what is told of arrivals
+    tells_arrivals: bool = False  # the peer wants to know
+    arrivals: dict[int, int] = field(default_factory=dict)  # by number, in units
+    told_from: int = 1  # what the next report begins with: each number is said twice
+    told_to: int = 1  # behind the newest that was said
+    next_arrivals_us: int | None = None
     # round trip
     rtt_us: int = 0  # 0: not measured
     peer_probe_us: int = 0  # newest probe's send time, to echo
@@ -129,6 +143,9 @@ class Link:
     resend_suppressed: int = 0
     history_evicted: int = 0
     unchecked_seen: int = 0  # what of Overload.unchecked is accounted for
+
+    def __post_init__(self) -> None:
+        self.set_rate(self.rate_bps)
 
     # -- receiving
 
@@ -226,6 +243,8 @@ class Link:
         self.seen.clear()
         self.holes.clear()
         self.next_repair_us = None
+        self.told_from = self.told_to = self.peer_first_hop_seq
+        self.next_arrivals_us = None
         self.peer_probe_us = 0
         for queue in self.late:  # answers name numbers of the old keys
             kept = [late for late in queue if late.cursor is not None]
@@ -265,8 +284,19 @@ class Link:
         self.free_at_ns = max(self.free_at_ns, (now_us - BURST_US) * 1000)
         return self.free_at_ns <= now_us * 1000
 
-    def charge(self, wire_bytes: int) -> None:
-        self.free_at_ns += wire_bytes * 8 * 1_000_000_000 // self.rate_bps
+    def set_rate(self, rate_bps: int) -> None:
+        """Of a link without a pacer; a pacer sets what is below the configured rate."""
+        self.rate_bps = self.target_bps = self.pacing_bps = self.key_pacing_bps = rate_bps
+
+    def limit_debt(self, now_us: int) -> None:
+        """Audio and messages are charged though they do not wait: video waits for them, but not for
+        ever."""
+        self.free_at_ns = min(self.free_at_ns, (now_us + MAX_DEBT_US) * 1000)
+
+    def charge(self, wire_bytes: int, is_key: bool = False) -> None:
+        """is_key: of a video key frame."""
+        rate_bps = self.key_pacing_bps if is_key else self.pacing_bps
+        self.free_at_ns += wire_bytes * 8 * 1_000_000_000 // rate_bps
         self.sent_packets += 1
         self.sent_bytes += wire_bytes
 

@@ -13,6 +13,7 @@ from fastpath.events import (
     LinkUp,
     UpstreamFlows,
 )
+from fastpath.reference.arrivals_report import note_arrival
 from fastpath.reference.feedback import receive_feedback
 from fastpath.reference.insert import hold_early, insert_media
 from fastpath.reference.link import Address, Link
@@ -72,13 +73,19 @@ def receive_overlay(
         return number
     forgive_unchecked(worker, link, number)
     link.accept(number, now_us, first_request_us(worker, now_us))
+    if link.tells_arrivals:
+        note_arrival(link, number, header.type, worker.arrived_us, now_us)
     link.received_packets += 1
     link.received_bytes += len(datagram)
     link.last_received_us = now_us
     if source != link.peer:
         _move_link(worker, link, source)
+        if link.pacer is not None:
+            link.pacer.on_route_change(link, now_us)
     if not link.is_up:
         link.is_up = True
+        if link.pacer is not None:
+            link.pacer.on_route_change(link, now_us)
         worker.post(LinkUp(link.handle))
     # Its arrival may have opened a hole, whose first request is a deadline.
     worker.mark_ready(link)

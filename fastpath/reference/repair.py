@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fastpath.events import LinkDown
+from fastpath.reference.arrivals_report import begin_arrivals, say_arrivals
 from fastpath.reference.link import Late, Link, Sent, SentKind
 from fastpath.reference.send import send_message
 from fastpath.reference.shed import shed_answer
@@ -28,6 +29,7 @@ REQUEST, VOID, GONE = 1, 2, 3
 ITEM = struct.Struct(">II")
 GONE_FIELDS = struct.Struct(">IIII")
 PROBE = struct.Struct(">QQI")  # own time, the peer's newest time, how long that lay here
+WISH_ARRIVALS = 1  # in a further byte, if there is one
 MAX_ITEMS = 128
 MAX_GONE_HOLES = 1024
 INSURANCE_US = 15_000  # after the first request, the second: the first may be lost
@@ -234,6 +236,8 @@ def send_probe(worker: Worker, link: Link, now_us: int) -> None:
     """Each side measures its round trip with its own clock alone."""
     lay_us = now_us - link.peer_probe_at_us if link.peer_probe_us else 0
     payload = PROBE.pack(now_us, link.peer_probe_us, lay_us & LOW_32)
+    if link.pacer is not None:
+        payload += bytes([WISH_ARRIVALS])
     send_message(worker, link, PacketType.PROBE, payload, now_us)
     link.next_probe_us = now_us + worker.settings.probe_interval_us
 
@@ -245,6 +249,10 @@ def receive_probe(link: Link, payload: bytes, arrived_us: int) -> str:
     if echoed_us and 0 <= arrived_us - echoed_us - lay_us <= MAX_RTT_US:
         link.on_rtt(arrived_us - echoed_us - lay_us)
     link.peer_probe_us, link.peer_probe_at_us = own_us, arrived_us
+    if not any(wishes & WISH_ARRIVALS for wishes in payload[PROBE.size : PROBE.size + 1]):
+        link.tells_arrivals, link.next_arrivals_us = False, None
+    elif not link.tells_arrivals:
+        begin_arrivals(link)
     return "probe_taken"
 
 
@@ -253,6 +261,8 @@ def on_link_timer(worker: Worker, link: Link, now_us: int) -> None:
     if link.send_key is not None:
         if link.next_repair_us is not None and link.next_repair_us <= now_us:
             ask_for_holes(worker, link, now_us)
+        if link.next_arrivals_us is not None and link.next_arrivals_us <= now_us:
+            say_arrivals(worker, link, now_us)
         if link.next_probe_us <= now_us:
             send_probe(worker, link, now_us)
         if link.is_up and now_us >= link.dead_at_us(worker.settings.probe_interval_us):

@@ -1,21 +1,24 @@
 """Sending: what leaves a link, in the order of its classes, within its budget.
 
-Order: control and feedback (at once), audio repairs and audio, video repairs, video. Within a class
-the cursors take turns by deficit round robin.
+Order: control and feedback (at once), audio repairs and audio (charged, but not held back), video
+repairs, video. Within a class the cursors take turns by deficit round robin.
 """
+
+from dataclasses import replace
 
 from fastpath.events import KeyFrameWanted
 from fastpath.reference.cursor import Cursor, State
-from fastpath.reference.link import AUDIO, CLASSES, VIDEO, Late, Link, Sent, SentKind
+from fastpath.reference.link import AUDIO, VIDEO, Late, Link, Sent, SentKind
 from fastpath.reference.report import clock_message, next_report_us, viewer_report
 from fastpath.reference.ring import Packet
+from fastpath.reference.rtp_extension import delay_at_egress, extended_payload
 from fastpath.reference.wire import LOW_32, Flag, Header, PacketType, TrafficClass, tag
 from fastpath.reference.worker import Stream, Worker
+from rtp.payload.marks import Marks
 from rtp.sequence import difference
 
 QUANTUM_BYTES = 16_384
 TAIL_PROBE_US = 20_000  # a probe this long after media exposes a lost tail
-MAX_DELAY = 0xFFFF
 ENCODER_RESTART_S = 10
 
 
@@ -23,13 +26,27 @@ def class_of(stream: Stream) -> int:
     return VIDEO if stream.is_video else AUDIO
 
 
+def is_of_key_frame(stream: Stream, packet: Packet) -> bool:
+    return stream.is_video and bool(packet.marks & Marks.KEY)
+
+
 def send_datagram(
-    worker: Worker, link: Link, header: Header, payload: bytes, key: bytes, hop_seq: int
+    worker: Worker,
+    link: Link,
+    header: Header,
+    payload: bytes,
+    key: bytes,
+    sent: Sent | None,
+    is_key: bool = False,
 ) -> bytes:
-    head = header.pack()
+    """sent: what the link remembers of it; None for a HELLO, which has no number."""
+    hop_seq = 0 if sent is None else link.remember(sent)
+    head = replace(header, hop_seq=hop_seq & LOW_32).pack()
     datagram = head + tag(head, payload, key, hop_seq, worker.digest) + payload
+    if sent is not None:
+        sent.bytes = len(datagram)
     worker.transmit(link.port, link.peer, datagram)
-    link.charge(len(datagram))
+    link.charge(len(datagram), is_key)
     return datagram
 
 
@@ -43,17 +60,14 @@ def send_message(worker: Worker, link: Link, kind: PacketType, payload: bytes, n
     if key is None:
         return False
     is_hello = kind is PacketType.HELLO
-    hop_seq = 0
-    if not is_hello:
-        hop_seq = link.remember(Sent(SentKind.OTHER, now_us))
     header = Header(
         kind,
         traffic_class=TrafficClass.PROBE if kind is PacketType.PROBE else TrafficClass.CONTROL,
         stream_id=worker.node_id if is_hello else 0,
-        hop_seq=hop_seq & LOW_32,
         send_ts=now_us & LOW_32,
     )
-    datagram = send_datagram(worker, link, header, payload, key, hop_seq)
+    sent = None if is_hello else Sent(SentKind.OTHER, now_us)
+    datagram = send_datagram(worker, link, header, payload, key, sent)
     candidate = link.candidate_at(now_us)
     if is_hello and candidate is not None:
         worker.transmit(link.port, candidate, datagram)
@@ -76,25 +90,24 @@ def send_to_node(
     key = link.send_key
     assert key is not None
     kind = SentKind.REPAIR if answers else SentKind.MEDIA
-    hop_seq = link.remember(
-        Sent(kind, now_us, answers, stream=stream, number=number, which=class_of(stream))
+    sent = Sent(
+        kind, now_us, repairs=answers, stream=stream, number=number, which=class_of(stream)
     )
-    # LiveNet 6.1: the delay it had, our processing, and half the next hop's round trip.
-    here = (now_us - packet.arrival_us + link.rtt_us // 2) // 250
     header = Header(
         PacketType.MEDIA,
         flags=packet.flags & Flag.SEALED | (Flag.REPAIR if answers else 0),
         hop_limit=packet.hop_limit - 1,
         traffic_class=TrafficClass.VIDEO if stream.is_video else TrafficClass.AUDIO,
         marks=packet.marks,
-        delay=min(packet.delay + here, MAX_DELAY),
+        delay=delay_at_egress(packet, now_us + link.rtt_us // 2),
         stream_id=stream.stream_id,
         stream_seq=number & LOW_32,
-        hop_seq=hop_seq & LOW_32,
         send_ts=now_us & LOW_32,
         repairs_hop_seq=answers & LOW_32,
     )
-    send_datagram(worker, link, header, packet.payload, key, hop_seq)
+    send_datagram(
+        worker, link, header, packet.payload, key, sent, is_of_key_frame(stream, packet)
+    )
     link.next_probe_us = min(link.next_probe_us, now_us + TAIL_PROBE_US)
 
 
@@ -139,8 +152,9 @@ def send_to_viewer(
     worker: Worker, cursor: Cursor, number: int, packet: Packet, now_us: int
 ) -> None:
     """Plain RTP: own payload type, sequence number, timestamp and SSRC; the encoder's marker."""
-    viewer, payload = cursor.viewer, packet.payload
+    viewer = cursor.viewer
     assert viewer is not None
+    payload = extended_payload(cursor.link, viewer, packet, now_us)
     datagram = (
         payload[:1]
         + bytes([payload[1] & 0x80 | cursor.payload_type])
@@ -150,7 +164,7 @@ def send_to_viewer(
         + payload[12:]
     )
     worker.transmit(viewer.port, viewer.address, datagram)
-    cursor.link.charge(len(datagram))
+    cursor.link.charge(len(datagram), is_of_key_frame(cursor.stream, packet))
 
 
 def send_for_cursor(
@@ -204,7 +218,7 @@ def drain_cursor(worker: Worker, queue: list[Cursor], now_us: int) -> bool:
             cursor.deficit_bytes += QUANTUM_BYTES
             queue.append(queue.pop(0))
             return True
-        if not cursor.link.may_send(now_us):
+        if not cursor.link.may_send(now_us) and cursor.stream.is_video:
             return False
         cursor.deficit_bytes -= len(packet.payload)
         number = cursor.next
@@ -214,7 +228,7 @@ def drain_cursor(worker: Worker, queue: list[Cursor], now_us: int) -> bool:
 
 def drain_class(worker: Worker, link: Link, which: int, now_us: int) -> bool:
     while link.late[which]:
-        if not link.may_send(now_us):
+        if not link.may_send(now_us) and which != AUDIO:
             return False
         send_late(worker, link, link.late[which].popleft(), now_us)
     while link.queues[which]:
@@ -228,9 +242,13 @@ def drain_link(worker: Worker, link: Link, now_us: int) -> None:
     if not link.is_open:
         return
     if link.is_viewer or link.send_key is not None:
-        for which in CLASSES:
-            if not drain_class(worker, link, which, now_us):
-                break
+        if link.pacer is not None:
+            link.pacer.before_drain(link, now_us)
+        drain_class(worker, link, AUDIO, now_us)
+        link.limit_debt(now_us)
+        drain_class(worker, link, VIDEO, now_us)
+        if link.pacer is not None:
+            link.pacer.after_drain(worker, link, now_us)
     arm_link(worker, link, now_us)
 
 
@@ -242,9 +260,12 @@ def arm_link(worker: Worker, link: Link, now_us: int) -> None:
         deadlines.append(link.next_probe_us)
         if link.next_repair_us is not None:
             deadlines.append(link.next_repair_us)
+        if link.tells_arrivals and link.next_arrivals_us is not None:
+            deadlines.append(link.next_arrivals_us)
         if link.is_up:
             deadlines.append(link.dead_at_us(worker.settings.probe_interval_us))
-    if (link.is_viewer or deadlines) and link.backlog():
+    is_probing = link.pacer is not None and link.pacer.probe is not None
+    if (link.is_viewer or deadlines) and (link.backlog() or is_probing):
         deadlines.append(max(link.free_at_ns // 1000, now_us + 1))
     if deadlines:
         worker.timers.set(link, min(deadlines))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from relay.edge.plain_rtp import RtcpMode, Viewer
+from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused
 from relay.messages import Track
 from rtp.errors import RtpValueError
@@ -17,15 +17,26 @@ from rtp.sdp import Direction, MediaDescription, PayloadFormat, SessionDescripti
 from service.address import Address
 
 _FEEDBACK = {"video": ("nack", "nack pli", "ccm fir"), "audio": ("nack",)}
+TRANSPORT_CC_URI = (
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"  # its section 5
+)
+DELAY_URI = "urn:overlane:rtp-hdrext:delay"
+"""u16, 0.25 ms: how long since the producer took the packet in (LiveNet 6.1)."""
 _OPUS_CHANNELS = 2  # RFC 7587 7: always, whatever is sent
 
 
 def describe(
-    name: str, tracks: Iterable[Track], addresses: Mapping[str, Address], rtcp: RtcpMode
+    name: str,
+    tracks: Iterable[Track],
+    addresses: Mapping[str, Address],
+    rtcp: RtcpMode,
+    extensions: Extensions = NO_EXTENSIONS,
 ) -> str:
     """Of the tracks that have an address in `addresses`, by "video" and "audio"."""
     media = [
-        _medium(track, addresses[track.media], rtcp) for track in tracks if track.media in addresses
+        _medium(track, addresses[track.media], rtcp, extensions)
+        for track in tracks
+        if track.media in addresses
     ]
     return _text(name, media, addresses)
 
@@ -34,7 +45,12 @@ def describe_viewer(viewer: Viewer) -> str:
     """Of what a viewer is sent, its SSRCs included."""
     media = [
         _medium(
-            leg.stream.track, viewer.addresses[kind], viewer.rtcp, ssrc=leg.ssrc, cname=viewer.cname
+            leg.stream.track,
+            viewer.addresses[kind],
+            viewer.rtcp,
+            Extensions(viewer.transport_cc_id, viewer.delay_id),
+            ssrc=leg.ssrc,
+            cname=viewer.cname,
         )
         for kind, leg in viewer.legs.items()
     ]
@@ -54,11 +70,15 @@ def _medium(
     track: Track,
     address: Address,
     rtcp: RtcpMode,
+    extensions: Extensions,
     *,
     ssrc: int | None = None,
     cname: str | None = None,
 ) -> MediaDescription:
     host, port = address
+    feedback = _FEEDBACK[track.media]
+    if extensions.transport_cc:
+        feedback += ("transport-cc",)
     return MediaDescription(
         media=track.media,
         port=port,
@@ -70,12 +90,17 @@ def _medium(
                 clock_rate=track.clock_rate,
                 channels=_OPUS_CHANNELS if track.codec == "opus" else 1,
                 fmtp=track.fmtp.strip(),
-                rtcp_feedback=_FEEDBACK[track.media],
+                rtcp_feedback=feedback,
             ),
         ),
         protocol="RTP/AVPF",
         direction=Direction.SENDONLY,
         rtcp_mux=rtcp == "mux",
+        extensions=tuple(
+            (id_, uri)
+            for id_, uri in zip(extensions, (TRANSPORT_CC_URI, DELAY_URI), strict=True)
+            if id_
+        ),
         ssrc=ssrc,
         cname=cname,
     )

@@ -13,13 +13,27 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
+from relay.config import ViewerRate
+from relay.slowpath.rate import viewer_controller
 from relay.stream import Stream
 from relay.workers import Workers
 from service.address import Address
 
 RtcpMode: TypeAlias = Literal["next", "mux", "none"]
+
+
+class Extensions(NamedTuple):
+    """Ids that a viewer has chosen for RTP header extensions (RFC 8285 4.2), 1 to 14; 0: not wanted.
+
+    transport_cc: a number across its tracks, which its feedback names. delay: how old a packet is."""
+
+    transport_cc: int = 0
+    delay: int = 0
+
+
+NO_EXTENSIONS = Extensions()
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +48,8 @@ class Leg:
 @dataclass(slots=True, eq=False)
 class Viewer:
     """link, legs, worker: once its broadcast is here. addresses: by "video" and "audio". expiry_us:
-    None if it lives until it is removed."""
+    None if it lives until it is removed. transport_cc_id, delay_id: of the RTP header extensions that
+    it wants (RFC 8285), 0 for none. controller: what paces it."""
 
     number: int
     broadcast: str
@@ -42,6 +57,9 @@ class Viewer:
     expires_us: int | None
     expiry_us: int | None = None
     rtcp: RtcpMode = "next"
+    transport_cc_id: int = 0
+    delay_id: int = 0
+    controller: str = "fixed"
     link: int | None = None
     worker: int = 0
     legs: dict[str, Leg] = field(default_factory=dict)
@@ -74,6 +92,7 @@ class PlainRtpEdge:
         expiry_us: int,
         rng: Random,
         place: Callable[[str], int] = lambda _: 0,
+        rate: ViewerRate | None = None,
     ) -> None:
         self._workers = workers
         self._ports = ports
@@ -81,6 +100,7 @@ class PlainRtpEdge:
         self._expiry_us = expiry_us
         self._rng = rng
         self._place = place
+        self._rate = ViewerRate() if rate is None else rate
         self._viewers: dict[int, Viewer] = {}
         self._served: Counter[tuple[str, int]] = Counter()
 
@@ -117,6 +137,7 @@ class PlainRtpEdge:
         *,
         rtcp: RtcpMode = "next",
         expiry_us: int | None = -1,
+        extensions: Extensions = NO_EXTENSIONS,
     ) -> Viewer:
         """A viewer that waits for its broadcast. expiry_us: None: never; -1: as configured."""
         expiry_us = self._expiry_us if expiry_us == -1 else expiry_us
@@ -124,7 +145,7 @@ class PlainRtpEdge:
         number = self._rng.getrandbits(64)
         while number in self._viewers:
             number = self._rng.getrandbits(64)
-        viewer = Viewer(number, broadcast, addresses, expires_us, expiry_us, rtcp)
+        viewer = Viewer(number, broadcast, addresses, expires_us, expiry_us, rtcp, *extensions)
         self._viewers[number] = viewer
         return viewer
 
@@ -137,8 +158,18 @@ class PlainRtpEdge:
         """Send it those of the streams it has an address for. Raises EngineFullError."""
         if viewer.link is None and viewer.addresses:
             viewer.worker = self._place(viewer.broadcast)
+            controller = viewer_controller(
+                self._rate,
+                self._rate_bps,
+                tells_packets=viewer.transport_cc_id > 0,
+                tells_reports=viewer.rtcp != "none",
+            )
+            viewer.controller = "fixed" if controller is None else controller.kind.name.lower()
             viewer.link = self._workers.add_viewer_link(
-                rate_bps=self._rate_bps, cname=viewer.cname.encode(), worker=viewer.worker
+                rate_bps=self._rate_bps,
+                cname=viewer.cname.encode(),
+                controller=controller,
+                worker=viewer.worker,
             )
             self._served[viewer.broadcast, viewer.worker] += 1
         for stream in streams:
@@ -204,4 +235,6 @@ class PlainRtpEdge:
             payload_type=stream.track.payload_type,
             first_sequence_number=first,
             rtcp_address=viewer.rtcp_address(stream.track.media),
+            transport_cc_id=viewer.transport_cc_id,
+            delay_id=viewer.delay_id,
         )

@@ -1,7 +1,7 @@
 """Session descriptions as values: a session, its media, their payload formats.
 
 Sources: RFC 8866 5 and 6, RFC 3551 6 (static payload types), RFC 3605, RFC 4585 4.2, RFC 5576 6.1,
-RFC 5761 5.1.1.
+RFC 5761 5.1.1, RFC 8285 5.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import Final
 MAX_CHARACTERS: Final = 65_536
 MAX_MEDIA: Final = 64
 MAX_CHANNELS: Final = 255
+MAX_EXTENSION_ID: Final = 4351  # RFC 8285 6: what an offer may name, with ids to choose from
 MAX_SESSION_ID: Final = (1 << 64) - 1  # ours: RFC 8866 5.2 sets none; browsers use 63 bits
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")  # RFC 8866 9
 ADDRESS: Final = re.compile(r"[0-9A-Za-z.:%_\-]+")  # of either family, or a host's name
@@ -84,6 +85,7 @@ class MediaDescription:
 
     port: 0 for a medium that is refused. rtcp_port: as `a=rtcp` says, often absent or, with
     rtcp_mux, meaningless: see `control_port`. ssrc and cname: of the first source, or both None.
+    extensions: (id, URI) of RTP header extensions (RFC 8285 5), without direction and attributes.
     """
 
     media: str
@@ -96,6 +98,7 @@ class MediaDescription:
     rtcp_mux: bool = False
     ssrc: int | None = None
     cname: str | None = None
+    extensions: tuple[tuple[int, str], ...] = ()
 
     @property
     def control_port(self) -> int:

@@ -13,6 +13,7 @@ from rtp.sdp.description import (
     ADDRESS,
     MAX_CHANNELS,
     MAX_CHARACTERS,
+    MAX_EXTENSION_ID,
     MAX_MEDIA,
     MAX_SESSION_ID,
     PROTOCOL,
@@ -67,6 +68,7 @@ class _Scope:
     maps: dict[int, tuple[str, int, int]] = field(default_factory=dict)
     fmtp: dict[int, list[str]] = field(default_factory=dict)
     feedback: list[tuple[int | None, str]] = field(default_factory=list)
+    extensions: list[tuple[int, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -155,6 +157,8 @@ class _Parser:
             scope.rtcp_mux = True
         elif name == "ssrc":
             _read_source(number, rest, scope)
+        elif name == "extmap":
+            scope.extensions.append(_parse_extension(number, rest))
         elif value in _DIRECTIONS:
             scope.direction = _DIRECTIONS[value]
 
@@ -174,6 +178,7 @@ class _Parser:
             rtcp_mux=medium.rtcp_mux,
             ssrc=medium.ssrc,
             cname=medium.cname,
+            extensions=(*self._session.extensions, *medium.extensions),
         )
 
 
@@ -221,6 +226,18 @@ def _parse_map(number: int, text: str) -> tuple[str, int, int]:
     if clock_rate == 0 or channels == 0:
         raise SdpError(number, "a clock rate and channels above 0 in a=rtpmap:")
     return codec, clock_rate, channels
+
+
+def _parse_extension(number: int, text: str) -> tuple[int, str]:
+    """RFC 8285 5: <id>[/<direction>] <URI> [<attributes>]."""
+    fields = text.split()
+    if len(fields) < 2:
+        raise SdpError(number, "a=extmap:<id> <URI>")
+    what = f"an id of 1..{MAX_EXTENSION_ID} in a=extmap:"
+    extension_id = _integer(number, fields[0].partition("/")[0], MAX_EXTENSION_ID, what)
+    if extension_id == 0:
+        raise SdpError(number, what)
+    return extension_id, fields[1]
 
 
 def _read_source(number: int, text: str, scope: _Scope) -> None:

@@ -13,6 +13,7 @@ from rtp.sdp.description import (
     ADDRESS,
     MAX_CHANNELS,
     MAX_CHARACTERS,
+    MAX_EXTENSION_ID,
     MAX_MEDIA,
     MAX_SESSION_ID,
     PROTOCOL,
@@ -56,6 +57,8 @@ def _medium_lines(medium: MediaDescription, address_is_shared: bool) -> Iterator
         yield f"c={_unicast(medium.address)}"
     for each in medium.formats:
         yield from _format_lines(each)
+    for extension_id, uri in medium.extensions:
+        yield f"a=extmap:{extension_id} {uri}"
     yield f"a={medium.direction.value}"
     if medium.rtcp_port is not None:
         yield f"a=rtcp:{medium.rtcp_port}"
@@ -96,6 +99,11 @@ def _check_medium(medium: MediaDescription) -> None:
         _check_range("ssrc", medium.ssrc, 0xFFFFFFFF)
     if medium.cname is not None:
         _check_text("cname", medium.cname)
+    for extension_id, uri in medium.extensions:
+        _check_range("extension id", extension_id, MAX_EXTENSION_ID, lowest=1)
+        _check_text("extension URI", uri)
+        if " " in uri:
+            raise RtpValueError(f"extension URI is {uri!r}")
 
 
 def _address(address: str) -> str:

@@ -241,6 +241,18 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         {"limits": {"viewers": 100_000}},
         "limits.cursors: is 8192, but each of 100000 viewers needs one for each track",
     ),
+    (
+        {"rate": {"viewers": {"min_bps": 5_000_000}}},
+        "rate.viewers.min_bps: is above start_bps, 4000000",
+    ),
+    (
+        {"viewers": {"rate_bps": 200_000}},
+        "rate.viewers.min_bps: is above viewers.rate_bps, 200000",
+    ),
+    (
+        {"rate": {"node_links": {"controller": "gcc", "start_bps": 500_000}}},
+        "rate.node_links.min_bps: is above start_bps, 500000",
+    ),
 ]
 
 

@@ -233,6 +233,17 @@ BAD_VALUES: list[tuple[bytes, str, str | None]] = [
     ),
     (b'{"speech": "127.0.0.1:9"}', "unknown key 'speech'; known: video, audio", "speech"),
     (b'{"audio": "127.0.0.1:9", "rtcp": 1}', "rtcp is one of next, mux", "rtcp"),
+    (
+        b'{"audio": "127.0.0.1:9", "transport_cc_id": 15}',
+        "transport_cc_id is 1 to 14",
+        "transport_cc_id",
+    ),
+    (b'{"audio": "127.0.0.1:9", "delay_id": "1"}', "delay_id is 1 to 14", "delay_id"),
+    (
+        b'{"audio": "127.0.0.1:9", "transport_cc_id": 4, "delay_id": 4}',
+        "delay_id is that of another extension",
+        "delay_id",
+    ),
     (b'{"audio": "127.0.0.1:9", "expires_s": 0}', "expires_s is 1 to", "expires_s"),
     (b'{"audio": "127.0.0.1:9", "expires_s": "x"}', "expires_s is 1", "expires_s"),
     (b'{"video": "127.0.0.1:9"}', "demo has no video", None),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastpath import Codec, Engine, Media, PortKind
 from fastpath.events import Event
@@ -74,10 +75,13 @@ class Chain:
         subscribe: bool = True,
         first_hop_seq: int = 1,
         first_node: dict[str, object] | None = None,
+        link_options: dict[str, object] | None = None,
         **options: object,
     ) -> None:
-        """options: of every engine; first_node: those that differ at node 0."""
+        """options: of every engine; first_node: those that differ at node 0; link_options: of every
+        link's end."""
         self.now_us = 1_000_000
+        self.link_options: dict[str, Any] = {"rate_bps": NODE_RATE_BPS} | (link_options or {})
         self.first_hop_seq = first_hop_seq
         self.network = VirtualNetwork(seed)
         self.viewer_packets: list[tuple[int, bytes]] = []
@@ -126,7 +130,7 @@ class Chain:
                 address=peer.address,
                 peer_node=1,
                 hello_key=key("hello"),
-                rate_bps=NODE_RATE_BPS,
+                **self.link_options,
             )
             mine, theirs = ("left", "right") if side is left else ("right", "left")
             side.engine.offer_keys(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fastpath import Codec, Engine, Media, PortKind
 from fastpath.events import Event
+from fastpath.rate import RateConfig, RateKind
 from rtp.rtcp.compound import RtcpPacket, parse_compound, serialise_compound
 from rtp.rtcp.feedback import Feedback, build_fir, build_nack, build_pli, is_pli
 from rtp.rtcp.receiver_report import ReceiverReport, ReportBlock
@@ -106,13 +107,19 @@ class Edge:
         has_rtcp: bool = True,
         host: str | None = None,
         cname: bytes = b"overlane-viewer0",
+        rate_kind: RateKind | None = None,
+        rate: RateConfig | None = None,
+        transport_cc_id: int = 0,
+        delay_id: int = 0,
     ) -> Viewer:
         """One more viewer, each at its own host unless given."""
         self._viewers += 1
         host = host or f"198.51.100.{self._viewers}"
         address, rtcp = (host, 6000 + 2 * self._viewers), (host, 6001 + 2 * self._viewers)
         if link is None:
-            link = self.engine.add_viewer_link(rate_bps=rate_bps, cname=cname)
+            link = self.engine.add_viewer_link(
+                rate_bps=rate_bps, cname=cname, rate_kind=rate_kind, rate=rate
+            )
         ssrc = 0xAB000000 + self._viewers
         cursor = self.engine.add_viewer_cursor(
             stream=stream,
@@ -123,6 +130,8 @@ class Edge:
             payload_type=100,
             first_sequence_number=first_number,
             rtcp_address=rtcp if has_rtcp else None,
+            transport_cc_id=transport_cc_id,
+            delay_id=delay_id,
         )
         return Viewer(cursor, link, address, rtcp, ssrc)
 

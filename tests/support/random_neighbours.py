@@ -6,6 +6,7 @@ import struct
 
 from fastpath.reference.wire import LOW_32, Header, PacketType, tag
 from tests.support.random_overlay import (
+    ARRIVALS,
     CLOCK,
     GONE,
     HELLO_KEY,
@@ -145,9 +146,33 @@ class Neighbours(Overlay):
             echoed = rng.choice((0, 1, self.now_us + 99, rng.getrandbits(64)))
         own_us = rng.choice((0, self.now_us, self.now_us, rng.getrandbits(64)))
         payload = struct.pack(">QQI", own_us, echoed, lay & LOW_32)
+        if rng.random() < self.curiosity:
+            payload += bytes([rng.choice((1, 1, 1, 3, 0))])
         if rng.random() < 0.02:
             payload = payload[: rng.randrange(20)]
         self.transmit(neighbour, payload, PacketType.PROBE)
+
+    def arrivals(self) -> None:
+        """When what the engine sent lately came, as a neighbour would tell it, or nonsense."""
+        rng, neighbour = self.rng, self.any_neighbour()
+        pool = neighbour.heard[-rng.choice((3, 40, 300)) :] or [1]
+        base, count = pool[0], min(len(pool) + rng.choice((0, 0, 0, 5)), 300)
+        if rng.random() < 0.1:
+            base = rng.choice((0, LOW_32, base + 1, base - 9000, rng.getrandbits(32)))
+        steps = b""
+        for _ in range(count):
+            kind = rng.random()
+            if kind < 0.15:
+                steps += b"\0"
+            elif kind < 0.9:
+                steps += bytes([rng.choice((65, 65, 66, 80, 1, 254, rng.randint(1, 254)))])
+            else:
+                steps += b"\xff" + rng.randbytes(2)
+        time = self.now_us // 64 if rng.random() < 0.95 else rng.getrandbits(64)
+        settled = rng.choice((0, count // 2, count, 65_535))
+        body = struct.pack(">IHQ", base & LOW_32, settled, time) + steps
+        body = body[: rng.choice((None, None, None, None, 13, 14, 15, -1))]
+        self.transmit(neighbour, bytes([ARRIVALS]) + body, PacketType.FEEDBACK)
 
     def message(self) -> None:
         """Control and HELLO, both ways; padding; types that nobody takes."""

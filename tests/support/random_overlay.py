@@ -15,7 +15,7 @@ from fastpath.reference.wire import LOW_32, Digest, Flag, Header, PacketType, pa
 from rtp.payload.marks import Marks
 from tests.support.twins import Address, Datagram, Twins
 
-REQUEST, VOID, GONE, CLOCK, KEY_WANTED = 1, 2, 3, 4, 5  # feedback messages
+REQUEST, VOID, GONE, CLOCK, KEY_WANTED, ARRIVALS = 1, 2, 3, 4, 5, 6  # feedback messages
 HELLO_KEY = b"hello key of all"
 
 
@@ -120,6 +120,7 @@ class Overlay:
         self.disorder = rng.choice((0, 0.05, 0.3))
         self.largest = rng.choice((30, 200, 1436))
         self.patience = rng.choice((0.1, 0.5, 1.0))
+        self.curiosity = rng.choice((0.0, 0.1, 0.9))  # of neighbours, about when their packets come
 
     def step(self) -> None:
         """Let time pass, and let what is under way arrive, get lost, or come twice or late."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastpath import Media
+from fastpath.rate import RateConfig, RateKind, RateProfile
 from fastpath.reference.siphash import siphash24
 from fastpath.reference.wire import LOW_32, Digest
 from tests.support.random_neighbours import Neighbours
@@ -60,6 +61,7 @@ class Traffic(Neighbours):
             (self.change_rate, 0.3),
             (self.clock, 0.7),
             (self.want_key, 0.7),
+            (self.arrivals, 2),
             (self.move_neighbour, 0.3),
             (self.move_viewer, 0.6),
         ]
@@ -105,7 +107,7 @@ class Traffic(Neighbours):
             address=address,
             peer_node=self.nodes,
             hello_key=HELLO_KEY,
-            rate_bps=rng.choice(RATES_BPS),
+            **self.any_rate(),
         )
         neighbour = Neighbour(address, link, rng.randbytes(16), self.nodes)
         # Fresh keys, or a link taken over just before its numbers wrap.
@@ -125,6 +127,19 @@ class Traffic(Neighbours):
                 peer_first_hop_seq=peer_first,
             )
         self.neighbours.append(neighbour)
+
+    def any_rate(self) -> dict[str, object]:
+        """Of a link: fixed, or below its ceiling by one of the controllers."""
+        rng = self.rng
+        rate_bps = rng.choice(RATES_BPS)
+        if rng.random() < 0.4:
+            return {"rate_bps": rate_bps}
+        rate = RateConfig(
+            min_bps=rng.choice((5_000, rate_bps)) if rate_bps > 5_000 else rate_bps,
+            start_bps=max(rate_bps // rng.choice((1, 1, 4, 50)), 1),
+            profile=rng.choice(list(RateProfile)),
+        )
+        return {"rate_bps": rate_bps, "rate_kind": rng.choice(list(RateKind)), "rate": rate}
 
     def replace_neighbour(self) -> None:
         old = self.any_neighbour()
@@ -262,8 +277,7 @@ class Traffic(Neighbours):
             if len(self.viewer_links) >= 6:
                 return
             cname = b"viewer%010d" % self.viewers
-            rate_bps = rng.choice(RATES_BPS)
-            link = self.twins.call("add_viewer_link", rate_bps=rate_bps, cname=cname)
+            link = self.twins.call("add_viewer_link", cname=cname, **self.any_rate())
             self.viewer_links.append(link)
         self.viewers += 1
         cursor = self.twins.call(
@@ -276,6 +290,8 @@ class Traffic(Neighbours):
             payload_type=100,
             first_sequence_number=65_535 - rng.randrange(20),
             rtcp_address=rng.choice((None, ("192.0.2.9", 20_000 + self.viewers))),
+            transport_cc_id=rng.choice((0, 0, 1, 14)),
+            delay_id=rng.choice((0, 0, 2, 13)),
         )
         self.viewer_cursors.add(cursor)
 

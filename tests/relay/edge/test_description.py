@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relay.edge.description import describe
+from relay.edge.description import DELAY_URI, TRANSPORT_CC_URI, describe
+from relay.edge.plain_rtp import Extensions
 from relay.errors import RefusalCode, Refused
 from relay.messages import Track
 from rtp.sdp import parse
@@ -23,6 +24,19 @@ VIDEO = Track(
 def test_spaces_around_the_format_parameters_do_no_harm() -> None:
     text = describe("demo", [VIDEO], {"video": ("192.0.2.1", 6000)}, "next")
     assert parse(text).media[0].formats[0].fmtp == "packetization-mode=1"
+
+
+def test_header_extensions_are_named_as_they_were_asked_for() -> None:
+    addresses = {"video": ("192.0.2.1", 6000)}
+    (plain,) = parse(describe("demo", [VIDEO], addresses, "next")).media
+    assert plain.extensions == ()
+    text = describe("demo", [VIDEO], addresses, "next", Extensions(3, 14))
+    (medium,) = parse(text).media
+    assert medium.extensions == ((3, TRANSPORT_CC_URI), (14, DELAY_URI))
+    assert "transport-cc" in medium.formats[0].rtcp_feedback
+    (delayed,) = parse(describe("demo", [VIDEO], addresses, "next", Extensions(delay=1))).media
+    assert delayed.extensions == ((1, DELAY_URI),)
+    assert "transport-cc" not in delayed.formats[0].rtcp_feedback
 
 
 @pytest.mark.parametrize(

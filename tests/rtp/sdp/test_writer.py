@@ -89,6 +89,7 @@ def media(draw: st.DrawFn) -> MediaDescription:
         rtcp_mux=draw(st.booleans()),
         ssrc=source[0] if source else None,
         cname=source[1] if source else None,
+        extensions=tuple(draw(st.lists(st.tuples(st.integers(1, 4351), tokens), max_size=3))),
     )
 
 
@@ -132,6 +133,9 @@ def test_round_trip(description: SessionDescription) -> None:
                 {"cname": None},
                 {"ssrc": 2**32},
                 {"cname": "a\nb"},
+                {"extensions": ((0, "urn:a"),)},
+                {"extensions": ((4352, "urn:a"),)},
+                {"extensions": ((1, "urn:a b"),)},
             )
         ],
     ],

@@ -1,0 +1,44 @@
+# What rate control keeps of a link; one without (a fixed rate) has none of it.
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from fastpath.rate.controller cimport rate_t
+from fastpath.rate.types cimport probe_t, rate_config_t
+
+cdef enum:
+    CLUSTERS = 8                 # of probes, remembered: several follow each other within a round trip
+    TRANSPORT_HISTORY = 1024     # sent to a viewer, remembered: 2 s at 5 Mbit/s
+
+ctypedef struct cluster_t:       # what left under these numbers belongs to one probe
+    uint32_t id
+    uint64_t first
+    uint64_t last
+
+ctypedef struct transport_t:     # what left to a viewer under a transport number
+    uint32_t sent_us             # low 32 bits
+    uint16_t number
+    uint16_t bytes               # 0: nothing, or the controller knows what became of it
+
+ctypedef struct pacer_t:
+    rate_config_t config
+    rate_t rate
+    int64_t next_tick_us
+    uint64_t noted_bytes         # of what the link has sent, those that the controller knows of
+    # the probe under way
+    bint is_probing
+    probe_t probe
+    int64_t probe_until_us       # it is ended then, whether or not it is whole
+    uint64_t probe_from_bytes    # the link's counts when it began
+    uint64_t probe_from_packets
+    cluster_t clusters[CLUSTERS]
+    uint32_t cluster_count
+    # of a viewer with packet feedback (fastpath/transport_feedback)
+    transport_t* transport       # TRANSPORT_HISTORY, or NULL
+    uint64_t transport_number    # last used; its low 16 bits are on the wire
+    int64_t reference            # newest base of its reports' times, unwrapped
+    # figures, over whole seconds
+    int64_t figures_us           # since when
+    uint64_t acked_bytes
+    uint32_t told_packets
+    uint32_t told_lost
+    int64_t acked_bps            # of the last second
+    uint32_t loss_millionths
+    uint64_t feedbacks

@@ -1,0 +1,255 @@
+"""The budget of a link whose rate is controlled.
+
+The controller (fastpath/rate) says a target and a pace; the configured rate stays the ceiling of
+both. Packets of a video key frame go half as fast again as the target (LiveNet 5.2), audio and
+messages do not wait at all; all are charged. While a probe is under way the link goes at its
+rate, and everything that leaves belongs to it; on a link to a node, padding fills what media does
+not. A viewer gets no padding: under its media's SSRC it would need numbers between those of media,
+which belong to packets that may still be asked for or come late. So viewers are only probed
+with what they lag behind, as at their start and after a key frame.
+
+Nothing here has a timer of its own but a probe's end: a link that sends is drained often enough.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+from fastpath.cursor cimport CURSOR_ACTIVE, cursor_t
+from fastpath.link cimport link_charge, link_may_send, link_t
+from fastpath.pacer cimport CLUSTERS, TRANSPORT_HISTORY, cluster_t, pacer_t, transport_t
+from fastpath.rate.controller cimport (
+    rate_on_feedback, rate_on_receiver_report, rate_on_route_change, rate_on_sent, rate_on_tick, rate_open, rate_pacing_bps, rate_set_config,
+    rate_take_probe, rate_target_bps,
+)
+from fastpath.rate.types cimport RATE_GCC, RATE_LOSS_ONLY, packet_result_t, rate_config_t
+from fastpath.ring cimport SLOT_HELD, ring_t, slot_t
+from fastpath.send cimport is_backlogged, message_payload, send_message
+from fastpath.wire cimport FIB_LEG_BYTES, TYPE_PADDING
+from fastpath.worker cimport worker_t
+
+cdef enum:
+    PADDING_BYTES = 1200         # largest packet of a probe, with its header
+    LEAST_PADDING_BYTES = 64
+    PROBE_PATIENCE_US = 100000   # chosen: beyond the 15 ms that a probe takes, until it is given up
+    FIGURES_US = 1000000
+
+
+cdef int pacer_open(link_t* link, const rate_config_t* config, int64_t now_us) noexcept nogil:
+    """-1 if there is no memory: link_close then frees what there is."""
+    cdef pacer_t* pacer = <pacer_t*>calloc(1, sizeof(pacer_t))
+    if pacer == NULL:
+        return -1
+    link.pacer = pacer
+    link.is_controlled = True
+    if link.is_viewer and config.kind != RATE_LOSS_ONLY:
+        pacer.transport = <transport_t*>calloc(TRANSPORT_HISTORY, sizeof(transport_t))
+        if pacer.transport == NULL:
+            return -1
+    pacer.config = config[0]
+    pacer.config.max_bps = link.rate_bps
+    pacer.next_tick_us = now_us
+    pacer.figures_us = now_us
+    forget_probes(pacer)
+    rate_open(&pacer.rate, &pacer.config, now_us)
+    pacer_refresh(link)
+    return 0
+
+
+cdef void forget_probes(pacer_t* pacer) noexcept nogil:
+    cdef int i
+    pacer.is_probing = False
+    for i in range(CLUSTERS):
+        pacer.clusters[i].first = 1
+        pacer.clusters[i].last = 0
+
+
+cdef inline int64_t at_most(int64_t bps, int64_t limit_bps) noexcept nogil:
+    return bps if bps < limit_bps else limit_bps
+
+
+cdef void pacer_refresh(link_t* link) noexcept nogil:
+    """Take over what the controller says. Called after everything that it hears."""
+    cdef pacer_t* pacer = link.pacer
+    cdef int64_t target_bps = at_most(rate_target_bps(&pacer.rate), link.rate_bps)
+    cdef int64_t pacing_bps = rate_pacing_bps(&pacer.rate)
+    cdef int64_t key_bps
+    if pacer.is_probing and pacer.probe.bps > pacing_bps:
+        pacing_bps = pacer.probe.bps
+    if target_bps < 1:
+        target_bps = 1
+    if pacing_bps < target_bps:
+        pacing_bps = target_bps
+    key_bps = target_bps + target_bps // 2
+    if key_bps < pacing_bps:
+        key_bps = pacing_bps
+    link.target_bps = target_bps
+    link.pacing_bps = at_most(pacing_bps, link.rate_bps)
+    link.key_pacing_bps = at_most(key_bps, link.rate_bps)
+    link.charged_as = 0
+
+
+cdef void pacer_set_rate(link_t* link, int64_t rate_bps, int64_t now_us) noexcept nogil:
+    """Another ceiling."""
+    link.rate_bps = rate_bps
+    link.pacer.config.max_bps = rate_bps
+    rate_set_config(&link.pacer.rate, &link.pacer.config, now_us)
+    pacer_refresh(link)
+
+
+cdef void pacer_on_route_change(link_t* link, int64_t now_us) noexcept nogil:
+    """The peer is elsewhere, or was away: what was learnt of the path may not hold."""
+    forget_probes(link.pacer)
+    rate_on_route_change(&link.pacer.rate, link.pacer.config.start_bps, now_us)
+    pacer_refresh(link)
+
+
+cdef void roll_figures(pacer_t* pacer, int64_t now_us) noexcept nogil:
+    cdef int64_t passed_us = now_us - pacer.figures_us
+    if passed_us < FIGURES_US:
+        return
+    pacer.acked_bps = <int64_t>pacer.acked_bytes * 8000000 // passed_us
+    pacer.loss_millionths = 0
+    if pacer.told_packets > 0:
+        pacer.loss_millionths = <uint32_t>(<uint64_t>pacer.told_lost * 1000000 // pacer.told_packets)
+    pacer.acked_bytes = 0
+    pacer.told_packets = 0
+    pacer.told_lost = 0
+    pacer.figures_us = now_us
+
+
+cdef void pacer_on_results(
+    link_t* link, const packet_result_t* results, int32_t count, int64_t rtt_us, int64_t now_us
+) noexcept nogil:
+    """What became of packets, in the order in which they were sent."""
+    cdef pacer_t* pacer = link.pacer
+    cdef int32_t i
+    pacer.feedbacks += 1
+    for i in range(count):
+        pacer.told_packets += 1
+        if results[i].arrival_us < 0:
+            pacer.told_lost += 1
+        else:
+            pacer.acked_bytes += results[i].bytes
+    roll_figures(pacer, now_us)
+    rate_on_feedback(&pacer.rate, results, count, rtt_us, now_us)
+    pacer_refresh(link)
+
+
+cdef void pacer_on_receiver_report(
+    link_t* link, uint8_t fraction_lost, int32_t packets, int64_t rtt_us, uint32_t jitter_us, int64_t now_us
+) noexcept nogil:
+    """What a viewer's RTCP says of `packets` (RFC 3550 6.4.1)."""
+    rate_on_receiver_report(&link.pacer.rate, fraction_lost, packets, rtt_us, jitter_us, now_us)
+    pacer_refresh(link)
+
+
+cdef int pacer_usage(const link_t* link) noexcept nogil:
+    """RateUsage, of a controller that knows it."""
+    if link.pacer == NULL or link.pacer.config.kind != RATE_GCC:
+        return 0
+    return link.pacer.rate.parts.gcc.trendline.usage
+
+
+cdef inline uint64_t last_number(const link_t* link) noexcept nogil:
+    return link.pacer.transport_number if link.is_viewer else link.hop_seq
+
+
+cdef void begin_probe(link_t* link, int64_t now_us) noexcept nogil:
+    cdef pacer_t* pacer = link.pacer
+    cdef cluster_t* cluster = &pacer.clusters[pacer.cluster_count % CLUSTERS]
+    pacer.cluster_count += 1
+    cluster.id = pacer.probe.cluster
+    cluster.first = last_number(link) + 1
+    cluster.last = <uint64_t>-1
+    pacer.is_probing = True
+    pacer.probe_until_us = now_us + PROBE_PATIENCE_US
+    pacer.probe_from_bytes = link.sent_bytes
+    pacer.probe_from_packets = link.sent_packets
+    if link.free_at_ns < now_us * 1000:
+        link.free_at_ns = now_us * 1000  # no credit: its first packets too leave at its rate
+
+
+cdef void end_probe(link_t* link) noexcept nogil:
+    cdef pacer_t* pacer = link.pacer
+    pacer.clusters[(pacer.cluster_count - 1) % CLUSTERS].last = last_number(link)
+    pacer.is_probing = False
+    pacer_refresh(link)
+
+
+cdef inline bint is_whole(const link_t* link) noexcept nogil:
+    cdef const pacer_t* pacer = link.pacer
+    return (
+        link.sent_bytes - pacer.probe_from_bytes >= pacer.probe.bytes
+        and link.sent_packets - pacer.probe_from_packets >= pacer.probe.packets
+    )
+
+
+cdef bint lags_by(const worker_t* worker, const link_t* link, uint32_t bytes, uint32_t packets) noexcept nogil:
+    """Is so much waiting for its turn on this link?"""
+    cdef int32_t at = link.first_cursor
+    cdef int64_t bytes_left = bytes
+    cdef int64_t packets_left = packets
+    cdef const cursor_t* cursor
+    cdef const ring_t* ring
+    cdef const slot_t* slot
+    cdef uint32_t seq
+    while at >= 0:
+        cursor = &worker.cursors[at]
+        ring = &worker.streams[cursor.stream].ring
+        seq = cursor.next
+        while cursor.state == CURSOR_ACTIVE and <int32_t>(ring.head - seq) > 0:
+            slot = &ring.slots[seq & ring.mask]
+            if slot.state == SLOT_HELD and slot.stream_seq == seq:
+                bytes_left -= slot.size
+                packets_left -= 1
+                if bytes_left <= 0 and packets_left <= 0:
+                    return True
+            seq += 1
+        at = cursor.next_of_link
+    return False
+
+
+cdef void pacer_before_drain(worker_t* worker, link_t* link, int64_t now_us) noexcept nogil:
+    """The controller's tick, if it is due; and the probe that it may want."""
+    cdef pacer_t* pacer = link.pacer
+    if now_us < pacer.next_tick_us:
+        return
+    pacer.next_tick_us = now_us + TICK_US
+    roll_figures(pacer, now_us)
+    if link.cursor_count != pacer.config.streams:
+        pacer.config.streams = link.cursor_count
+        rate_set_config(&pacer.rate, &pacer.config, now_us)
+    rate_on_tick(&pacer.rate, now_us)
+    # An idle link is not probed, nor one that is down: nobody would use, or tell, what it finds.
+    if (
+        not pacer.is_probing and link.first_cursor >= 0 and (link.is_up or link.is_viewer)
+        and (not link.is_viewer or is_backlogged(link)) and rate_take_probe(&pacer.rate, &pacer.probe, now_us)
+        and (not link.is_viewer or lags_by(worker, link, pacer.probe.bytes, pacer.probe.packets))
+    ):
+        begin_probe(link, now_us)
+    pacer_refresh(link)
+
+
+cdef void send_padding(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
+    cdef pacer_t* pacer = worker.links[link_index].pacer
+    cdef uint32_t size = pacer.probe.bytes // pacer.probe.packets + 1 if pacer.probe.packets > 0 else PADDING_BYTES
+    if size > PADDING_BYTES:
+        size = PADDING_BYTES
+    if size < LEAST_PADDING_BYTES:
+        size = LEAST_PADDING_BYTES
+    memset(message_payload(worker), 0, size - FIB_LEG_BYTES)
+    send_message(worker, link_index, TYPE_PADDING, size - FIB_LEG_BYTES, now_us)
+
+
+cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
+    """Go on with a probe, and tell the controller what has been sent."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef pacer_t* pacer = link.pacer
+    if pacer.is_probing:
+        while not link.is_viewer and not is_whole(link) and not is_backlogged(link) and link_may_send(link, now_us):
+            send_padding(worker, link_index, now_us)
+        if is_whole(link) or now_us >= pacer.probe_until_us or (link.is_viewer and not is_backlogged(link)):
+            end_probe(link)
+    if link.sent_bytes != pacer.noted_bytes:
+        rate_on_sent(&pacer.rate, <uint32_t>(link.sent_bytes - pacer.noted_bytes), now_us)
+        pacer.noted_bytes = link.sent_bytes

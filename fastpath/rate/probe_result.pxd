@@ -1,0 +1,31 @@
+# What a probe's packets tell of the link: at what rate they left and arrived.
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+cdef enum:
+    PROBE_CLUSTERS = 4           # that may be under way
+
+ctypedef struct cluster_t:
+    uint32_t id                  # 0: none
+    uint32_t packets
+    int64_t bytes
+    int64_t wanted_packets
+    int64_t wanted_bytes
+    int64_t began_us             # when it was asked for
+    int64_t first_sent_us
+    int64_t last_sent_us
+    int64_t first_arrival_us
+    int64_t last_arrival_us
+    int64_t last_sent_bytes
+    int64_t first_arrival_bytes
+
+ctypedef struct probe_result_t:
+    cluster_t clusters[PROBE_CLUSTERS]   # a ring
+    int32_t next
+
+cdef void probe_result_reset(probe_result_t* probes) noexcept nogil
+cdef void probe_result_expect(
+    probe_result_t* probes, uint32_t id, int64_t packets, int64_t bytes, int64_t now_us
+) noexcept nogil
+cdef double probe_result_add(
+    probe_result_t* probes, uint32_t id, int64_t sent_us, int64_t arrival_us, int64_t bytes
+) noexcept nogil

@@ -1,0 +1,156 @@
+"""Probe controller: bursts of padding that find out whether the link carries more.
+
+At the start 3 and 6 times the start rate, then twice the estimate as long as more than 70 % of a probe
+came through; twice the estimate every 5 s while the application sends less than it may; the former rate
+after a large drop in such a time; the new limit when it was raised. No probes while the delay grows or
+losses take the rate down, small ones while it recovers from them. Never more than twice what there is to
+send, if that is known.
+
+Source: libwebrtc probe_controller.cc, whose configuration's names stand behind the numbers.
+"""
+
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memset
+from fastpath.rate.alr cimport alr_is_limited, alr_t
+from fastpath.rate.types cimport probe_t, rate_config_t
+
+cdef enum:
+    RESULT_US = 1000000          # kMaxWaitingTimeForProbingResult; later, a probe is of no use either
+    ALR_INTERVAL_US = 5000000    # alr_probing_interval, kMinTimeBetweenAlrProbes
+    ALR_ENDED_US = 3000000       # kAlrEndedTimeout
+    DROP_US = 5000000            # kBitrateDropTimeout
+    DURATION_US = 15000          # min_probe_duration
+    PACKETS = 5                  # min_probe_packets_sent
+
+cdef double FIRST = 3.0          # first_exponential_probe_scale
+cdef double SECOND = 6.0         # second_exponential_probe_scale
+cdef double FURTHER = 2.0        # further_exponential_probe_scale
+cdef double FURTHER_ABOVE = 0.7  # further_probe_threshold
+cdef double ALR_SCALE = 2.0      # alr_probe_scale
+cdef double LOSS_SCALE = 1.5     # loss_limited_probe_scale
+cdef double DROP = 0.66          # kBitrateDropThreshold
+cdef double AFTER_DROP = 0.85    # kProbeFractionAfterDrop
+cdef double UNCERTAINTY = 0.05   # kProbeUncertainty
+cdef double NEEDED = 2.0         # of what there is to send; OnMaxTotalAllocatedBitrate
+cdef double NEVER = 1e300
+
+
+cdef void probing_open(probing_t* probing, const rate_config_t* config) noexcept nogil:
+    memset(probing, 0, sizeof(probing_t))
+    probing.next_cluster = 1
+    probing.initiated_us = -1
+    probing.dropped_us = -1
+    probing.drop_probed_us = -1
+    probing.further_bps = NEVER
+    probing.max_bps = <double>config.max_bps
+    probing.needed_bps = <double>config.needed_bps
+
+
+cdef void finish(probing_t* probing) noexcept nogil:
+    probing.state = PROBING_DONE
+    probing.further_bps = NEVER
+
+
+cdef void initiate(probing_t* probing, double first_bps, double second_bps, bint further, int64_t now_us) noexcept nogil:
+    """One or two clusters; second_bps: 0 for one."""
+    cdef double most_bps = probing.max_bps
+    cdef double bps
+    cdef int i
+    if probing.needed_bps > 0 and most_bps > NEEDED * probing.needed_bps:
+        most_bps = NEEDED * probing.needed_bps
+    if probing.limit == LIMIT_DELAY or probing.limit == LIMIT_LOSS or probing.limit == LIMIT_RTT:
+        return
+    if probing.limit == LIMIT_LOSS_GROWING and most_bps > LOSS_SCALE * probing.estimate_bps:
+        most_bps = LOSS_SCALE * probing.estimate_bps
+    if most_bps <= probing.estimate_bps:
+        finish(probing)          # it could tell nothing new
+        return
+    probing.pending = 0
+    for i in range(2):
+        bps = first_bps if i == 0 else second_bps
+        if bps <= 0 or (i == 1 and probing.pending_bps[0] >= most_bps):
+            continue
+        if bps >= most_bps:
+            bps = most_bps
+            further = False
+        probing.pending_bps[probing.pending] = bps
+        probing.pending += 1
+    if probing.pending == 0:
+        return
+    probing.pending_until_us = now_us + RESULT_US
+    probing.initiated_us = now_us
+    if further:
+        probing.state = PROBING_WAITS
+        probing.further_bps = FURTHER_ABOVE * probing.pending_bps[probing.pending - 1]
+    else:
+        finish(probing)
+
+
+cdef void probing_limit(probing_t* probing, const rate_config_t* config, int64_t now_us) noexcept nogil:
+    """Other limits: a higher one is probed."""
+    cdef double before_bps = probing.max_bps
+    probing.max_bps = <double>config.max_bps
+    probing.needed_bps = <double>config.needed_bps
+    if probing.state == PROBING_DONE and before_bps < probing.max_bps and probing.estimate_bps < probing.max_bps:
+        initiate(probing, probing.max_bps, 0, False, now_us)
+
+
+cdef void probing_start(probing_t* probing, double start_bps, int64_t now_us) noexcept nogil:
+    probing.estimate_bps = start_bps
+    if probing.state == PROBING_NEW:
+        initiate(probing, FIRST * start_bps, SECOND * start_bps, True, now_us)
+
+
+cdef void probing_set_estimate(probing_t* probing, double bps, int limit, int64_t now_us) noexcept nogil:
+    probing.limit = limit
+    if bps < DROP * probing.estimate_bps:
+        probing.dropped_us = now_us
+        probing.before_drop_bps = probing.estimate_bps
+    probing.estimate_bps = bps
+    if probing.state == PROBING_WAITS and bps > probing.further_bps:
+        initiate(probing, FURTHER * bps, 0, True, now_us)
+
+
+cdef void probing_on_recovery(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil:
+    """The delay no longer falls after an over-use. Was the drop real?"""
+    cdef double bps = AFTER_DROP * probing.before_drop_bps
+    cdef bint was_limited = alr_is_limited(alr) or (alr.ended_us >= 0 and now_us - alr.ended_us < ALR_ENDED_US)
+    if not was_limited or probing.state != PROBING_DONE or probing.dropped_us < 0:
+        return
+    if now_us - probing.dropped_us >= DROP_US or (1 - UNCERTAINTY) * bps <= probing.estimate_bps:
+        return
+    if probing.drop_probed_us >= 0 and now_us - probing.drop_probed_us <= ALR_INTERVAL_US:
+        return
+    probing.drop_probed_us = now_us
+    initiate(probing, bps, 0, False, now_us)
+
+
+cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil:
+    cdef int64_t since_us
+    if probing.state == PROBING_WAITS and now_us - probing.initiated_us > RESULT_US:
+        finish(probing)
+    if probing.state != PROBING_DONE or not alr_is_limited(alr):
+        return
+    since_us = alr.began_us if alr.began_us > probing.initiated_us else probing.initiated_us
+    if now_us - since_us >= ALR_INTERVAL_US:
+        probing.initiated_us = now_us    # tried, whether or not a probe makes sense now
+        initiate(probing, ALR_SCALE * probing.estimate_bps, 0, True, now_us)
+
+
+cdef bint probing_take(probing_t* probing, probe_t* probe, int64_t now_us) noexcept nogil:
+    """The next probe to send, if there is one."""
+    if probing.pending == 0:
+        return False
+    if now_us > probing.pending_until_us:
+        probing.pending = 0
+        return False
+    probe.cluster = probing.next_cluster
+    probe.bps = <int64_t>probing.pending_bps[0]
+    probe.bytes = <uint32_t>(probing.pending_bps[0] * DURATION_US / 8e6) + 1
+    probe.packets = PACKETS
+    probing.next_cluster += 1
+    if probing.next_cluster == 0:
+        probing.next_cluster = 1         # 0 is no cluster
+    probing.pending -= 1
+    probing.pending_bps[0] = probing.pending_bps[1]
+    return True

@@ -1,0 +1,203 @@
+"""The budget of a link whose rate is controlled; see fastpath/pacing.
+
+The controller is the native one (fastpath/rate): what is compared here is what it hears, when, and
+what is made of what it says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from fastpath.rate import Controller, PacketResult, Probe, RateConfig, RateKind
+from fastpath.reference.cursor import State
+from fastpath.reference.wire import PacketType
+
+if TYPE_CHECKING:
+    from fastpath.reference.link import Link
+    from fastpath.reference.worker import Worker
+
+TICK_US = 25_000
+CLUSTERS = 8
+PADDING_BYTES = 1200
+LEAST_PADDING_BYTES = 64
+LEG_BYTES = 32
+PROBE_PATIENCE_US = 100_000
+FIGURES_US = 1_000_000
+
+
+USAGES = {"over": 1, "under": 2}
+
+
+def open_pacer(link: Link, kind: RateKind | None, rate: RateConfig | None, now_us: int) -> None:
+    """None: the rate stays fixed."""
+    if kind is None or rate is None:
+        return
+    config = replace(rate, max_bps=link.rate_bps, streams=0, is_node_link=not link.is_viewer)
+    link.pacer = Pacer(config, Controller(kind, config, now_us), now_us, now_us)
+    link.pacer.has_numbers = link.is_viewer and kind != RateKind.LOSS_ONLY
+    link.pacer.refresh(link)
+
+
+@dataclass(slots=True)
+class Cluster:
+    """What left under these numbers belongs to one probe."""
+
+    id: int
+    first: int
+    last: int | None = None  # None: it is under way
+
+
+@dataclass(eq=False, slots=True)
+class Pacer:
+    config: RateConfig
+    controller: Controller
+    next_tick_us: int
+    figures_us: int
+    has_numbers: bool = False  # of its own, for a viewer's feedback
+    transport_number: int = 0  # last used
+    noted_bytes: int = 0
+    probe: Probe | None = None  # under way
+    probe_until_us: int = 0
+    probe_from: tuple[int, int] = (0, 0)  # bytes and packets that the link had sent
+    clusters: list[Cluster] = field(default_factory=list)  # newest last
+    acked_bytes: int = 0
+    told_packets: int = 0
+    told_lost: int = 0
+    acked_bps: int = 0
+    loss_millionths: int = 0
+    feedbacks: int = 0
+
+    def refresh(self, link: Link) -> None:
+        """Take over what the controller says."""
+        target_bps = max(min(self.controller.target_bps, link.rate_bps), 1)
+        pacing_bps = max(self.controller.pacing_bps, target_bps)
+        if self.probe is not None:
+            pacing_bps = max(pacing_bps, self.probe.bps)
+        link.target_bps = target_bps
+        link.pacing_bps = min(pacing_bps, link.rate_bps)
+        link.key_pacing_bps = min(max(target_bps + target_bps // 2, pacing_bps), link.rate_bps)
+
+    def set_rate(self, link: Link, rate_bps: int, now_us: int) -> None:
+        """Another ceiling."""
+        link.rate_bps = rate_bps
+        self.config = replace(self.config, max_bps=rate_bps)
+        self.controller.set_config(self.config, now_us)
+        self.refresh(link)
+
+    def on_route_change(self, link: Link, now_us: int) -> None:
+        self.probe = None
+        self.clusters.clear()
+        self.controller.on_route_change(self.config.start_bps, now_us)
+        self.refresh(link)
+
+    def on_results(
+        self, link: Link, results: list[PacketResult], rtt_us: int, now_us: int
+    ) -> None:
+        arrived = [result for result in results if result.arrival_us >= 0]
+        self.feedbacks += 1
+        self.told_packets += len(results)
+        self.told_lost += len(results) - len(arrived)
+        self.acked_bytes += sum(result.size for result in arrived)
+        self._roll_figures(now_us)
+        self.controller.on_feedback(results, rtt_us, now_us)
+        self.refresh(link)
+
+    def cluster_of(self, number: int) -> int:
+        """The probe that a number left for, or 0."""
+        for cluster in self.clusters:
+            if cluster.first <= number and (cluster.last is None or number <= cluster.last):
+                return cluster.id
+        return 0
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "acked_bps": self.acked_bps,
+            "feedback_loss": self.loss_millionths / 1e6,
+            "feedbacks": self.feedbacks,
+            "usage": USAGES.get(self.controller.state().usage or "", 0),
+        }
+
+    def before_drain(self, link: Link, now_us: int) -> None:
+        """The controller's tick, if it is due; and the probe that it may want."""
+        if now_us < self.next_tick_us:
+            return
+        self.next_tick_us = now_us + TICK_US
+        self._roll_figures(now_us)
+        if len(link.cursors) != self.config.streams:
+            self.config = replace(self.config, streams=len(link.cursors))
+            self.controller.set_config(self.config, now_us)
+        self.controller.on_tick(now_us)
+        is_free = self.probe is None and link.cursors
+        if is_free and (link.backlog() if link.is_viewer else link.is_up):
+            probe = self.controller.take_probe(now_us)
+            if probe is not None and (not link.is_viewer or lags_by(link, probe)):
+                self._begin(link, probe, now_us)
+        self.refresh(link)
+
+    def after_drain(self, worker: Worker, link: Link, now_us: int) -> None:
+        """Go on with a probe, and tell the controller what has been sent."""
+        if self.probe is not None:
+            self._go_on(worker, link, self.probe, now_us)
+        if link.sent_bytes != self.noted_bytes:
+            self.controller.on_sent(link.sent_bytes - self.noted_bytes, now_us)
+            self.noted_bytes = link.sent_bytes
+
+    def _roll_figures(self, now_us: int) -> None:
+        passed_us = now_us - self.figures_us
+        if passed_us < FIGURES_US:
+            return
+        self.acked_bps = self.acked_bytes * 8_000_000 // passed_us
+        told = self.told_packets
+        self.loss_millionths = self.told_lost * 1_000_000 // told if told else 0
+        self.acked_bytes = self.told_packets = self.told_lost = 0
+        self.figures_us = now_us
+
+    def _last_number(self, link: Link) -> int:
+        return self.transport_number if link.is_viewer else link.hop_seq
+
+    def _begin(self, link: Link, probe: Probe, now_us: int) -> None:
+        self.probe = probe
+        self.clusters.append(Cluster(probe.cluster, self._last_number(link) + 1))
+        del self.clusters[:-CLUSTERS]
+        self.probe_until_us = now_us + PROBE_PATIENCE_US
+        self.probe_from = link.sent_bytes, link.sent_packets
+        # No credit: its first packets too leave at its rate.
+        link.free_at_ns = max(link.free_at_ns, now_us * 1000)
+
+    def _go_on(self, worker: Worker, link: Link, probe: Probe, now_us: int) -> None:
+        from fastpath.reference.send import send_message
+
+        size = probe.size // probe.packets + 1 if probe.packets else PADDING_BYTES
+        size = min(max(size, LEAST_PADDING_BYTES), PADDING_BYTES)
+        while (
+            not link.is_viewer
+            and not self._is_whole(link, probe)
+            and not link.backlog()
+            and link.may_send(now_us)
+        ):
+            send_message(worker, link, PacketType.PADDING, bytes(size - LEG_BYTES), now_us)
+        has_run_dry = link.is_viewer and not link.backlog()
+        if self._is_whole(link, probe) or now_us >= self.probe_until_us or has_run_dry:
+            self.clusters[-1].last = self._last_number(link)
+            self.probe = None
+            self.refresh(link)
+
+    def _is_whole(self, link: Link, probe: Probe) -> bool:
+        sent_bytes, sent_packets = self.probe_from
+        return (
+            link.sent_bytes - sent_bytes >= probe.size
+            and link.sent_packets - sent_packets >= probe.packets
+        )
+
+
+def lags_by(link: Link, probe: Probe) -> bool:
+    """Is so much waiting for its turn on this link?"""
+    waiting = [
+        len(cursor.stream.ring.packets[number].payload)
+        for cursor in link.cursors
+        if cursor.state is State.ACTIVE
+        for number in range(cursor.next, cursor.stream.ring.head)
+        if number in cursor.stream.ring.packets
+    ]
+    return len(waiting) >= probe.packets and sum(waiting) >= probe.size

@@ -1,0 +1,188 @@
+"""The budget of controlled links: ceiling, key frames, audio, probes, a bottleneck (about 10 s)."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from fastpath import Codec
+from fastpath.rate import RateConfig, RateKind
+from lab.link import LinkConfig, LinkModel
+from tests.support.chain import Chain, key_slice, other_slice, rtp
+from tests.support.edge import Edge, Viewer
+from tests.support.faults import MEDIA, Faults
+from tests.support.peer import OVERHEAD_BYTES, PADDING
+
+RATE_BPS = 1_000_000
+CEILING_BPS = 10_000_000
+BYTES = 1000
+PACKET_US = BYTES * 8 * 1_000_000 // RATE_BPS
+
+
+def body(size: int, *, is_key: bool) -> bytes:
+    return (key_slice if is_key else other_slice)(b"." * (size - 14))
+
+
+def fixed_viewer(edge: Edge, stream: int, **options: int) -> Viewer:
+    """Paced at RATE_BPS, below its ceiling."""
+    rate = RateConfig(start_bps=RATE_BPS)
+    return edge.add_viewer(
+        stream, rate_bps=CEILING_BPS, rate_kind=RateKind.FIXED, rate=rate, **options
+    )
+
+
+def times(edge: Edge, viewer: Viewer) -> list[int]:
+    return [time_us for time_us, _, to, _ in edge.sent if to == viewer.address]
+
+
+def gaps(edge: Edge, viewer: Viewer) -> list[int]:
+    found = times(edge, viewer)
+    return [after - before for before, after in zip(found, found[1:], strict=False)]
+
+
+def test_key_frames_leave_half_as_fast_again() -> None:
+    """LiveNet 5.2. What is measured: twenty packets of a key frame, then twenty others."""
+    edge = Edge()
+    viewer = fixed_viewer(edge, edge.add_track())
+    packets = [rtp(n, 3000, body(BYTES, is_key=True)) for n in range(20)]
+    packets += [rtp(20 + n, 6000, body(BYTES, is_key=False)) for n in range(20)]
+    edge.encode(*packets)
+    edge.wait(1_000_000)
+    assert len(times(edge, viewer)) == 40
+    found = times(edge, viewer)
+    assert found[19] - found[1] == pytest.approx(18 * PACKET_US / 1.5, abs=2_000)
+    assert found[39] - found[20] == pytest.approx(19 * PACKET_US, abs=2_000)
+
+
+def test_nothing_leaves_faster_than_the_configured_rate() -> None:
+    edge = Edge()
+    rate = RateConfig(start_bps=CEILING_BPS)
+    viewer = edge.add_viewer(
+        edge.add_track(), rate_bps=RATE_BPS, rate_kind=RateKind.LOSS_ONLY,
+        rate=RateConfig(min_bps=5_000, start_bps=RATE_BPS),
+    )  # fmt: skip
+    edge.encode(*[rtp(n, 3000, body(BYTES, is_key=True)) for n in range(20)])
+    edge.wait(1_000_000)
+    assert min(gaps(edge, viewer)[2:]) >= PACKET_US - 1_000
+    with pytest.raises(ValueError, match="does not suit"):
+        edge.engine.add_viewer_link(rate_bps=RATE_BPS, rate_kind=RateKind.GCC, rate=rate)
+    with pytest.raises(ValueError, match="go together"):
+        edge.engine.add_viewer_link(rate_bps=RATE_BPS, rate_kind=RateKind.GCC)
+
+
+def test_another_ceiling_holds_at_once() -> None:
+    edge = Edge()
+    viewer = fixed_viewer(edge, edge.add_track())
+    edge.engine.set_link_rate(viewer.link, RATE_BPS // 10)
+    edge.turn()
+    stats = edge.engine.link_stats(viewer.link)
+    assert stats.target_bps == stats.pacing_bps == RATE_BPS // 10
+
+
+def test_audio_waits_for_nothing_and_video_waits_for_it() -> None:
+    """Video behind is not let through by audio, whose bytes are charged."""
+    edge = Edge()
+    video, audio = edge.add_track(), edge.add_track(111, Codec.OPUS, clock_rate=48_000)
+    watched = fixed_viewer(edge, video)
+    heard = edge.add_viewer(audio, link=watched.link)
+    edge.encode(*[rtp(n, 3000, body(BYTES, is_key=n == 0)) for n in range(30)])
+    for n in range(20):
+        edge.encode(rtp(n, 960 * n, b"\x78" * 488, payload_type=111), after_us=10_000)
+        assert times(edge, heard)[-1] == edge.now_us
+    edge.wait(1_000_000)
+    assert len(times(edge, heard)) == 20
+    took_us = times(edge, watched)[-1] - times(edge, watched)[0]
+    # 29 packets of video and 20 of half their size, less the key packet's gain and the first credit.
+    assert took_us == pytest.approx((29 + 10) * PACKET_US, abs=2 * PACKET_US)
+
+
+def test_what_leaves_unasked_holds_video_back_for_half_a_second_at_most() -> None:
+    edge = Edge()
+    video, audio = edge.add_track(), edge.add_track(111, Codec.OPUS, clock_rate=48_000)
+    watched = fixed_viewer(edge, video)
+    edge.add_viewer(audio, link=watched.link)
+    edge.encode(*[rtp(n, 960 * n, b"\x78" * 1188, payload_type=111) for n in range(200)])
+    began_us = edge.now_us
+    edge.encode(rtp(1, 3000, body(BYTES, is_key=True)))
+    edge.wait(3_000_000)
+    assert times(edge, watched) == [pytest.approx(began_us + 500_000, abs=1_001)]
+
+
+# -- node links
+
+
+def send(chain: Chain, packets: int, *, gap_us: int, size: int = BYTES) -> None:
+    """A key frame of one packet each second."""
+    for n in range(packets):
+        is_key = n % (1_000_000 // gap_us) == 0
+        chain.encode(rtp(n, 90 * gap_us * n // 1000, body(size, is_key=is_key)))
+        chain.run(gap_us)
+
+
+GCC = {
+    "rate_bps": 20_000_000,
+    "rate_kind": RateKind.GCC,
+    "rate": RateConfig(min_bps=300_000, start_bps=8_000_000),
+}
+
+
+class MeasuredLink(LinkModel):
+    """Keeps how long each datagram waits at the bottleneck, with when it was sent."""
+
+    def __init__(self, config: LinkConfig) -> None:
+        super().__init__(config, Random(1))
+        self.waits: list[tuple[int, int]] = []
+
+    def admit(self, size_bytes: int, now_us: int) -> int | None:
+        arrival_us = super().admit(size_bytes, now_us)
+        if arrival_us is not None:
+            self.waits.append((now_us, arrival_us - now_us - self.config.delay_us))
+        return arrival_us
+
+
+@pytest.mark.parametrize("kind", [RateKind.GCC, RateKind.NADA])
+def test_a_bottleneck_keeps_its_queue_short(kind: RateKind) -> None:
+    """3 Mbit/s over a path of 4 that falls to 1 Mbit/s for 20 s: what does not fit waits in the ring,
+    where it can be skipped, not on the path, where it makes everything late."""
+    wide = LinkConfig(delay_us=20_000, rate_bps=4_000_000, queue_bytes=500_000)
+    narrow = LinkConfig(delay_us=20_000, rate_bps=1_000_000, queue_bytes=500_000)
+    chain = Chain([wide], link_options=GCC | {"rate_kind": kind})
+    left, right = (node.address for node in chain.nodes)
+    path = MeasuredLink(wide)
+    chain.network.add_link(left, right, path)
+    chain.run(300_000)
+    gap_us = (BYTES + OVERHEAD_BYTES) * 8 * 1_000_000 // 3_000_000
+    send(chain, 5_000_000 // gap_us, gap_us=gap_us)
+    chain.network.set_config(left, right, narrow, chain.now_us)
+    fell_us = chain.now_us
+    send(chain, 20_000_000 // gap_us, gap_us=gap_us)
+    late = sorted(wait_us for at_us, wait_us in path.waits if at_us > fell_us + 5_000_000)
+    assert late[len(late) * 95 // 100] < 200_000
+    stats = chain.nodes[0].engine.link_stats(chain.nodes[0].links["down"])
+    assert 300_000 < stats.target_bps < 1_300_000
+
+
+def test_a_probe_is_padding_at_its_rate_and_belongs_together() -> None:
+    """A link that is not used to the full is probed; padding goes no further than the neighbour."""
+    chain = Chain([LinkConfig(delay_us=20_000), LinkConfig(delay_us=20_000)], link_options=GCC)
+    faults = Faults(chain)
+    chain.add_viewer()
+    chain.run(300_000)
+    send(chain, 3000, gap_us=4_000)
+    padding = [leg for leg in faults.legs if leg.kind == PADDING and leg.destination == 1]
+    assert len(padding) >= 5
+    assert all(len(leg.data) <= 1200 and not any(leg.data[OVERHEAD_BYTES:]) for leg in padding)
+    taken = chain.nodes[1].engine.verdicts()["padding_taken"]
+    assert taken == len(padding)
+    assert len(chain.viewer_packets) == 3000
+    media = [leg for leg in faults.legs if leg.kind == MEDIA and leg.destination == 1]
+    sent_bytes = sum(len(leg.data) for leg in padding)
+    assert sent_bytes < sum(len(leg.data) for leg in media) / 5  # probing is not a load of its own
+
+
+def test_an_idle_link_is_not_probed() -> None:
+    chain = Chain([LinkConfig(delay_us=20_000)], link_options=GCC, subscribe=False)
+    faults = Faults(chain)
+    chain.run(10_000_000)
+    assert not [leg for leg in faults.legs if leg.kind == PADDING]

@@ -1,0 +1,177 @@
+"""RTP header extensions to viewers, and what their transport-wide feedback tells (about 2 s)."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastpath.rate import RateConfig, RateKind
+from rtp.rtcp.compound import serialise_compound
+from rtp.rtcp.receiver_report import ReceiverReport, ReportBlock
+from rtp.rtcp.transport_feedback import TransportFeedback, build_transport_feedback
+from tests.support.chain import key_slice, other_slice, rtp
+from tests.support.edge import Edge, Viewer, receiver_report, sender_report
+
+RATE = RateConfig(min_bps=300_000, start_bps=5_000_000)
+CEILING_BPS = 20_000_000
+
+
+def feedback(viewer: Viewer, base: int, times: list[int | None]) -> bytes:
+    told = TransportFeedback(0x77, viewer.ssrc, base & 0xFFFF, 0, tuple(times))
+    return serialise_compound([ReceiverReport(0x77).build(), build_transport_feedback(told).build()])
+
+
+def wanting(edge: Edge, stream: int, kind: RateKind = RateKind.GCC, **options: int) -> Viewer:
+    return edge.add_viewer(stream, rate_bps=CEILING_BPS, rate_kind=kind, rate=RATE, **options)
+
+
+def elements(packet: bytes) -> dict[int, int]:
+    """id -> value of the one-byte extensions; no other kind is there."""
+    csrc_end = 12 + 4 * (packet[0] & 15)
+    if not packet[0] & 0x10:
+        return {}
+    assert packet[csrc_end : csrc_end + 2] == b"\xbe\xde"
+    body = packet[csrc_end + 4 : csrc_end + 4 + 4 * int.from_bytes(packet[csrc_end + 2 : csrc_end + 4])]
+    found, at = {}, 0
+    while at < len(body) and body[at]:
+        assert body[at] & 15 == 1
+        found[body[at] >> 4] = int.from_bytes(body[at + 1 : at + 3])
+        at += 3
+    assert set(body[at:]) <= {0}
+    return found
+
+
+def test_each_viewer_gets_what_it_asked_for() -> None:
+    edge = Edge()
+    stream = edge.add_track()
+    plain = edge.add_viewer(stream)
+    numbered = wanting(edge, stream, transport_cc_id=5)
+    delayed = edge.add_viewer(stream, delay_id=14)
+    both = wanting(edge, stream, transport_cc_id=1, delay_id=2)
+    ignored = edge.add_viewer(stream, transport_cc_id=5)  # its link has no controller
+    body = key_slice(b"picture")
+    edge.encode(rtp(1, 3000, body), after_us=1000)
+    edge.encode(rtp(2, 6000, other_slice(b"next")), after_us=1000)
+    assert [elements(data) for data in edge.media(plain)] == [{}, {}]
+    assert [elements(data) for data in edge.media(ignored)] == [{}, {}]
+    assert [elements(data) for data in edge.media(numbered)] == [{5: 1}, {5: 2}]
+    assert [elements(data) for data in edge.media(delayed)] == [{14: 0}, {14: 0}]
+    assert [elements(data) for data in edge.media(both)] == [{1: 1, 2: 0}, {1: 2, 2: 0}]
+    for viewer, extra in ((plain, 0), (numbered, 8), (delayed, 8), (both, 12)):
+        packet = edge.media(viewer)[0]
+        assert packet[12 + extra :] == body
+        assert len(packet) == 12 + extra + len(body)
+        assert packet[1] & 0x7F == 100
+        assert int.from_bytes(packet[8:12]) == viewer.ssrc
+
+
+def test_the_encoders_extension_gives_way_and_its_contributors_stay() -> None:
+    edge = Edge()
+    stream = edge.add_track()
+    numbered, plain = wanting(edge, stream, transport_cc_id=3), edge.add_viewer(stream)
+    packet = bytearray(rtp(1, 3000, b""))
+    packet[0] |= 0x12  # an extension, two contributors
+    extension = b"\xbe\xde\x00\x02" + b"\x31abc" * 2
+    whole = bytes(packet) + b"CSRCcsrc" + extension + key_slice(b"picture")
+    edge.encode(whole, after_us=1000)
+    (seen,) = edge.media(numbered)
+    assert seen[12:20] == b"CSRCcsrc"
+    assert elements(seen) == {3: 1}
+    assert seen[28:] == key_slice(b"picture")
+    (seen,) = edge.media(plain)
+    assert seen[12:] == whole[12:]
+
+
+def test_the_delay_is_how_long_a_packet_has_been_here() -> None:
+    """A later viewer begins at the key frame, which has grown old; half its round trip is added when
+    its report has told it."""
+    edge = Edge()
+    stream = edge.add_track()
+    edge.encode(rtp(1, 3000, key_slice()), after_us=1000)
+    edge.now_us += 500_000
+    viewer = edge.add_viewer(stream, delay_id=1)
+    edge.turn()
+    assert [elements(data)[1] for data in edge.media(viewer)] == [500_000 // 250]
+    edge.encode(sender_report(0x1234, 1 << 40, 3000))
+    edge.encode(rtp(2, 6000, other_slice()), after_us=1000)
+    ((_, report),) = edge.reports(viewer)[-1:]
+    told = ReportBlock(viewer.ssrc, 0, 0, 65_535, 0, report.ntp >> 16 & 0xFFFFFFFF, 0)
+    edge.view(viewer, receiver_report(told), after_us=80_000)
+    edge.encode(rtp(3, 9000, other_slice()), after_us=1000)
+    assert elements(edge.media(viewer)[-1])[1] == 40_000 // 250
+
+
+def run(edge: Edge, viewer: Viewer, packets: int, *, lost: int = 0) -> list[int]:
+    """Packets each 2 ms, a key frame first; each 50 ms feedback, which misses every `lost`th. The
+    transport numbers that the viewer saw."""
+    seen: list[int] = []
+    for n in range(packets):
+        body = key_slice(b"." * 986) if n == 0 else other_slice(b"." * 986)
+        edge.encode(rtp(n, 3000 * n, body), after_us=2_000)
+        if n % 25 == 24:
+            fresh = [elements(data)[5] for data in edge.media(viewer)]
+            edge.sent.clear()
+            times: list[int | None] = [
+                None if lost and number % lost == 0 else 2_000 * (n - 24 + at)
+                for at, number in enumerate(fresh)
+            ]
+            edge.view(viewer, feedback(viewer, fresh[0], times))
+            seen += fresh
+    return seen
+
+
+def test_feedback_is_joined_with_what_was_sent() -> None:
+    """Past the wrap of the transport number."""
+    edge = Edge()
+    viewer = wanting(edge, edge.add_track(), RateKind.FIXED, transport_cc_id=5)
+    seen = run(edge, viewer, 66_000, lost=10)
+    assert seen == [(n + 1) & 0xFFFF for n in range(66_000)]
+    stats = edge.engine.link_stats(viewer.link)
+    assert stats.feedbacks == 66_000 // 25
+    assert stats.feedback_loss == pytest.approx(0.1, abs=0.002)
+    assert stats.acked_bps == pytest.approx(0.9 * 500 * (12 + 8 + 988) * 8, rel=0.03)
+
+
+def test_an_arrival_that_is_told_later_counts_as_well() -> None:
+    edge = Edge()
+    viewer = wanting(edge, edge.add_track(), RateKind.FIXED, transport_cc_id=5)
+    for n in range(4):
+        edge.encode(rtp(n, 3000, key_slice() if n == 0 else other_slice()), after_us=1000)
+    edge.view(viewer, feedback(viewer, 1, [0, None, None, 1000]))
+    edge.view(viewer, feedback(viewer, 1, [0, 2000, None, 1000]))  # says more than is new
+    edge.view(viewer, feedback(viewer, 900, [0]))  # never sent
+    edge.view(viewer, feedback(viewer, 1, [0, 2000]), after_us=1_100_000)
+    edge.encode(rtp(5, 6000, other_slice()), after_us=1_000)
+    stats = edge.engine.link_stats(viewer.link)
+    assert stats.feedbacks == 2
+    assert stats.feedback_loss == pytest.approx(2 / 5)  # two losses, three arrivals
+
+
+def test_feedback_from_elsewhere_is_not_believed() -> None:
+    edge = Edge()
+    viewer = wanting(edge, edge.add_track(), RateKind.GCC, transport_cc_id=5)
+    edge.encode(rtp(1, 3000, key_slice()), after_us=1000)
+    edge.view(viewer, feedback(viewer, 1, [0]), host="203.0.113.5")
+    assert edge.engine.link_stats(viewer.link).feedbacks == 0
+    assert edge.counted()["viewer_unknown"] == 1
+
+
+def test_a_loss_only_viewer_is_slowed_down_by_its_reports() -> None:
+    """Half of everything lost: less than a quarter after 10 s, never below the lowest."""
+    edge = Edge()
+    viewer = edge.add_viewer(
+        edge.add_track(),
+        rate_bps=CEILING_BPS,
+        rate_kind=RateKind.LOSS_ONLY,
+        rate=RateConfig(min_bps=1_000_000, start_bps=CEILING_BPS),
+    )
+    assert edge.engine.link_stats(viewer.link).target_bps == 0  # not there yet
+    edge.encode(rtp(0, 0, key_slice()), after_us=1000)
+    targets = []
+    for second in range(1, 31):
+        highest = 65_530 + 500 * second
+        block = ReportBlock(viewer.ssrc, 128, 250 * second, highest, 0, 0, 0)
+        edge.view(viewer, receiver_report(block), after_us=1_000_000)
+        targets.append(edge.engine.link_stats(viewer.link).target_bps)
+    assert targets[0] == CEILING_BPS  # a first report does not say since when
+    assert targets[10] < CEILING_BPS / 4
+    assert targets[-1] == 1_000_000
