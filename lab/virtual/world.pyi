@@ -4,11 +4,14 @@ Hosts, encoders and viewers are numbered from 0; other numbers raise IndexError.
 microseconds. Seeds are 64 bits. Broadcast and encoder are one: a viewer watches an encoder.
 """
 
-from typing import final
+from typing import Final, final
 
 from fastpath import Engine
 from lab.link import LinkConfig
 from lab.virtual.figures import ViewerFigures
+
+TRANSPORT_CC_ID: Final[int]
+"""Which id of the header extension viewers understand as the transport number."""
 
 @final
 class World:
@@ -93,7 +96,8 @@ class World:
     def set_viewer(self, viewer: int, encoder: int, gap_threshold_us: int) -> None:
         """What it watches, and from how long on silences are listed."""
     def let_speak(self, viewer: int, wanted: int, seed: int) -> None:
-        """Which RTCP it sends: 1 receiver reports, 2 NACK, or their sum."""
+        """Which RTCP it sends: 1 receiver reports, 2 NACK, 4 transport-wide feedback by the header
+        extension `TRANSPORT_CC_ID`, or their sum."""
     def feedback_counts(self, viewer: int) -> tuple[int, int]:
         """Reports, and packets asked for, each time counted."""
     def join(self, viewer: int) -> None:

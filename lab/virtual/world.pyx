@@ -36,9 +36,12 @@ from lab.virtual.viewer cimport (
 )
 from lab.virtual.viewer_feedback cimport (
     FEEDBACK_BYTES_MAX, feedback_is_report_due, feedback_next_us, feedback_on_rtcp, feedback_open, feedback_reported,
-    feedback_write, viewer_feedback_t,
+    feedback_write, feedback_write_arrivals, viewer_feedback_t,
 )
 from lab.virtual.figures import ViewerFigures
+from lab.virtual.viewer_feedback cimport TRANSPORT_CC_ID as VIEWERS_TRANSPORT_CC_ID
+
+TRANSPORT_CC_ID = VIEWERS_TRANSPORT_CC_ID
 
 cdef enum:
     OVERLAY_PORT = 7000
@@ -280,17 +283,20 @@ cdef void on_viewer_timer(world_t* world, int32_t number) noexcept nogil:
     cdef address_t source
     cdef bint with_report
     cdef uint32_t size
-    cdef int medium
+    cdef int message
     if feedback.timer_us != world.now_us:
         return
     feedback.timer_us = -1
     if not viewer.is_present or viewer.place < 0:
         return
     with_report = feedback_is_report_due(feedback, world.now_us)
-    for medium in range(2):
-        size = feedback_write(feedback, medium == 0, with_report, world.now_us, said)
+    for message in range(3):
+        if message < 2:
+            size = feedback_write(feedback, message == 0, with_report, world.now_us, said)
+        else:
+            size = feedback_write_arrivals(feedback, world.now_us, said)
         if size > 0:
-            address_behind(VIEWER_NET, number, (VIDEO_PORT if medium == 0 else AUDIO_PORT) + 1, &source)
+            address_behind(VIEWER_NET, number, (AUDIO_PORT if message == 1 else VIDEO_PORT) + 1, &source)
             arrival.kind = FROM_VIEWER
             arrival.source = number
             arrival.target = viewer.place
