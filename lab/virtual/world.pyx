@@ -24,7 +24,7 @@ from lab.virtual.encoder cimport (
     MAX_PACKET_BYTES, encoder_audio_packet, encoder_audio_us, encoder_begin_frame, encoder_frame_us, encoder_restart,
     encoder_resume, encoder_set_bitrate, encoder_t, encoder_video_packet,
 )
-from lab.virtual.path cimport path_admit, path_advance, path_close, path_configure, path_open, path_t, path_wait_us, WAIT_BUCKETS
+from lab.virtual.path cimport MICROBITS_PER_BYTE, path_admit, path_advance, path_close, path_configure, path_open, path_t, path_wait_us, WAIT_BUCKETS
 from lab.virtual.pyramid cimport MAX_B_FRAMES
 from lab.virtual.queue cimport (
     ARRIVAL, BLOCK_BYTES, ENCODER_AUDIO, ENCODER_VIDEO, FROM_ENCODER, FROM_VIEWER, HOST_TIMER, TO_ENCODER, TO_VIEWER,
@@ -503,11 +503,14 @@ cdef object arrivals_of(path_t* path, uint32_t size, int64_t now_us):
 
 
 cdef object load_of(path_t* path, int64_t now_us):
+    """See World.access_load. What waits has not passed yet."""
     cdef int i
+    cdef uint64_t passed
     if path.waits == NULL:
         return (0.0, 0, ())
     path_advance(path, now_us)
-    return (path.could_bits, path.served_bytes, tuple([(i, path.waits[i]) for i in range(<int>WAIT_BUCKETS) if path.waits[i]]))
+    passed = path.served_bytes - <uint64_t>(path.backlog // MICROBITS_PER_BYTE)
+    return (path.could_bits, passed, tuple([(i, path.waits[i]) for i in range(<int>WAIT_BUCKETS) if path.waits[i]]))
 
 
 cdef object counts_of(const path_t* path):
