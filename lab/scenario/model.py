@@ -41,7 +41,7 @@ ViewerName: TypeAlias = NodeName
 NamePattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*?-]+$", max_length=128)]
 """A name in which * and ? stand for any characters."""
 BitrateBps = Annotated[int, Field(ge=50_000, le=100_000_000)]
-Feedback: TypeAlias = Literal["reports", "nack", "transport_cc"]
+Feedback: TypeAlias = Literal["reports", "nack", "transport_cc", "pli"]
 
 
 class Brain(Model):
@@ -232,7 +232,8 @@ class ScenarioViewer(Model):
     """None: it joins by an event."""
     leave_s: Seconds | None = None
     feedback: tuple[Feedback, ...] | None = None
-    """The RTCP that it sends: receiver reports; NACK of what it misses; when each packet came.
+    """The RTCP that it sends: receiver reports; NACK of what it misses; when each packet came; PLI
+    when it has given up on a packet.
     None: the first two if it has an access path (`Access`), nothing otherwise. In virtual time
     only."""
     beyond_ms: DelayMs = 0.0

@@ -50,7 +50,7 @@ DRAIN_US = 1_500_000  # after the end, so that what was sent can arrive
 GAP_MARGIN_US = 100_000  # beyond a frame's length, from which on a silence is listed
 Load: TypeAlias = tuple[float, int, tuple[tuple[int, int], ...]]
 """As `World.access_load` tells it."""
-FEEDBACK = {"reports": 1, "nack": 2, "transport_cc": 4}  # as `World.let_speak` takes them
+FEEDBACK = {"reports": 1, "nack": 2, "transport_cc": 4, "pli": 8}  # as `World.let_speak` takes them
 USUAL_FEEDBACK = ("reports", "nack")
 
 

@@ -8,6 +8,7 @@ cdef enum Wanted:                # flags
     FEEDBACK_REPORTS = 1
     FEEDBACK_NACK = 2
     FEEDBACK_TRANSPORT_CC = 4
+    FEEDBACK_PLI = 8
 
 cdef enum:
     MAX_MISSING = 512            # noted at a time; what is missing beyond is not asked for
@@ -30,6 +31,8 @@ ctypedef struct heard_t:         # one RTP source
     int64_t transit
     uint32_t last_sr
     int64_t last_sr_us
+    bint has_given_up            # on a packet, and has not said so
+    int64_t key_asked_us
     uint32_t missing_count
     missing_t missing[MAX_MISSING]
 

@@ -3,6 +3,7 @@
 
 A packet is asked for when newer ones have come and it has not within 10 ms, again each 100 ms, ten
 times at most. A player does not know the round trip before it is told, and a viewer here never is.
+Who has given up on a packet of video asks for a key frame instead (PLI), each 500 ms at most.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -12,8 +13,8 @@ from lab.virtual.draws cimport draw_bits, draw_unit
 from lab.virtual.viewer_arrivals cimport arrivals_begin, arrivals_note, arrivals_write, transport_number_of
 from rtp.big_endian cimport store_be16, store_be32
 from rtp.rtcp.walk cimport (
-    NACK_ITEM_BYTES, RTCP_RTPFB, RTCP_SR, RTPFB_NACK, read_sender_report, report_block_t, rtcp_is_whole, rtcp_next,
-    rtcp_packet_t, sender_info_t, write_cname, write_receiver_report,
+    NACK_ITEM_BYTES, RTCP_RTPFB, RTCP_SR, RTPFB_NACK, WRITTEN_PLI_BYTES, read_sender_report, report_block_t,
+    rtcp_is_whole, rtcp_next, rtcp_packet_t, sender_info_t, write_cname, write_pli, write_receiver_report,
 )
 
 cdef enum:
@@ -22,6 +23,7 @@ cdef enum:
     RETRY_US = 100000            # libwebrtc's round trip before it knows one (nack_requester.cc)
     MAX_TRIES = 10               # likewise
     JUMP = 1000                  # numbers: further ahead is another sequence, nothing is missing
+    KEY_US = 500000              # chosen
     NACK_HEAD_BYTES = 12
     CNAME_BYTES = 8
 
@@ -58,6 +60,7 @@ cdef void forget(heard_t* heard, uint16_t number) noexcept nogil:
 cdef void note_missing(heard_t* heard, uint16_t number, int64_t now_us) noexcept nogil:
     cdef missing_t* missing
     if heard.missing_count == MAX_MISSING:
+        heard.has_given_up = True
         return
     missing = &heard.missing[heard.missing_count]
     heard.missing_count += 1
@@ -217,6 +220,7 @@ cdef uint16_t lowest_due(heard_t* heard, int64_t now_us, bint* found) noexcept n
     heard.missing[best].next_us = now_us + RETRY_US
     if heard.missing[best].tries >= MAX_TRIES:
         forget(heard, number)
+        heard.has_given_up = True
     return number
 
 
@@ -262,5 +266,9 @@ cdef uint32_t feedback_write(
     if with_report:
         size = put_report(feedback, heard, now_us, target)
     if feedback.wanted & FEEDBACK_NACK:
-        size += put_nack(feedback, heard, now_us, target + size, FEEDBACK_BYTES_MAX - size)
+        size += put_nack(feedback, heard, now_us, target + size, FEEDBACK_BYTES_MAX - WRITTEN_PLI_BYTES - size)
+    if feedback.wanted & FEEDBACK_PLI and is_video and heard.has_given_up and now_us - heard.key_asked_us >= KEY_US:
+        heard.has_given_up = False
+        heard.key_asked_us = now_us
+        size += <uint32_t>write_pli(target + size, feedback.ssrc, heard.ssrc)
     return size

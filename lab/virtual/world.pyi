@@ -90,6 +90,8 @@ class World:
         """It sends to these ports of a host, both of one worker, or with -1 to nobody."""
     def restart_encoder(self, encoder: int) -> None:
         """New SSRCs, sequence numbers and time stamps, and a key frame; frames are counted on."""
+    def keys_asked(self, encoder: int) -> int:
+        """Picture loss indications that reached it; only over an access path."""
     def frames_sent(self, encoder: int) -> int: ...
 
     # -- viewers
@@ -97,7 +99,7 @@ class World:
         """What it watches, and from how long on silences are listed."""
     def let_speak(self, viewer: int, wanted: int, seed: int) -> None:
         """Which RTCP it sends: 1 receiver reports, 2 NACK, 4 transport-wide feedback by the header
-        extension `TRANSPORT_CC_ID`, or their sum."""
+        extension `TRANSPORT_CC_ID`, 8 PLI, or their sum."""
     def feedback_counts(self, viewer: int) -> tuple[int, int]:
         """Reports, and packets asked for, each time counted."""
     def join(self, viewer: int) -> None:

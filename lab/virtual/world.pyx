@@ -22,9 +22,12 @@ from fastpath.wheel cimport wheel_next_us
 from fastpath.worker cimport datagram_t, worker_t
 from lab.virtual.encoder cimport (
     MAX_PACKET_BYTES, encoder_audio_packet, encoder_audio_us, encoder_begin_frame, encoder_frame_us, encoder_restart,
-    encoder_resume, encoder_set_bitrate, encoder_t, encoder_video_packet,
+    encoder_on_rtcp, encoder_resume, encoder_set_bitrate, encoder_t, encoder_video_packet,
 )
-from lab.virtual.path cimport MICROBITS_PER_BYTE, path_admit, path_advance, path_close, path_configure, path_open, path_t, path_wait_us, WAIT_BUCKETS
+from lab.virtual.path cimport (
+    MICROBITS_PER_BYTE, WAIT_BUCKETS, path_admit, path_advance, path_close, path_configure, path_open, path_t,
+    path_wait_us,
+)
 from lab.virtual.pyramid cimport MAX_B_FRAMES
 from lab.virtual.queue cimport (
     ARRIVAL, BLOCK_BYTES, ENCODER_AUDIO, ENCODER_VIDEO, FROM_ENCODER, FROM_VIEWER, HOST_TIMER, TO_ENCODER, TO_VIEWER,
@@ -245,6 +248,20 @@ cdef void send_to_viewer(world_t* world, int32_t place, const outgoing_t* record
     put_on_path(world, &world.accesses[access].forward, &arrival, data, world.beyond_us[number])
 
 
+cdef void send_to_encoder(world_t* world, int32_t place, const outgoing_t* record, const uint8_t* data) noexcept nogil:
+    """RTCP. Heard by encoders behind an access path only."""
+    cdef int32_t number = (record.destination.ip[2] << 8) | record.destination.ip[3]
+    cdef happening_t arrival
+    if number >= world.encoder_count or world.access_of_encoder[number] < 0:
+        return
+    arrival.kind = TO_ENCODER
+    arrival.source = place
+    arrival.target = number
+    arrival.port = record.destination.port
+    arrival.size = <uint16_t>record.size
+    put_on_path(world, &world.accesses[world.access_of_encoder[number]].back, &arrival, data)
+
+
 cdef void at_host(world_t* world, const happening_t* arrival, uint32_t mark, const address_t* source, const uint8_t* data) noexcept nogil:
     """A datagram of a viewer or encoder has reached an engine's port."""
     if world.hosts[arrival.target].worker != NULL:
@@ -331,6 +348,8 @@ cdef void send_out(world_t* world, int32_t index) noexcept nogil:
             send_to_place(world, index, place_at(world, &record.destination), data, record.size)
         elif record.destination.ip[1] >= VIEWER_NET:
             send_to_viewer(world, index, record, data)
+        elif record.destination.ip[1] == ENCODER_NET:
+            send_to_encoder(world, index, record, data)
     outbox.record_count = 0
     outbox.byte_count = 0
 
@@ -406,6 +425,8 @@ cdef void on_arrival(world_t* world, const happening_t* arrival) noexcept nogil:
             5002 if arrival.port == world.encoders[arrival.source].audio_port else 5000, &source,
         )
         at_host(world, arrival, ENCODER_MARK, &source, data)
+    elif arrival.kind == TO_ENCODER:
+        encoder_on_rtcp(&world.encoders[arrival.target], data, arrival.size)
     queue_give_block(&world.queue, arrival.block)
 
 
@@ -769,6 +790,10 @@ cdef class World:
     def set_bitrate(self, int encoder, uint32_t bitrate_bps):
         self.check(encoder, self.world.encoder_count)
         encoder_set_bitrate(&self.world.encoders[encoder], bitrate_bps)
+
+    def keys_asked(self, int encoder):
+        self.check(encoder, self.world.encoder_count)
+        return self.world.encoders[encoder].keys_asked
 
     def frames_sent(self, int encoder):
         self.check(encoder, self.world.encoder_count)
