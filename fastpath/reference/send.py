@@ -90,9 +90,7 @@ def send_to_node(
     key = link.send_key
     assert key is not None
     kind = SentKind.REPAIR if answers else SentKind.MEDIA
-    sent = Sent(
-        kind, now_us, repairs=answers, stream=stream, number=number, which=class_of(stream)
-    )
+    sent = Sent(kind, now_us, repairs=answers, stream=stream, number=number, which=class_of(stream))
     header = Header(
         PacketType.MEDIA,
         flags=packet.flags & Flag.SEALED | (Flag.REPAIR if answers else 0),
@@ -105,9 +103,7 @@ def send_to_node(
         send_ts=now_us & LOW_32,
         repairs_hop_seq=answers & LOW_32,
     )
-    send_datagram(
-        worker, link, header, packet.payload, key, sent, is_of_key_frame(stream, packet)
-    )
+    send_datagram(worker, link, header, packet.payload, key, sent, is_of_key_frame(stream, packet))
     link.next_probe_us = min(link.next_probe_us, now_us + TAIL_PROBE_US)
 
 
