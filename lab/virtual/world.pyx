@@ -28,6 +28,7 @@ from lab.virtual.path cimport (
     MICROBITS_PER_BYTE, WAIT_BUCKETS, path_admit, path_advance, path_close, path_configure, path_open, path_t,
     path_wait_us,
 )
+from lab.virtual.payloads cimport LAB_CODECS, LAB_H264
 from lab.virtual.pyramid cimport MAX_B_FRAMES
 from lab.virtual.queue cimport (
     ARRIVAL, BLOCK_BYTES, ENCODER_AUDIO, ENCODER_VIDEO, FROM_ENCODER, FROM_VIEWER, HOST_TIMER, TO_ENCODER, TO_VIEWER,
@@ -728,6 +729,7 @@ cdef class World:
     def start_encoder(
         self, int encoder, *, uint64_t seed, int64_t start_us, int64_t end_us, uint32_t fps, uint32_t gop_frames,
         uint32_t bitrate_bps, bint has_audio, uint32_t b_frames=0, int broadcast=-1, uint32_t version=0,
+        uint8_t codec=LAB_H264,
     ):
         self.check(encoder, self.world.encoder_count)
         cdef encoder_t* e = &self.world.encoders[encoder]
@@ -735,11 +737,14 @@ cdef class World:
             raise ValueError("fps and gop_frames are at least 1, start_us not in the past, and it does not run yet")
         if b_frames > MAX_B_FRAMES or version > 127:
             raise ValueError(f"{MAX_B_FRAMES} B frames at most, and versions up to 127")
+        if codec >= LAB_CODECS:
+            raise ValueError(f"codecs are 0 to {LAB_CODECS - 1}")
         self.check(encoder if broadcast < 0 else broadcast, self.world.encoder_count)
         e.is_running = True
         e.has_audio = has_audio
         e.broadcast = (encoder if broadcast < 0 else broadcast) + 1
         e.version = version
+        e.codec = codec
         e.host = -1
         e.start_us = start_us
         e.end_us = end_us
@@ -801,11 +806,12 @@ cdef class World:
 
     # -- viewers
 
-    def set_viewer(self, int viewer, int encoder, int64_t gap_threshold_us):
+    def set_viewer(self, int viewer, int encoder, int64_t gap_threshold_us, uint8_t codec=LAB_H264):
         self.check(viewer, self.world.viewer_count)
         self.check(encoder, self.world.encoder_count)
         self.world.viewers[viewer].broadcast = encoder + 1
         self.world.viewers[viewer].gap_threshold_us = gap_threshold_us
+        self.world.viewers[viewer].codec = codec
 
     def let_speak(self, int viewer, uint8_t wanted, uint64_t seed):
         self.check(viewer, self.world.viewer_count)
