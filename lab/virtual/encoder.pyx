@@ -7,13 +7,14 @@ sizes vary by 20 % either way. Frames are sent in the order of decoding, one eac
 the time stamps of their display. Audio is a packet of 20 ms (RFC 7587).
 """
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from lab.virtual.content cimport CONTENT_BYTES, VERSION_SHIFT, content_t, content_write
 from lab.virtual.draws cimport draw_bits, draw_unit
 from lab.virtual.payloads cimport (
-    LAB_H264, has_parameter_packet, piece_t, put_head, put_parameter_sets, reorders_frames,
+    LAB_CODECS, LAB_H264, has_parameter_packet, piece_t, put_head, put_parameter_sets, reorders_frames,
 )
-from lab.virtual.pyramid cimport CODE_B, CODE_KEY, CODE_P, pyramid_of, pyramid_t
+from lab.virtual.pyramid cimport CODE_B, CODE_KEY, CODE_P, MAX_B_FRAMES, pyramid_of, pyramid_t
 from rtp.big_endian cimport store_be16, store_be32
 from rtp.rtcp.walk cimport PSFB_PLI, RTCP_PSFB, feedback_t, read_feedback, rtcp_is_whole, rtcp_next, rtcp_packet_t
 
@@ -216,3 +217,34 @@ cdef uint32_t encoder_audio_packet(encoder_t* encoder, int64_t now_us, uint8_t* 
     target[RTP_BYTES] = 0xFC  # one frame of 20 ms, CELT, stereo (RFC 6716 3.1)
     content_write(&content, target + RTP_BYTES + 1, AUDIO_BYTES)
     return RTP_BYTES + 1 + AUDIO_BYTES
+
+
+@cython.final
+cdef class SyntheticEncoder:
+    """One encoder by itself, for a look at its packets."""
+    cdef encoder_t encoder
+
+    def __cinit__(
+        self, uint64_t seed, *, uint8_t codec=0, uint32_t b_frames=0, uint32_t gop_frames=30,
+        uint32_t bitrate_bps=1000000,
+    ):
+        if codec >= LAB_CODECS or b_frames > MAX_B_FRAMES or gop_frames == 0:
+            raise ValueError("there is no such encoder")
+        self.encoder.codec = codec
+        self.encoder.b_frames = b_frames
+        self.encoder.gop_frames = gop_frames
+        self.encoder.fps = 30
+        self.encoder.broadcast = 1
+        self.encoder.draws.state = seed
+        encoder_restart(&self.encoder)
+        encoder_set_bitrate(&self.encoder, bitrate_bps)
+
+    def frame(self):
+        cdef uint8_t packet[MAX_PACKET_BYTES + 64]
+        cdef uint32_t size, i
+        cdef list packets = []
+        encoder_begin_frame(&self.encoder)
+        for i in range(self.encoder.packet_count):
+            size = encoder_video_packet(&self.encoder, i, encoder_frame_us(&self.encoder, self.encoder.frame), packet)
+            packets.append(packet[:size])
+        return packets, bool(self.encoder.is_key), bool(self.encoder.is_discardable)
