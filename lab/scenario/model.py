@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -15,7 +15,7 @@ from lab.cities import find_city
 from lab.errors import UnknownCityError
 from lab.scenario.bounds import parse_bound
 from lab.scenario.link_keys import MAX_DURATION_S, DelayMs, LinkKeys, PathRateBps, Seconds
-from relay.config import NodeName, StreamName
+from relay.config import NodeName, Rate, StreamName
 from service.config_model import Model
 
 MAX_NODES = 600  # chosen: a continent's worth; a brain is sized for as many
@@ -40,8 +40,10 @@ Bound = Annotated[str, AfterValidator(_bound)]
 ViewerName: TypeAlias = NodeName
 NamePattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*?-]+$", max_length=128)]
 """A name in which * and ? stand for any characters."""
+Codec: TypeAlias = Literal["H264", "H265", "VP8", "VP9", "AV1"]
+CODECS: tuple[str, ...] = get_args(Codec)
 BitrateBps = Annotated[int, Field(ge=50_000, le=100_000_000)]
-Feedback: TypeAlias = Literal["reports", "nack"]
+Feedback: TypeAlias = Literal["reports", "nack", "transport_cc", "pli"]
 
 
 class Brain(Model):
@@ -192,9 +194,10 @@ class Broadcast(Model):
     """Simulcast: the same pictures at several bitrates, the highest first, instead of
     `bitrate_bps`.
     """
+    codec: Codec = "H264"
     b_frames: int = Field(default=0, ge=0, le=7)
     """Between two anchors, as a pyramid: those in the middle are referenced, the others are
-    discardable."""
+    discardable. VP8, VP9 and AV1 show them in the order sent, as frames of temporal layers."""
     gop_s: float = Field(default=2.0, gt=0, le=60)
     audio: bool = True
 
@@ -232,8 +235,10 @@ class ScenarioViewer(Model):
     """None: it joins by an event."""
     leave_s: Seconds | None = None
     feedback: tuple[Feedback, ...] | None = None
-    """The RTCP that it sends: receiver reports; NACK of what it misses. None: both if it has an
-    access path (`Access`), nothing otherwise. In virtual time only."""
+    """The RTCP that it sends: receiver reports; NACK of what it misses; when each packet came; PLI
+    when it has given up on a packet.
+    None: the first two if it has an access path (`Access`), nothing otherwise. In virtual time
+    only."""
     beyond_ms: DelayMs = 0.0
     """One way, behind its access path: viewers behind a shared one may have different round trips.
     In virtual time only."""
@@ -357,6 +362,8 @@ class Scenario(Model):
     brain: Brain | None = None
     nodes: tuple[ScenarioNode, ...] = Field(min_length=1, max_length=MAX_NODES)
     mesh: Mesh = Mesh()
+    rate: Rate = Rate()
+    """As in a node's file: of all nodes."""
     links: tuple[ScenarioLink, ...] = ()
     paths: tuple[ScenarioPath, ...] = ()
     broadcasts: tuple[Broadcast, ...] = Field(min_length=1)

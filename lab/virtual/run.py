@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -11,6 +11,7 @@ from lab.link import LinkConfig
 from lab.scenario.expectations import judge
 from lab.scenario.link_keys import ms_to_us
 from lab.scenario.model import (
+    CODECS,
     BrainEvent,
     Broadcast,
     ChangeAccess,
@@ -36,6 +37,7 @@ from lab.scenario.topology import (
     link_configs,
     pair_of,
 )
+from lab.virtual.adaptation import Adaptation
 from lab.virtual.audience import Audience, Watcher
 from lab.virtual.brain_host import BrainHost
 from lab.virtual.clock import Agenda, Luck
@@ -49,7 +51,8 @@ DRAIN_US = 1_500_000  # after the end, so that what was sent can arrive
 GAP_MARGIN_US = 100_000  # beyond a frame's length, from which on a silence is listed
 Load: TypeAlias = tuple[float, int, tuple[tuple[int, int], ...]]
 """As `World.access_load` tells it."""
-FEEDBACK = {"reports": 1, "nack": 2}  # as `World.let_speak` takes them
+FEEDBACK = {"reports": 1, "nack": 2, "transport_cc": 4, "pli": 8}  # as `World.let_speak` takes them
+USUAL_FEEDBACK = ("reports", "nack")
 
 
 @dataclass(slots=True)
@@ -115,7 +118,8 @@ class VirtualOverlay:
         for watcher in watchers:
             frame_us = 1_000_000 // watcher.broadcast.fps
             encoder = self.encoders[watcher.broadcast.name]
-            self.world.set_viewer(watcher.number, encoder, frame_us + GAP_MARGIN_US)
+            codec = CODECS.index(watcher.broadcast.codec)
+            self.world.set_viewer(watcher.number, encoder, frame_us + GAP_MARGIN_US, codec)
         self._open_access()
         self.flows = open_flows(self.scenario, self.world, self.numbers, self.agenda, self.luck)
         if scenario.brain is not None:
@@ -127,6 +131,13 @@ class VirtualOverlay:
         for host in self.nodes.values():
             host.start()
         self._plan()
+        self.adaptations = [
+            Adaptation(
+                broadcast, self.encoders_of[broadcast.name], self.audience, self.world, self.agenda
+            )
+            for broadcast in scenario.broadcasts
+            if broadcast.adaptive is not None
+        ]
 
     @property
     def end_us(self) -> int:
@@ -241,11 +252,11 @@ class VirtualOverlay:
                 for encoder in self.encoders_of[path.broadcast]:
                     self.world.put_encoder_behind(encoder, number)
         for watcher in watchers.values():
-            said: Iterable[str] | None = watcher.entry.feedback
-            if said is None:
-                said = FEEDBACK if watcher.name in behind else ()
-            if said:
-                wanted = sum(FEEDBACK[word] for word in set(said))
+            said = watcher.entry.feedback
+            usual = USUAL_FEEDBACK if watcher.name in behind else ()
+            watcher.feedback = usual if said is None else said
+            if watcher.feedback:
+                wanted = sum(FEEDBACK[word] for word in set(watcher.feedback))
                 seed = self.luck.bits("feedback", watcher.name)
                 self.world.let_speak(watcher.number, wanted, seed)
 
@@ -283,6 +294,7 @@ class VirtualOverlay:
                 b_frames=broadcast.b_frames,
                 broadcast=self.encoders[broadcast.name],
                 version=version,
+                codec=CODECS.index(broadcast.codec),
             )
 
     def _aim_all(self) -> None:

@@ -4,11 +4,14 @@ Hosts, encoders and viewers are numbered from 0; other numbers raise IndexError.
 microseconds. Seeds are 64 bits. Broadcast and encoder are one: a viewer watches an encoder.
 """
 
-from typing import final
+from typing import Final, final
 
 from fastpath import Engine
 from lab.link import LinkConfig
 from lab.virtual.figures import ViewerFigures
+
+TRANSPORT_CC_ID: Final[int]
+"""Which id of the header extension viewers understand as the transport number."""
 
 @final
 class World:
@@ -76,8 +79,9 @@ class World:
         b_frames: int = 0,
         broadcast: int = -1,
         version: int = 0,
+        codec: int = 0,
     ) -> None:
-        """broadcast: whose version it is, by the number of the encoder of version 0; -1: its own."""
+        """codec: its place in `lab.scenario.model.CODECS`. broadcast: whose version it is, by the number of the encoder of version 0; -1: its own."""
     def pause_encoder(self, encoder: int) -> None:
         """It sends nothing until it is resumed, which goes on with a key frame."""
     def resume_encoder(self, encoder: int) -> None: ...
@@ -87,15 +91,20 @@ class World:
         """It sends to these ports of a host, both of one worker, or with -1 to nobody."""
     def restart_encoder(self, encoder: int) -> None:
         """New SSRCs, sequence numbers and time stamps, and a key frame; frames are counted on."""
+    def keys_asked(self, encoder: int) -> int:
+        """Picture loss indications that reached it; only over an access path."""
     def frames_sent(self, encoder: int) -> int: ...
 
     # -- viewers
-    def set_viewer(self, viewer: int, encoder: int, gap_threshold_us: int) -> None:
+    def set_viewer(
+        self, viewer: int, encoder: int, gap_threshold_us: int, codec: int = 0
+    ) -> None:
         """What it watches, and from how long on silences are listed."""
     def note_packet_delays(self, viewer: int) -> None:
         """Of what comes from now on, beside those of frames: `ViewerFigures.packet_delays`."""
     def let_speak(self, viewer: int, wanted: int, seed: int) -> None:
-        """Which RTCP it sends: 1 receiver reports, 2 NACK, or their sum."""
+        """Which RTCP it sends: 1 receiver reports, 2 NACK, 4 transport-wide feedback by the header
+        extension `TRANSPORT_CC_ID`, 8 PLI, or their sum."""
     def feedback_counts(self, viewer: int) -> tuple[int, int]:
         """Reports, and packets asked for, each time counted."""
     def join(self, viewer: int) -> None:

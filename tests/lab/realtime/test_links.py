@@ -14,6 +14,7 @@ import uvloop
 from lab.link import LinkConfig
 from lab.processes import ProcessError, Processes
 from lab.realtime.links import LinkSet
+from lab.scenario.topology import AccessPath
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +26,8 @@ class Place:
 
     def __init__(self) -> None:
         self.sockets = {name: _open() for name in "abc"}
-        self.links = LinkSet({("a", "b"): QUICK, ("a", "c"): QUICK}, seed=1)
+        access = [AccessPath(("v",), None, QUICK, QUICK), AccessPath((), "live", QUICK, QUICK)]
+        self.links = LinkSet({("a", "b"): QUICK, ("a", "c"): QUICK}, seed=1, accesses=access)
 
     async def open(self, processes: Processes) -> None:
         await self.links.start(processes)
@@ -91,6 +93,33 @@ def test_each_pair_has_its_own_link_that_can_be_cut_and_mended(tmp_path: Path) -
             assert counters["b", "a"].link.lost == 1
             assert counters["a", "c"].link.delivered == 1
             assert await place.links.cpu_us() > 0
+        place.close()
+
+    run(scenario())
+
+
+def test_who_is_behind_an_access_path_is_reached_by_its_lanes(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        place = Place()
+        async with Processes(tmp_path) as processes:
+            await place.open(processes)
+            target = place.sockets["c"].getsockname()
+            assert await place.links.reach("viewer w", "video", target) == target
+            lanes = [
+                await place.links.reach(behind, media, target)
+                for behind in ("viewer v", "broadcast live")
+                for media in ("video", "audio")
+            ]
+            assert len({*lanes, target}) == 5
+            for number, lane in enumerate(lanes):
+                place.sockets["a"].sendto(bytes([number]), lane)
+                assert await place.receive("c") == bytes([number])
+            cut = AccessPath(("v",), None, QUICK.with_cut(), QUICK)
+            await place.links.configure_access(0, cut)
+            place.sockets["a"].sendto(b"lost", lanes[0])
+            place.sockets["a"].sendto(b"here", lanes[2])
+            assert await place.receive("c") == b"here"
+            assert await place.is_silent("c")
         place.close()
 
     run(scenario())

@@ -58,6 +58,13 @@ stream = "live"
 node = "b"
 join_s = 1.0
 leave_s = 5.0
+[[access]]
+viewers = "near"
+delay_ms = 30
+rate_trace = [[0, 8_000_000], [4, 6_000_000]]
+[[access]]
+broadcast = "live"
+delay_ms = 15
 [[events]]
 at_s = 3.0
 do = "move_viewer"
@@ -69,6 +76,11 @@ do = "link"
 a = "a"
 b = "b"
 loss = 0.02
+[[events]]
+at_s = 4.5
+do = "access"
+viewers = "near"
+delay_ms = 50
 [expect]
 "viewers.near.frames_expected" = "> 1000000"
 "viewers.near.longest_gap_ms" = "< 5000"
@@ -143,7 +155,9 @@ def test_what_the_file_says_happens_and_a_failed_expectation_is_told(tmp_path: P
     assert [each["what"] for each in report["events"]] == [
         "near moves to c",
         "link a - b: loss 2.0%",
+        "access of near: delay 50 ms",
     ]
+    assert near["least_delay_ms"] >= 15 + 10 + 30
     hops = {(hop["sender"], hop["receiver"]): hop for hop in report["hops"]}
     assert hops["a", "b"]["lost"] > 0
     assert hops["b", "c"]["lost"] == 0
@@ -173,6 +187,16 @@ def test_a_bad_file_is_told_line_by_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "events[0].viewer" in done.stderr
     assert f"{path}:" in done.stderr
+
+
+def test_what_only_virtual_time_can_do_is_refused_at_once(tmp_path: Path) -> None:
+    flow = '[[flows]]\nname = "download"\nkind = "tcp"\na = "a"\nb = "b"\n[[events]]'
+    text = WITHOUT_BRAIN.replace("[[events]]", flow, 1)
+    text = text.replace("leave_s = 5.0", 'leave_s = 5.0\nfeedback = ["nack"]')
+    path = write(tmp_path, text)
+    done = subprocess.run(command(path), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "for virtual time only: feedback of viewers (they only listen); flows" in done.stderr
 
 
 def test_a_signal_ends_everything(tmp_path: Path) -> None:
