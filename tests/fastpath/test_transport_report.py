@@ -121,3 +121,22 @@ def test_nobody_else_is_told() -> None:
     for n in range(100):
         edge.encode(numbered(n, n), after_us=5_000)
     assert told(edge) == []
+
+
+def test_numbers_of_what_comes_again_as_rtx_are_told_too() -> None:
+    """RFC 4588: an encoder numbers what it sends again as all else. Others' RTX is no news."""
+    edge = Edge()
+    edge.add_track(transport_cc_id=ID, nack=True, rtx_payload_type=97)
+    for n in range(30):
+        packet = numbered(n, 100 + n)
+        if n == 20:
+            again = bytearray(packet[:20] + packet[2:4] + packet[20:])
+            again[1] = again[1] & 0x80 | 97
+            again[8:12] = b"again"[:4]
+            edge.encode(bytes(again), source=("10.9.9.9", 9), after_us=5_000)
+            edge.encode(bytes(again), after_us=5_000)
+        else:
+            edge.encode(packet, after_us=5_000)
+    seen = {number: t for report in told(edge) for number, t in report.by_number().items()}
+    assert seen[120] is not None
+    assert sorted(seen) == list(range(100, max(seen) + 1))
