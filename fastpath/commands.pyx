@@ -27,6 +27,7 @@ from fastpath.worker cimport (
     ingest_t, mark_ready, new_event, note_age, port_t, rebuild_peers, stream_t, unindex_stream, unindex_viewer,
     want_key_frame, worker_t,
 )
+from rtp.payload.codec cimport codec_of
 
 cdef enum:
     INDEX_MASK = 0xFFFFF
@@ -322,7 +323,7 @@ cdef void set_ingest(worker_t* worker, const message_t* command) noexcept nogil:
     cdef stream_t* stream = known_stream(worker, command.stream)
     cdef ingest_t* ingest
     cdef int32_t track = NOBODY
-    if stream != NULL and port.state == PORT_OPEN:
+    if stream != NULL and port.state == PORT_OPEN and codec_of(command.kind_of) != NULL:
         track = free_track(port, command.payload_type)
     if track < 0:
         count(worker, COMMAND_STALE)
@@ -336,6 +337,7 @@ cdef void set_ingest(worker_t* worker, const message_t* command) noexcept nogil:
         port.track_count += 1
     ingest.stream = index_of(command.stream)
     ingest.codec = command.kind_of
+    ingest.does = codec_of(command.kind_of)
     ingest.payload_type = command.payload_type
     ingest.rtcp_port = NOBODY
     ingest.rtcp_to = command.rtcp_address

@@ -34,6 +34,9 @@ class Codec(IntEnum):
     OPUS = 1
     H264 = 2
     VP8 = 3
+    H265 = 4
+    VP9 = 5
+    AV1 = 6
 
 @final
 class Engine:

@@ -86,6 +86,9 @@ class Codec(IntEnum):
     OPUS = 1
     H264 = 2
     VP8 = 3
+    H265 = 4
+    VP9 = 5
+    AV1 = 6
 
 
 Address = tuple[str, int]
@@ -456,7 +459,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         message.payload_bytes = <uint32_t>len(parameter_sets)
         message.port = port
         message.stream = stream
-        message.kind_of = int(codec)
+        message.kind_of = int(Codec(codec))
         message.payload_type = payload_type
         self.post()
 

@@ -16,6 +16,7 @@ from fastpath.siphash cimport covered_t, siphash_key_t
 from fastpath.slab cimport NO_BLOCK, slab_t, slab_take
 from fastpath.verdict cimport VERDICT_COUNT
 from fastpath.wheel cimport wheel_t
+from rtp.payload.codec cimport codec_state_t, codec_t
 
 cdef extern from "<sys/uio.h>" nogil:
     cdef struct iovec:
@@ -44,11 +45,13 @@ cdef enum:                       # values of fastpath.engine.PortKind and Media;
     MEDIA_AUDIO = 1
     MEDIA_VIDEO = 2
     TRACKS_OF_PORT = 4           # payload types that share a socket: audio, video, and as many again
-    PARAMETER_SET_BYTES = 512    # a STAP-A of SPS and PPS; usual ones take 40
+    PARAMETER_SET_BYTES = 512    # a packet of (VPS,) SPS and PPS; usual ones take 40 to 100
 
 ctypedef struct ingest_t:        # one track on an ingest port, told apart by its payload type
     int32_t stream               # NOBODY: unassigned
     uint8_t codec
+    const codec_t* does          # what it can do
+    codec_state_t state          # what its packets' marks depend on
     uint8_t payload_type
     bint is_locked
     uint32_t ssrc

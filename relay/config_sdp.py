@@ -10,7 +10,7 @@ from typing import Any
 
 from rtp.sdp import MediaDescription, parse
 
-_CODECS = {"h264": "H264", "vp8": "VP8", "opus": "opus"}
+_CODECS = {name.lower(): name for name in ("H264", "H265", "VP8", "VP9", "AV1", "opus")}
 
 
 def tracks_of(text: str, listen: str) -> list[dict[str, Any]]:
@@ -31,7 +31,7 @@ def _track(medium: MediaDescription, listen: str) -> dict[str, Any]:
             break
     else:
         names = ", ".join(offered.codec for offered in medium.formats)
-        raise ValueError(f"{medium.media}: {names} is none of H264, VP8, opus")
+        raise ValueError(f"{medium.media}: {names} is none of {', '.join(_CODECS.values())}")
     if "SAVP" in medium.protocol:
         raise ValueError(f"{medium.media}: {medium.protocol} is encrypted; send RTP/AVP")
     if not medium.rtcp_mux and medium.control_port not in (medium.port, medium.port + 1):

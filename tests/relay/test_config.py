@@ -449,7 +449,7 @@ def test_tracks_of_a_session_description(tmp_path: Path) -> None:
     ("sdp", "expected"),
     [
         ("no description", "line 1"),
-        (FFMPEG_SDP.replace("H264", "MPV"), "video: MPV is none of H264, VP8, opus"),
+        (FFMPEG_SDP.replace("H264", "MPV"), "video: MPV is none of H264, H265, VP8, VP9, AV1, opus"),
         (FFMPEG_SDP.replace("RTP/AVP 96", "RTP/SAVPF 96"), "video: RTP/SAVPF is encrypted"),
         (
             FFMPEG_SDP.replace("a=rtpmap:96", "a=rtcp:5010\na=rtpmap:96"),

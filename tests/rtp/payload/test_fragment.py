@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastpath import Codec
 from overlane.play.reassembly import VideoReassembler
 from rtp import constants as c
 from rtp.errors import RtpParseError
 from rtp.packet import HeaderExtension, RtpPacket
-from rtp.payload import fragment, h264, reference, vp8
+from rtp.payload import codec, fragment, h264, reference, vp8
 from rtp.payload.h264_packets import access_unit_hash, assemble, packetize, split_annexb
 from rtp.payload.marks import Marks
 from tests.rtp.guarded_page import PAGE, GuardedPage
 from tests.rtp.muxer import mux
 
-CODEC = fragment.codecs()
+CODEC = codec.numbers()
 OPUS, H264, VP8 = CODEC["OPUS"], CODEC["H264"], CODEC["VP8"]
 SPLITTERS = {OPUS: None, H264: reference.split_h264, VP8: reference.split_vp8}
 LIMIT = 1_436
@@ -75,7 +76,7 @@ SLICE = b"\x65\x88" + bytes(range(38))
 
 
 def test_codecs() -> None:
-    assert CODEC == {"OPUS": 1, "H264": 2, "VP8": 3}
+    assert CODEC == {member.name: member.value for member in Codec}
 
 
 def test_a_nal_unit_becomes_fu_a() -> None:
