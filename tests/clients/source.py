@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtp.payload.h264_packets import split_annexb
-from tests.support.recordings import digest, slices_of
+from tests.support.recordings import digest
+from tests.support.units import slices_of
 
 FPS = 25
 GOP_FRAMES = 50
