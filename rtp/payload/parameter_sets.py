@@ -27,7 +27,7 @@ _PROFILE_LEVEL = slice(1, 4)  # profile_idc, constraint flags, level_idc (H.264 
 
 
 def payload_of_sets(codec: str, parameters: Mapping[str, str]) -> bytes:
-    """One RTP payload with all parameter sets that the format parameters hold; b"" if they hold none.
+    """One RTP payload with all parameter sets that the parameters hold; b"" if they hold none.
 
     parameters: as `PayloadFormat.parameters`. Raises RtpParseError (offset: in characters of the
     parameter at fault) if they are not what they should be, or one of the kinds is missing.

@@ -23,8 +23,8 @@ _PAYLOADERS = {
     "VP9": "{} ! rtpvp9pay",
 }
 _DEPAYLOADERS = {
-    # The parsers drop one of two frames that the jitter buffer gave the same time, as it may where a
-    # viewer catches up; so what came is kept before it, too.
+    # The parsers drop one of two frames that the jitter buffer gave the same time, as it may where
+    # a viewer catches up; so what came is kept before it, too.
     "H264": "rtph264depay request-keyframe=true"
     " ! video/x-h264,stream-format=byte-stream,alignment=au ! tee name=t"
     " t. ! queue ! filesink location={}"

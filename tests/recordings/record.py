@@ -43,9 +43,7 @@ SETTLE_S = 0.3
 
 FFMPEG = "ffmpeg -nostdin -hide_banner -re"
 PICTURE = "-f lavfi -i testsrc2=size=320x180:rate=25:duration=3"
-VP9 = (
-    "-c:v libvpx-vp9 -g 25 -b:v 150k -deadline realtime -cpu-used 8 -lag-in-frames 0 -threads 1"
-)
+VP9 = "-c:v libvpx-vp9 -g 25 -b:v 150k -deadline realtime -cpu-used 8 -lag-in-frames 0 -threads 1"
 X264 = "-c:v libx264 -preset veryfast -g 25 -b:v 150k -threads 1"
 GST = "gst-launch-1.0 -e"
 GST_PICTURE = (

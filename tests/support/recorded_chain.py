@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from fastpath import Media, PortKind
 from lab.link import LinkConfig
-from rtp.constants import RTCP_SENDER_REPORT
 from relay.stream import CODECS
+from rtp.constants import RTCP_SENDER_REPORT
 from rtp.payload.parameter_sets import payload_of_sets
 from rtp.rtcp.compound import RtcpPacket, parse_compound, serialise_compound
-from rtp.sdp import parse
 from rtp.rtcp.sender_report import SenderReport, parse_sender_reports
+from rtp.sdp import parse
 from tests.support.chain import ENCODER, VIEWER, Chain
 from tests.support.recordings import Datagram, Recording, Track
 

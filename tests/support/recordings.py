@@ -53,7 +53,10 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """codec: as a configuration names it, to this port with this payload type; units in sending order."""
+    """codec: as a configuration names it, to this port with this payload type.
+
+    units in sending order.
+    """
 
     codec: str
     port: int

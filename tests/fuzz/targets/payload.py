@@ -54,9 +54,7 @@ def agrees(marks: Marks, twin: Twin) -> Callable[[bytes], None]:
 
 
 class Marker(Protocol):
-    def marks(
-        self, payload: bytes | memoryview, begins: int, marker: bool, /
-    ) -> int | None: ...
+    def marks(self, payload: bytes | memoryview, begins: int, marker: bool, /) -> int | None: ...
 
 
 def tells(
@@ -117,7 +115,9 @@ def h265_seeds() -> list[bytes]:
     """Every NAL unit type, parameter sets, sub-layers, aggregates, fragments, broken ones."""
     sets = b"\x60\1\0\3\x40\1\x0c\0\4\x42\1\5\x40\0\3\x44\1\xc0"
     each = [bytes([kind << 1, 1 + kind % 3]) + b"\x80abcdefghijklmnopq" for kind in range(64)]
-    fragments = [bytes([0x62, 2, ends | kind]) + b"\x80ab" for kind in (0, 19) for ends in (0x80, 64)]
+    fragments = [
+        bytes([0x62, 2, ends | kind]) + b"\x80ab" for kind in (0, 19) for ends in (0x80, 64)
+    ]
     broken = [b"", b"\x62\1", b"\x60\1\0", b"\x60\1\0\1\2", b"\x64\1ab", b"\2\0ab", sets[:-1]]
     cra = [b"\x2a\1\x80a", b"\x12\1\x80a", b"\x10\1\x80a", b"\x48\1", b"\x2a\1\x80a", b"\x12\1\x80"]
     return as_stories([[sets, *each[:32]], [*each[32:], *cra], [sets, *fragments, *cra], broken])
@@ -137,7 +137,12 @@ def av1_seeds() -> list[bytes]:
     """A sequence header and frames as an encoder writes them, in each way of counting OBUs."""
     sequence = bytes.fromhex("0a0b000000043c ff bc ff f1 80 40".replace(" ", ""))
     frames = [bytes.fromhex(text) for text in ("3030280800249249", "32130060016d", "303006000000")]
-    found = [b"\x18" + sequence, b"\x10" + frames[2], b"\x10\x18\xd8", b"\x10" + frames[1] + bytes(30)]
+    found = [
+        b"\x18" + sequence,
+        b"\x10" + frames[2],
+        b"\x10\x18\xd8",
+        b"\x10" + frames[1] + bytes(30),
+    ]
     found += [b"\x28" + bytes([len(sequence)]) + sequence + frames[0], b"\0\2\x30\x10\2\x30\0"]
     found += [b"\x50" + frames[0], b"\xd0more", b"\x90more", b"\x10" + b"\x36\x20\4" + bytes(4)]
     found += [b"", b"\x10", b"\0\0", b"\0\2\x30", b"\x20\x80", b"\x98abc", b"\0\xff\xff\xff"]

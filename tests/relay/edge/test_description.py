@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from relay.edge.description import describe
@@ -23,6 +24,23 @@ VIDEO = Track(
 def test_spaces_around_the_format_parameters_do_no_harm() -> None:
     text = describe("demo", [VIDEO], {"video": ("192.0.2.1", 6000)}, "next")
     assert parse(text).media[0].formats[0].fmtp == "packetization-mode=1"
+
+
+@pytest.mark.parametrize(
+    ("codec", "fmtp"),
+    [
+        ("H265", "profile-id=1;sprop-vps=QAEM;sprop-sps=QgEBYA==;sprop-pps=RAHBcg=="),
+        ("VP9", "profile-id=0"),
+        ("AV1", "profile=0;level-idx=5;tier=0"),
+        ("VP8", ""),
+    ],
+)
+def test_a_player_is_told_the_codec_and_its_parameters(codec: str, fmtp: str) -> None:
+    track = msgspec.structs.replace(VIDEO, codec=codec, fmtp=fmtp)
+    text = describe("demo", [track], {"video": ("192.0.2.1", 6000)}, "next")
+    assert f"a=rtpmap:96 {codec}/90000\r\n" in text
+    (only,) = parse(text).media[0].formats
+    assert (only.codec, only.fmtp) == (codec, fmtp)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,4 @@ def mutated(rng: random.Random, seeds: Sequence[bytes]) -> bytes:
 
 
 def random_story(rng: random.Random, seeds: Sequence[bytes]) -> list[tuple[bytes, int, bool]]:
-    return [
-        (mutated(rng, seeds), rng.choice((-1, 0, 0, 1)), rng.random() < 0.5) for _ in range(8)
-    ]
+    return [(mutated(rng, seeds), rng.choice((-1, 0, 0, 1)), rng.random() < 0.5) for _ in range(8)]

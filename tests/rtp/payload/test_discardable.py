@@ -1,4 +1,4 @@
-"""What is marked discardable, proven by decoders: leave it out, and all other pictures are the same.
+"""What is marked discardable, proven by decoders: left out, it changes no other picture.
 
 And the other way round: leave out a picture that is not marked, and damage shows.
 """

@@ -96,7 +96,7 @@ SLICE = b"\x65\x88" + bytes(range(38))
 
 
 def test_codecs() -> None:
-    assert CODEC == {member.name: member.value for member in Codec}
+    assert {member.name: member.value for member in Codec} == CODEC
 
 
 def test_a_nal_unit_becomes_fu_a() -> None:

@@ -155,9 +155,7 @@ REFERRED = [START, START | DISCARDABLE]
         pytest.param([nal(IDR), nal(37, b""), nal(CRA)], NOBODYS, id="end of bitstream"),
     ],
 )
-def test_pictures_that_refer_to_what_was_before(
-    before: list[bytes], expected: list[Marks]
-) -> None:
+def test_pictures_that_refer_to_what_was_before(before: list[bytes], expected: list[Marks]) -> None:
     assert marks_of(sps(1), *before, *RASL)[-2:] == expected
 
 

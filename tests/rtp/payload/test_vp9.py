@@ -1,4 +1,4 @@
-"""VP9 marks: descriptors of RFC 9628, frame headers, layers, the twin on random and broken input."""
+"""VP9 marks: descriptors of RFC 9628, frame headers, layers, the twin on broken input."""
 
 import random
 
