@@ -56,7 +56,9 @@ def marker_of(codec: str) -> Callable[[bytes, int, bool], int | None]:
     """Of a track of its own."""
     if codec in ("H264", "VP8"):
         return h264.marks if codec == "H264" else vp8.marks
-    return {"H265": h265.Marker, "VP9": vp9.Marker, "AV1": av1.Marker}[codec]().marks
+    if codec == "H265":
+        return h265.Marker().marks
+    return vp9.Marker().marks if codec == "VP9" else av1.Marker().marks
 
 
 def seconds_between(first: SenderReport, second: SenderReport, rates: tuple[int, int]) -> float:

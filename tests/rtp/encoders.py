@@ -127,7 +127,7 @@ def encode(name: str, frames: int = 30, packet_bytes: int = 1_200) -> tuple[Sent
             stream.codec_context.gop_size = 12
             stream.codec_context.bit_rate = 600_000
             stream.codec_context.max_b_frames = case.b_frames
-            stream.options = case.options
+            stream.options = dict(case.options)
             sent = []
             images = [av.VideoFrame.from_ndarray(image, format="rgb24") for image in noise(frames)]
             for image in [*images, None]:

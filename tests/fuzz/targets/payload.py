@@ -53,12 +53,19 @@ def agrees(marks: Marks, twin: Twin) -> Callable[[bytes], None]:
     return run
 
 
-class Marker(Protocol):
-    def marks(self, payload: bytes | memoryview, begins: int, marker: bool, /) -> int | None: ...
+class NativeMarker(Protocol):
+    def marks(self, payload: memoryview, begins: int, marker: bool, /) -> int | None: ...
+
+
+class TwinMarker(Protocol):
+    def marks(self, payload: bytes, begins: int, marker: bool, /) -> int | None: ...
 
 
 def tells(
-    native: Callable[[], Marker], twin: Callable[[], Marker], split: reference.Splitter, number: int
+    native: Callable[[], NativeMarker],
+    twin: Callable[[], TwinMarker],
+    split: reference.Splitter,
+    number: int,
 ) -> Callable[[bytes], None]:
     """A story target's run. The context: as above; the upper five bits: room to cut to."""
 

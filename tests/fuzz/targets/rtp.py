@@ -6,6 +6,8 @@ how long after the one before, in units of 40 ms. Everything forwarded goes to o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastpath import Codec, Engine, Media, PortKind
 from rtp.errors import ParseErrorKind, RtpParseError
 from rtp.packet import HeaderExtension, RtpPacket
@@ -25,6 +27,7 @@ from rtp.rtcp.sender_report import SenderReport, serialise_sender_report
 from tests.fuzz import records
 from tests.fuzz.targets import overlay_twin as twin
 from tests.fuzz.targets.exact import exact
+from tests.fuzz.targets.payload import TwinMarker
 from tests.fuzz.targets.promises import check_memory, check_verdict, packet_verdicts
 from tests.fuzz.targets.target import Target
 from tests.support.chain import ENCODER, key, key_slice, other_slice, rtp
@@ -47,7 +50,8 @@ SPLITTERS = {
     Codec.OPUS: None,
 }
 MARKS = {Codec.H264: reference.h264_marks, Codec.VP8: reference.vp8_marks}
-MARKERS = {  # whose marks depend on what came before, too: the twins' targets compare those
+# Whose marks depend on what came before, too: their own targets compare those.
+MARKERS: dict[Codec, Callable[[], TwinMarker]] = {
     Codec.H265: reference_h265.Marker,
     Codec.VP9: reference_vp9.Marker,
     Codec.AV1: reference_av1.Marker,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from functools import cache
+from typing import Any
 
 import av
 import av.error
@@ -31,7 +32,9 @@ def marker_of(codec: str) -> Marker:
     """Of a track of its own."""
     if codec in ("H264", "VP8"):
         return h264.marks if codec == "H264" else vp8.marks
-    return {"H265": h265, "VP9": vp9, "AV1": av1}[codec].Marker().marks  # type: ignore[attr-defined,no-any-return]
+    if codec == "H265":
+        return h265.Marker().marks
+    return vp9.Marker().marks if codec == "VP9" else av1.Marker().marks
 
 
 @cache
@@ -56,7 +59,7 @@ def decode(name: str, units: Iterable[Sent]) -> tuple[dict[int, str], int]:
     if CASES[name].decoder in ("h264", "hevc"):
         decoder.options = {"err_detect": "explode"}
     pictures, errors = {}, 0
-    packets: list[av.Packet | None] = []
+    packets: list[av.Packet[Any] | None] = []
     for unit in units:
         packet = av.Packet(unit.data)
         packet.pts = unit.pts
