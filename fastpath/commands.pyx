@@ -338,6 +338,7 @@ cdef void set_ingest(worker_t* worker, const message_t* command) noexcept nogil:
     ingest.stream = index_of(command.stream)
     ingest.codec = command.kind_of
     ingest.does = codec_of(command.kind_of)
+    ingest.dependency_id = command.flag
     ingest.payload_type = command.payload_type
     ingest.rtcp_port = NOBODY
     ingest.rtcp_to = command.rtcp_address

@@ -122,11 +122,13 @@ class Engine:
         payload_type: int,
         parameter_sets: bytes = b"",
         rtcp_to: Address | None = None,
+        dependency_id: int = 0,
     ) -> None:
         """RTP of this payload type on this port is the stream's; at most four types a port.
-        parameter_sets: the payload of a STAP-A (at most 512 bytes), put before each key frame that
-        has no SPS of its own. rtcp_to: where RTCP to the encoder goes, if not back to where its
-        own came from."""
+        parameter_sets: one payload with all of them (at most 512 bytes), put before each key frame
+        that has no SPS of its own. rtcp_to: where RTCP to the encoder goes, if not back to where
+        its own came from. dependency_id: of the header extension with dependency descriptors, 0:
+        none."""
     def set_upstream(
         self, stream: int, upstream: int | None, *, second: int | None = None
     ) -> None:

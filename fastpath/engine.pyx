@@ -442,12 +442,15 @@ cdef class Engine:  # its attributes are in engine.pxd
 
     def set_ingest(
         self, int64_t port, *, int64_t stream, codec, int payload_type, bytes parameter_sets=b"", rtcp_to=None,
+        int dependency_id=0,
     ):
         cdef address_t target
         self.ports.check(port)
         self.streams.check(stream)
         if not 0 <= payload_type < 128:
             raise ValueError(f"payload_type {payload_type} is outside 0..127")
+        if not 0 <= dependency_id < 256:
+            raise ValueError(f"dependency_id {dependency_id} is outside 0..255")
         if len(parameter_sets) > PARAMETER_SET_BYTES:
             raise ValueError(f"parameter sets of {len(parameter_sets)} bytes; {PARAMETER_SET_BYTES} fit")
         if rtcp_to is not None:
@@ -461,6 +464,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         message.stream = stream
         message.kind_of = int(Codec(codec))
         message.payload_type = payload_type
+        message.flag = dependency_id
         self.post()
 
     def set_upstream(self, int64_t stream, upstream, *, second=None):

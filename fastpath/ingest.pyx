@@ -30,8 +30,11 @@ from fastpath.worker cimport (
 )
 from rtp.big_endian cimport load_be32, store_be32
 from rtp.payload.codec cimport codec_state_t
+from rtp.payload.dependency cimport (
+    DEPENDENCY_DISCARDABLE, DEPENDENCY_NEEDED, dependency_of, dependency_state_t,
+)
 from rtp.payload.fragment cimport fragments_begin, fragments_next, fragments_t
-from rtp.payload.marks cimport MARK_FRAME_START, MARK_GOP_START, MARK_KEY
+from rtp.payload.marks cimport MARK_DISCARDABLE, MARK_FRAME_START, MARK_GOP_START, MARK_KEY
 from rtp.payload.rtp_header cimport is_rtcp, parse_rtp_header, rtp_header_t
 
 cdef enum:
@@ -159,8 +162,21 @@ cdef void observe(
 cdef void forget_codec(ingest_t* ingest) noexcept nogil:
     """Another encoder begins: of its stream only the configured parameter sets are known."""
     memset(&ingest.state, 0, sizeof(codec_state_t))
+    memset(&ingest.dependencies, 0, sizeof(dependency_state_t))
     if ingest.parameter_set_bytes > 0:
         ingest.does.marks(&ingest.state, ingest.parameter_sets, ingest.parameter_set_bytes, -1, False)
+
+
+cdef int with_dependencies(
+    ingest_t* ingest, const uint8_t* data, const rtp_header_t* rtp, bint is_newest, int marks
+) noexcept nogil:
+    """What the encoder says of its frames' dependencies goes before what their headers show."""
+    cdef dependency_state_t aside = ingest.dependencies
+    cdef dependency_state_t* state = &ingest.dependencies if is_newest else &aside
+    cdef int found = dependency_of(state, data, rtp, ingest.dependency_id)
+    if found == DEPENDENCY_NEEDED or marks & MARK_KEY:
+        return marks & ~MARK_DISCARDABLE
+    return marks | MARK_DISCARDABLE if found == DEPENDENCY_DISCARDABLE else marks
 
 
 cdef int marks_of(
@@ -180,6 +196,8 @@ cdef int marks_of(
     cdef codec_state_t aside = ingest.state
     cdef codec_state_t* state = &ingest.state if is_newest else &aside
     marks = ingest.does.marks(state, data + rtp.header_bytes, rtp.payload_bytes, begins, rtp.marker)
+    if marks >= 0 and ingest.dependency_id != 0:
+        marks = with_dependencies(ingest, data, rtp, is_newest, marks)
     if marks < 0 or not marks & MARK_KEY or not ingest.does.has_key_frames:
         return marks
     is_same = ingest.has_key and ingest.key_timestamp == rtp.timestamp
@@ -256,6 +274,8 @@ cdef int put_pieces(
         own = ingest.does.marks(&aside, worker.fragment + rtp.header_bytes, rtp.payload_bytes, 0, rtp.marker)
         if own < 0:
             return INGEST_MALFORMED
+        if ingest.dependency_id != 0:
+            own = own & ~MARK_DISCARDABLE | marks & MARK_DISCARDABLE
         placed = put(worker, ingest, worker.fragment, size, own | first, seq, datagram, now_us)
         if verdict == DUPLICATE_PACKET or placed == ACCEPTED:
             verdict = placed

@@ -17,6 +17,7 @@ from fastpath.slab cimport NO_BLOCK, slab_t, slab_take
 from fastpath.verdict cimport VERDICT_COUNT
 from fastpath.wheel cimport wheel_t
 from rtp.payload.codec cimport codec_state_t, codec_t
+from rtp.payload.dependency cimport dependency_state_t
 
 cdef extern from "<sys/uio.h>" nogil:
     cdef struct iovec:
@@ -52,6 +53,8 @@ ctypedef struct ingest_t:        # one track on an ingest port, told apart by it
     uint8_t codec
     const codec_t* does          # what it can do
     codec_state_t state          # what its packets' marks depend on
+    uint8_t dependency_id        # of the header extension that tells dependencies; 0: none
+    dependency_state_t dependencies
     uint8_t payload_type
     bint is_locked
     uint32_t ssrc

@@ -144,6 +144,10 @@ class Neighbour(Model):
     """Pacing of the link. Chosen: what the smallest hosts' uplinks carry, ten 1080p streams; set it
     to the path's capacity, since nothing measures that yet."""
 
+    dependency_id: int = Field(default=0, ge=0, le=255)
+    """Of the RTP header extension in which the encoder tells how frames depend on each other (RTP
+    Payload Format For AV1, appendix A); with 0 their own headers tell it."""
+
     @cached_property
     def endpoint(self) -> Address:
         """`address` as the engine takes it."""
@@ -175,6 +179,10 @@ class Track(Model):
     """The SDP's format parameters, handed to viewers as they are. Those of H.264 and H.265 may hold
     parameter sets (sprop-parameter-sets, RFC 6184 8.1; sprop-vps, -sps and -pps, RFC 7798 7.1) that
     the encoder does not send."""
+
+    dependency_id: int = Field(default=0, ge=0, le=255)
+    """Of the RTP header extension in which the encoder tells how frames depend on each other (RTP
+    Payload Format For AV1, appendix A); with 0 their own headers tell it."""
 
     @cached_property
     def endpoint(self) -> Address:
@@ -324,6 +332,10 @@ class NodeConfig(Model):
     repair: Repair = Repair()
     kernel: Kernel = Kernel()
     overload: Overload = Overload()
+
+    dependency_id: int = Field(default=0, ge=0, le=255)
+    """Of the RTP header extension in which the encoder tells how frames depend on each other (RTP
+    Payload Format For AV1, appendix A); with 0 their own headers tell it."""
 
     @cached_property
     def endpoint(self) -> Address:

@@ -12,6 +12,10 @@ from rtp.sdp import MediaDescription, parse
 
 _CODECS = {name.lower(): name for name in ("H264", "H265", "VP8", "VP9", "AV1", "opus")}
 
+_DEPENDENCY_URI = (
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+)
+
 
 def tracks_of(text: str, listen: str) -> list[dict[str, Any]]:
     """listen: the host that the encoder's ports are opened on.
@@ -47,4 +51,5 @@ def _track(medium: MediaDescription, listen: str) -> dict[str, Any]:
         "payload_type": offered.payload_type,
         "clock_rate": offered.clock_rate,
         "fmtp": offered.fmtp,
+        "dependency_id": medium.extensions.get(_DEPENDENCY_URI, 0),
     }

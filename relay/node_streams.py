@@ -310,4 +310,5 @@ class NodeStreams:
                 payload_type=track.payload_type,
                 parameter_sets=configured.parameter_sets,
                 rtcp_to=parse_address(configured.rtcp_to) if configured.rtcp_to else None,
+                dependency_id=configured.dependency_id,
             )

@@ -147,6 +147,7 @@ class Workers:
         payload_type: int,
         parameter_sets: bytes = b"",
         rtcp_to: Address | None = None,
+        dependency_id: int = 0,
     ) -> None:
         engine, own = self._together(port, stream)
         engine.set_ingest(
@@ -156,6 +157,7 @@ class Workers:
             payload_type=payload_type,
             parameter_sets=parameter_sets,
             rtcp_to=rtcp_to,
+            dependency_id=dependency_id,
         )
 
     def set_upstream(self, stream: int, upstream: int | None, *, second: int | None = None) -> None:

@@ -68,5 +68,6 @@ class EncoderWatch:
                 codec=CODECS[track.codec],
                 payload_type=track.payload_type,
                 rtcp_to=parse_address(configured.rtcp_to) if configured.rtcp_to else None,
+                dependency_id=configured.dependency_id,
             )
         self._listening[ingest.name] = handles

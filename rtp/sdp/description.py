@@ -1,11 +1,12 @@
 """Session descriptions as values: a session, its media, their payload formats.
 
 Sources: RFC 8866 5 and 6, RFC 3551 6 (static payload types), RFC 3605, RFC 4585 4.2, RFC 5576 6.1,
-RFC 5761 5.1.1.
+RFC 5761 5.1.1, RFC 8285 5.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -16,6 +17,8 @@ MAX_CHANNELS: Final = 255
 MAX_SESSION_ID: Final = (1 << 64) - 1  # ours: RFC 8866 5.2 sets none; browsers use 63 bits
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")  # RFC 8866 9
 ADDRESS: Final = re.compile(r"[0-9A-Za-z.:%_\-]+")  # of either family, or a host's name
+MAX_EXTENSION_ID: Final = 255  # RFC 8285 4.3
+URI: Final = re.compile(r"[!-~]+")  # of an extension
 PROTOCOL: Final = re.compile(r"(?:[A-Z0-9]+/)*RTP/[A-Z]+")
 
 # RFC 3551 tables 4 and 5: codec, clock rate in Hz, channels.
@@ -84,6 +87,7 @@ class MediaDescription:
 
     port: 0 for a medium that is refused. rtcp_port: as `a=rtcp` says, often absent or, with
     rtcp_mux, meaningless: see `control_port`. ssrc and cname: of the first source, or both None.
+    extensions: ids of RTP header extensions by what they are (RFC 8285 5).
     """
 
     media: str
@@ -96,6 +100,7 @@ class MediaDescription:
     rtcp_mux: bool = False
     ssrc: int | None = None
     cname: str | None = None
+    extensions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def control_port(self) -> int:

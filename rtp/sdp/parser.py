@@ -13,11 +13,13 @@ from rtp.sdp.description import (
     ADDRESS,
     MAX_CHANNELS,
     MAX_CHARACTERS,
+    MAX_EXTENSION_ID,
     MAX_MEDIA,
     MAX_SESSION_ID,
     PROTOCOL,
     STATIC_FORMATS,
     TOKEN,
+    URI,
     Direction,
     MediaDescription,
     PayloadFormat,
@@ -67,6 +69,7 @@ class _Scope:
     maps: dict[int, tuple[str, int, int]] = field(default_factory=dict)
     fmtp: dict[int, list[str]] = field(default_factory=dict)
     feedback: list[tuple[int | None, str]] = field(default_factory=list)
+    extensions: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -153,6 +156,8 @@ class _Parser:
             scope.rtcp_port = _integer(number, port, _MAX_U16, "a port in a=rtcp:")
         elif name == "rtcp-mux":
             scope.rtcp_mux = True
+        elif name == "extmap":
+            _read_extension(number, rest, scope)
         elif name == "ssrc":
             _read_source(number, rest, scope)
         elif value in _DIRECTIONS:
@@ -174,6 +179,7 @@ class _Parser:
             rtcp_mux=medium.rtcp_mux,
             ssrc=medium.ssrc,
             cname=medium.cname,
+            extensions=_join_extensions(self._session.extensions, medium.extensions),
         )
 
 
@@ -221,6 +227,23 @@ def _parse_map(number: int, text: str) -> tuple[str, int, int]:
     if clock_rate == 0 or channels == 0:
         raise SdpError(number, "a clock rate and channels above 0 in a=rtpmap:")
     return codec, clock_rate, channels
+
+
+def _read_extension(number: int, text: str, scope: _Scope) -> None:
+    """The first use of an id and of a URI holds; ids above 255 are offers only (RFC 8285 5)."""
+    fields = text.split()
+    if len(fields) < 2 or not URI.fullmatch(fields[1]):
+        raise SdpError(number, "a=extmap:<id>[/<direction>] <URI>")
+    extension_id = _integer(number, fields[0].partition("/")[0], _MAX_U16, "an id in a=extmap:")
+    if 0 < extension_id <= MAX_EXTENSION_ID and extension_id not in scope.extensions.values():
+        scope.extensions.setdefault(fields[1], extension_id)
+
+
+def _join_extensions(of_session: dict[str, int], of_medium: dict[str, int]) -> dict[str, int]:
+    """What the medium says goes before."""
+    taken = set(of_medium.values())
+    left = {uri: number for uri, number in of_session.items() if number not in taken}
+    return left | of_medium
 
 
 def _read_source(number: int, text: str, scope: _Scope) -> None:

@@ -13,10 +13,12 @@ from rtp.sdp.description import (
     ADDRESS,
     MAX_CHANNELS,
     MAX_CHARACTERS,
+    MAX_EXTENSION_ID,
     MAX_MEDIA,
     MAX_SESSION_ID,
     PROTOCOL,
     TOKEN,
+    URI,
     MediaDescription,
     PayloadFormat,
     SessionDescription,
@@ -61,6 +63,8 @@ def _medium_lines(medium: MediaDescription, address_is_shared: bool) -> Iterator
         yield f"a=rtcp:{medium.rtcp_port}"
     if medium.rtcp_mux:
         yield "a=rtcp-mux"
+    for uri, number in medium.extensions.items():
+        yield f"a=extmap:{number} {uri}"
     if medium.ssrc is not None:
         yield f"a=ssrc:{medium.ssrc} cname:{medium.cname}"
 
@@ -90,6 +94,12 @@ def _check_medium(medium: MediaDescription) -> None:
     _check_range("port", medium.port, 0xFFFF)
     if medium.rtcp_port is not None:
         _check_range("rtcp_port", medium.rtcp_port, 0xFFFF)
+    for uri, number in medium.extensions.items():
+        _check_range("extension id", number, MAX_EXTENSION_ID, lowest=1)
+        if not URI.fullmatch(uri):
+            raise RtpValueError(f"extension is {uri!r}")
+    if len(set(medium.extensions.values())) != len(medium.extensions):
+        raise RtpValueError(f"extensions are {dict(medium.extensions)}")
     if (medium.ssrc is None) != (medium.cname is None):
         raise RtpValueError("ssrc and cname go together")
     if medium.ssrc is not None:

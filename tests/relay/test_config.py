@@ -463,6 +463,15 @@ def test_parameter_sets_of_h265(tmp_path: Path) -> None:
     assert video.parameter_sets == b"\x60\1\0\3" + vps + b"\0\4" + sps + b"\0\4" + pps
 
 
+def test_the_id_of_dependency_descriptors(tmp_path: Path) -> None:
+    uri = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+    extension = f"a=extmap:3 urn:other\na=extmap:12/sendonly {uri}\n"
+    (ingest,) = load(with_sdp(tmp_path, HEVC_SDP + extension)).ingests
+    assert ingest.tracks[0].dependency_id == 12
+    (ingest,) = load(with_sdp(tmp_path, HEVC_SDP)).ingests
+    assert ingest.tracks[0].dependency_id == 0
+
+
 @pytest.mark.parametrize("codec", ["VP9", "AV1"])
 def test_codecs_whose_key_frames_bring_all_they_need(tmp_path: Path, codec: str) -> None:
     sdp = HEVC_SDP.replace("H265", codec).replace("tx-mode=SRST", "profile-id=0")

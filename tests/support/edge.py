@@ -75,6 +75,7 @@ class Edge:
         port: int | None = None,
         parameter_sets: bytes = b"",
         rtcp_to: Address | None = None,
+        dependency_id: int = 0,
     ) -> int:
         """A stream that comes in at `port` under this payload type."""
         stream = self.engine.add_stream(
@@ -92,6 +93,7 @@ class Edge:
             payload_type=payload_type,
             parameter_sets=parameter_sets,
             rtcp_to=rtcp_to,
+            dependency_id=dependency_id,
         )
         self.streams.append(stream)
         return stream

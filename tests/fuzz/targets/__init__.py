@@ -17,6 +17,7 @@ TARGETS: dict[str, Target] = {
         payload.VP8,
         payload.VP9,
         payload.AV1,
+        payload.DEPENDENCIES,
     )
 }
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from rtp.packet import RtpPacket
+from rtp.packet import HeaderExtension, RtpPacket
 from rtp.payload import (
     av1,
     codec,
+    dependency,
     fragment,
     h264,
     h265,
     opus,
     reference,
     reference_av1,
+    reference_dependency,
     reference_h265,
     reference_vp9,
     vp8,
@@ -28,10 +30,12 @@ from rtp.payload.h264_packets import packetize
 from tests.fuzz import records
 from tests.fuzz.targets.exact import exact
 from tests.fuzz.targets.target import Target
+from tests.rtp.dependency import describe, structure
 
 ALL_MARKS = 31
 
 RTP_HEADER_BYTES = 12
+DEPENDENCY_ID = 4
 SMALLEST_ROOM = 10  # too small to cut
 
 Marks: TypeAlias = Callable[[memoryview, int, bool], int | None]
@@ -84,6 +88,29 @@ def tells(
             assert cut == ((-1, []) if pieces is None else (len(pieces), pieces))
 
     return run
+
+
+def reads_dependencies(data: bytes) -> None:
+    """A story target's run: each record is a header extension, its kind the form and the bits."""
+    one, other = dependency.Reader(), reference_dependency.Reader()
+    for kind, body in records.split(data):
+        profile = 0x1000 if kind & 1 else 0xBEDE
+        extension = HeaderExtension(profile, body[:1020] + bytes(-len(body[:1020]) % 4))
+        packet = RtpPacket(96, 1, 2, 3, b"media", extension=extension).serialise()
+        packet = packet[: len(packet) - (kind >> 1) % 8]
+        assert one.read(exact(packet), DEPENDENCY_ID) == other.read(packet, DEPENDENCY_ID)
+
+
+def dependency_seeds() -> list[bytes]:
+    """Structures, templates, own indications, frames that go on, in both forms."""
+    structures = [structure(first=n, chains=n, resolutions=n > 0) for n in range(3)]
+    made = [describe(0, 0, structures[0])]
+    made += [describe(n, n) for n in range(5)] + [describe(n, n, begins=False) for n in (4, 3)]
+    made += [describe(0, 7, own="DS"), describe(0, 8, own="DD", active="01"), made[0][:6]]
+    long = [(1, bytes([DEPENDENCY_ID, len(each)]) + each) for each in made]
+    short = [(0, bytes([DEPENDENCY_ID << 4 | len(each) - 1]) + each) for each in made[1:]]
+    others = [(1, bytes([DEPENDENCY_ID, 40]) + describe(0, 0, each)) for each in structures[1:]]
+    return [records.join(long), records.join([long[0], *short]), records.join(others + long[1:])]
 
 
 def with_contexts(payloads: list[bytes]) -> list[bytes]:
@@ -164,6 +191,9 @@ def as_stories(stories: list[list[bytes]]) -> list[bytes]:
     ]
 
 
+DEPENDENCIES = Target(
+    "dependencies", reads_dependencies, dependency_seeds, is_story=True, most_bytes=600
+)
 NUMBERS = codec.numbers()
 H265 = Target(
     "h265",

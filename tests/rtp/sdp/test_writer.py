@@ -75,6 +75,9 @@ formats = st.lists(
 ).map(tuple)
 
 
+uris = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
+
+
 @st.composite
 def media(draw: st.DrawFn) -> MediaDescription:
     source = draw(st.none() | st.tuples(st.integers(0, 2**32 - 1), texts))
@@ -89,6 +92,7 @@ def media(draw: st.DrawFn) -> MediaDescription:
         rtcp_mux=draw(st.booleans()),
         ssrc=source[0] if source else None,
         cname=source[1] if source else None,
+        extensions={uri: n for n, uri in enumerate(draw(st.sets(uris, max_size=3)), 14)},
     )
 
 
@@ -132,6 +136,10 @@ def test_round_trip(description: SessionDescription) -> None:
                 {"cname": None},
                 {"ssrc": 2**32},
                 {"cname": "a\nb"},
+                {"extensions": {"urn:x": 0}},
+                {"extensions": {"urn:x": 256}},
+                {"extensions": {"urn:x": 1, "urn:y": 1}},
+                {"extensions": {"urn: x": 1}},
             )
         ],
     ],
