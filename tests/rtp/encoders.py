@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import av
 from av.video.stream import VideoStream
@@ -136,4 +137,8 @@ def encode(name: str, frames: int = 30, packet_bytes: int = 1_200) -> tuple[Sent
                     assert pts is not None
                     output.mux(encoded)
                     sent.append(Sent(data, pts, is_key, tuple(received(media))))
+    numbers = [packet.sequence_number for unit in sent for packet in unit.packets]
+    assert all((after - before) & 0xFFFF == 1 for before, after in pairwise(numbers)), (
+        "loopback lost packets: a frame is larger than a socket's buffer"
+    )
     return tuple(sent)
