@@ -118,7 +118,7 @@ class TrackDescriptor(_Struct, frozen=True):
     """One track of a broadcast, as its producer's configuration describes it."""
 
     media: Literal["video", "audio"]
-    codec: Literal["H264", "VP8", "opus"]
+    codec: Literal["H264", "H265", "VP8", "VP9", "AV1", "opus"]
     payload_type: Annotated[int, Meta(ge=0, le=127)]
     clock_rate: Annotated[int, Meta(ge=1, le=1_000_000)]
     fmtp: Annotated[str, Meta(max_length=400, pattern=r"^[\x20-\x7e]*\Z")] = ""

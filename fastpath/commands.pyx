@@ -32,6 +32,7 @@ from fastpath.worker cimport (
     ingest_t, mark_ready, new_event, note_age, port_t, rebuild_peers, stream_t, unindex_stream, unindex_viewer,
     want_key_frame, worker_t,
 )
+from rtp.payload.codec cimport codec_of
 
 cdef enum:
     INDEX_MASK = 0xFFFFF
@@ -347,7 +348,7 @@ cdef void set_ingest(worker_t* worker, const message_t* command) noexcept nogil:
     cdef stream_t* stream = known_stream(worker, command.stream)
     cdef ingest_t* ingest
     cdef int32_t track = NOBODY
-    if stream != NULL and port.state == PORT_OPEN:
+    if stream != NULL and port.state == PORT_OPEN and codec_of(command.kind_of) != NULL:
         track = free_track(port, command.payload_type)
     if track < 0:
         count(worker, COMMAND_STALE)
@@ -361,6 +362,8 @@ cdef void set_ingest(worker_t* worker, const message_t* command) noexcept nogil:
         port.track_count += 1
     ingest.stream = index_of(command.stream)
     ingest.codec = command.kind_of
+    ingest.does = codec_of(command.kind_of)
+    ingest.dependency_id = command.flag
     ingest.payload_type = command.payload_type
     ingest.asks_again = command.asks_again
     ingest.rtx_payload_type = command.rtx_payload_type

@@ -35,6 +35,9 @@ class Codec(IntEnum):
     OPUS = 1
     H264 = 2
     VP8 = 3
+    H265 = 4
+    VP9 = 5
+    AV1 = 6
 
 @final
 class Engine:
@@ -137,14 +140,16 @@ class Engine:
         nack: bool = False,
         rtx_payload_type: int = 0,
         transport_cc_id: int = 0,
+        dependency_id: int = 0,
     ) -> None:
         """RTP of this payload type on this port is the stream's; at most four types a port.
-        parameter_sets: the payload of a STAP-A (at most 512 bytes), put before each key frame that
-        has no SPS of its own. rtcp_to: where RTCP to the encoder goes, if not back to where its
-        own came from. nack: the encoder is asked again for packets that do not come. It may send
-        them as they were, or as RTX (RFC 4588) of rtx_payload_type; 0: there is none.
+        parameter_sets: one payload with all of them (at most 512 bytes), put before each key frame
+        that has no SPS of its own. rtcp_to: where RTCP to the encoder goes, if not back to where
+        its own came from. nack: the encoder is asked again for packets that do not come. It may
+        send them as they were, or as RTX (RFC 4588) of rtx_payload_type; 0: there is none.
         transport_cc_id: of the header extension that numbers its packets across the port's tracks
-        (0: none does): it is told which of them arrive when."""
+        (0: none does): it is told which of them arrive when. dependency_id: of the header extension
+        with dependency descriptors, 0: none."""
     def set_upstream(
         self, stream: int, upstream: int | None, *, second: int | None = None
     ) -> None:

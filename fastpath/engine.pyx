@@ -89,6 +89,9 @@ class Codec(IntEnum):
     OPUS = 1
     H264 = 2
     VP8 = 3
+    H265 = 4
+    VP9 = 5
+    AV1 = 6
 
 
 Address = tuple[str, int]
@@ -480,6 +483,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         self, int64_t port, *, int64_t stream, codec, int payload_type, bytes parameter_sets=b"", rtcp_to=None,
         bint nack=False, int rtx_payload_type=0,
         int transport_cc_id=0,
+        int dependency_id=0,
     ):
         cdef address_t target
         if not 0 <= transport_cc_id <= 14:
@@ -490,6 +494,8 @@ cdef class Engine:  # its attributes are in engine.pxd
             raise ValueError(f"payload_type {payload_type} is outside 0..127")
         if not 0 <= rtx_payload_type < 128 or rtx_payload_type == payload_type:
             raise ValueError(f"rtx_payload_type {rtx_payload_type} is outside 0..127, or the payload_type")
+        if not 0 <= dependency_id < 256:
+            raise ValueError(f"dependency_id {dependency_id} is outside 0..255")
         if len(parameter_sets) > PARAMETER_SET_BYTES:
             raise ValueError(f"parameter sets of {len(parameter_sets)} bytes; {PARAMETER_SET_BYTES} fit")
         if rtcp_to is not None:
@@ -502,10 +508,11 @@ cdef class Engine:  # its attributes are in engine.pxd
         message.key_a[0] = <uint8_t>transport_cc_id
         message.port = port
         message.stream = stream
-        message.kind_of = int(codec)
+        message.kind_of = int(Codec(codec))
         message.payload_type = payload_type
         message.asks_again = nack
         message.rtx_payload_type = rtx_payload_type
+        message.flag = dependency_id
         self.post()
 
     def set_upstream(self, int64_t stream, upstream, *, second=None):

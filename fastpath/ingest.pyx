@@ -7,7 +7,7 @@ without gaps (fastpath/numbering). What does not come is asked for again, where 
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from fastpath.address cimport address_same_host
 from fastpath.cursor cimport NOBODY
 from fastpath.encoder_loss cimport encoder_loss_came, encoder_loss_skip
@@ -33,13 +33,13 @@ from fastpath.worker cimport (
 )
 from rtp.big_endian cimport load_be16, load_be32, store_be16, store_be32
 from rtp.header_extension cimport read_extension
-from rtp.payload.codec cimport CODEC_H264, CODEC_OPUS
+from rtp.payload.codec cimport codec_state_t
+from rtp.payload.dependency cimport (
+    DEPENDENCY_DISCARDABLE, DEPENDENCY_NEEDED, dependency_of, dependency_state_t,
+)
 from rtp.payload.fragment cimport fragments_begin, fragments_next, fragments_t
-from rtp.payload.h264 cimport h264_has_sps, h264_marks
-from rtp.payload.marks cimport MARK_FRAME_START, MARK_GOP_START, MARK_KEY
-from rtp.payload.opus cimport opus_marks
+from rtp.payload.marks cimport MARK_DISCARDABLE, MARK_FRAME_START, MARK_GOP_START, MARK_KEY
 from rtp.payload.rtp_header cimport is_rtcp, parse_rtp_header, rtp_header_t
-from rtp.payload.vp8 cimport vp8_marks
 
 cdef enum:
     SHORTEST_SILENCE_US = 250000 # and one that insists takes over when the old one has gone quiet
@@ -115,6 +115,7 @@ cdef void lock_on(
     ingest.has_key = False
     ingest.loss.count = 0
     ingest.last_timestamp = rtp.timestamp - 1
+    forget_codec(ingest)
     numbering_start(&ingest.numbering, rtp.sequence_number, worker.streams[ingest.stream].ring.head)
     announce(worker, ingest, restarted)
     clock_on_arrival(
@@ -176,12 +177,24 @@ cdef void observe(
         follow_clock(worker, ingest)
 
 
-cdef int codec_marks(const ingest_t* ingest, const uint8_t* data, const rtp_header_t* rtp, int begins) noexcept nogil:
-    if ingest.codec == CODEC_OPUS:
-        return opus_marks(data + rtp.header_bytes, rtp.payload_bytes)
-    if ingest.codec == CODEC_H264:
-        return h264_marks(data + rtp.header_bytes, rtp.payload_bytes, begins, rtp.marker)
-    return vp8_marks(data + rtp.header_bytes, rtp.payload_bytes, begins, rtp.marker)
+cdef void forget_codec(ingest_t* ingest) noexcept nogil:
+    """Another encoder begins: of its stream only the configured parameter sets are known."""
+    memset(&ingest.state, 0, sizeof(codec_state_t))
+    memset(&ingest.dependencies, 0, sizeof(dependency_state_t))
+    if ingest.parameter_set_bytes > 0:
+        ingest.does.marks(&ingest.state, ingest.parameter_sets, ingest.parameter_set_bytes, -1, False)
+
+
+cdef int with_dependencies(
+    ingest_t* ingest, const uint8_t* data, const rtp_header_t* rtp, bint is_newest, int marks
+) noexcept nogil:
+    """What the encoder says of its frames' dependencies goes before what their headers show."""
+    cdef dependency_state_t aside = ingest.dependencies
+    cdef dependency_state_t* state = &ingest.dependencies if is_newest else &aside
+    cdef int found = dependency_of(state, data, rtp, ingest.dependency_id)
+    if found == DEPENDENCY_NEEDED or marks & MARK_KEY:
+        return marks & ~MARK_DISCARDABLE
+    return marks | MARK_DISCARDABLE if found == DEPENDENCY_DISCARDABLE else marks
 
 
 cdef int marks_of(
@@ -192,15 +205,18 @@ cdef int marks_of(
     An access unit may begin with a delimiter or SEI of its own packet: its GoP then starts at the
     first packet with key content, which is enough for a decoder. Where what came before is not
     known, the codec alone tells: the rest of a key frame whose first packet is lost is no start.
+    What a late packet says of its frame does not hold for those that follow the newest one.
     """
     cdef bint is_newest = number > ingest.numbering.highest
     cdef bint is_same
     cdef int marks
-    if follows:
-        marks = codec_marks(ingest, data, rtp, rtp.timestamp != ingest.last_timestamp)
-    else:
-        marks = codec_marks(ingest, data, rtp, -1)
-    if marks < 0 or not marks & MARK_KEY or ingest.codec == CODEC_OPUS:
+    cdef int begins = rtp.timestamp != ingest.last_timestamp if follows else -1
+    cdef codec_state_t aside = ingest.state
+    cdef codec_state_t* state = &ingest.state if is_newest else &aside
+    marks = ingest.does.marks(state, data + rtp.header_bytes, rtp.payload_bytes, begins, rtp.marker)
+    if marks >= 0 and ingest.dependency_id != 0:
+        marks = with_dependencies(ingest, data, rtp, is_newest, marks)
+    if marks < 0 or not marks & MARK_KEY or not ingest.does.has_key_frames:
         return marks
     is_same = ingest.has_key and ingest.key_timestamp == rtp.timestamp
     if is_same and number > ingest.key_number:
@@ -241,7 +257,7 @@ cdef int put(
 cdef int put_parameter_sets(
     worker_t* worker, ingest_t* ingest, const datagram_t* datagram, uint32_t seq, int64_t now_us
 ) noexcept nogil:
-    """The configured SPS and PPS as the first packet of the key frame."""
+    """The configured parameter sets as the first packet of the key frame."""
     memcpy(worker.fragment, datagram.data, RTP_FIXED_BYTES)
     worker.fragment[0] = 0x80  # version 2, no padding, extension or CSRC
     worker.fragment[1] &= 0x7F
@@ -254,11 +270,14 @@ cdef int put_parameter_sets(
 
 
 cdef int put_pieces(
-    worker_t* worker, ingest_t* ingest, fragments_t* pieces, int marks, uint32_t seq, const datagram_t* datagram,
-    int64_t now_us,
+    worker_t* worker, ingest_t* ingest, fragments_t* pieces, int marks, bint is_newest, uint32_t seq,
+    const datagram_t* datagram, int64_t now_us,
 ) noexcept nogil:
-    """Each piece with its own marks, but where the packet's position told them they stay with the first."""
+    """Each piece with its own marks, but where the packet's position told them they stay with the first.
+
+    What is known of the frame after the whole packet holds for its pieces; of a late one's nothing is."""
     cdef rtp_header_t rtp
+    cdef codec_state_t aside
     cdef size_t size = fragments_next(pieces, worker.fragment)
     cdef int verdict = DUPLICATE_PACKET
     cdef int placed, own
@@ -266,9 +285,15 @@ cdef int put_pieces(
     while size > 0:
         if parse_rtp_header(worker.fragment, size, &rtp) < 0:
             return INGEST_MALFORMED
-        own = codec_marks(ingest, worker.fragment, &rtp, 0)
+        if is_newest:
+            aside = ingest.state
+        else:
+            memset(&aside, 0, sizeof(codec_state_t))
+        own = ingest.does.marks(&aside, worker.fragment + rtp.header_bytes, rtp.payload_bytes, 0, rtp.marker)
         if own < 0:
             return INGEST_MALFORMED
+        if ingest.dependency_id != 0:
+            own = own & ~MARK_DISCARDABLE | marks & MARK_DISCARDABLE
         placed = put(worker, ingest, worker.fragment, size, own | first, seq, datagram, now_us)
         if verdict == DUPLICATE_PACKET or placed == ACCEPTED:
             verdict = placed
@@ -292,8 +317,8 @@ cdef int ingest_packet(
         piece_count = fragments_begin(&pieces, datagram.data, rtp, ingest.codec, MAX_RTP_BYTES)
         if piece_count < 0:
             return INGEST_OVERSIZED
-    if ingest.parameter_set_bytes > 0 and marks & MARK_GOP_START:
-        has_sets = not h264_has_sps(datagram.data + rtp.header_bytes, rtp.payload_bytes)
+    if ingest.parameter_set_bytes > 0 and marks & MARK_GOP_START and ingest.does.has_parameter_sets != NULL:
+        has_sets = not ingest.does.has_parameter_sets(datagram.data + rtp.header_bytes, rtp.payload_bytes)
     added = piece_count - 1 + has_sets
     if not is_newest and added != numbering_added(&ingest.numbering, number):
         # Its successors have their numbers: there is room for what is known of it, or for one packet.
@@ -311,7 +336,7 @@ cdef int ingest_packet(
         return put(worker, ingest, datagram.data, datagram.size, marks, seq, datagram, now_us)
     if piece_count > 1:  # else it fits without its padding, or without the frame of an aggregate
         count(worker, INGEST_SPLIT)
-    return put_pieces(worker, ingest, &pieces, marks, seq, datagram, now_us)
+    return put_pieces(worker, ingest, &pieces, marks, is_newest, seq, datagram, now_us)
 
 
 cdef void note_transport_number(

@@ -52,7 +52,7 @@ ctypedef struct message_t:
     uint16_t sequence_number
     uint8_t payload_type
     uint8_t kind_of              # port kind, media, codec or fallback
-    uint8_t flag
+    uint8_t flag                 # or the header extension's id of an ingest
     address_t address
     address_t rtcp_address       # port 0: none
     uint32_t group

@@ -17,6 +17,8 @@ from fastpath.siphash cimport covered_t, siphash_key_t
 from fastpath.slab cimport NO_BLOCK, slab_t, slab_take
 from fastpath.verdict cimport VERDICT_COUNT
 from fastpath.wheel cimport wheel_t
+from rtp.payload.codec cimport codec_state_t, codec_t
+from rtp.payload.dependency cimport dependency_state_t
 
 cdef extern from "<sys/uio.h>" nogil:
     cdef struct iovec:
@@ -49,11 +51,15 @@ cdef enum:                       # values of fastpath.engine.PortKind and Media;
     MEDIA_VIDEO = 2
     TRACKS_OF_PORT = 4           # payload types that share a socket: audio, video, and as many again
     TRANSPORT_SEEN = 512         # transport numbers remembered: more than a report tells
-    PARAMETER_SET_BYTES = 512    # a STAP-A of SPS and PPS; usual ones take 40
+    PARAMETER_SET_BYTES = 512    # a packet of (VPS,) SPS and PPS; usual ones take 40 to 100
 
 ctypedef struct ingest_t:        # one track on an ingest port, told apart by its payload type
     int32_t stream               # NOBODY: unassigned
     uint8_t codec
+    const codec_t* does          # what it can do
+    codec_state_t state          # what its packets' marks depend on
+    uint8_t dependency_id        # of the header extension that tells dependencies; 0: none
+    dependency_state_t dependencies
     uint8_t payload_type
     uint8_t transport_cc_id      # of the header extension that numbers its packets; 0: none does
     bint is_locked

@@ -23,7 +23,7 @@ from pydantic import (
 from relay.config_checks import MAX_PORT, Parts, cross_check
 from relay.cores import usable_cores
 from rtp.errors import RtpParseError
-from rtp.payload.parameter_sets import stap_a_from_sprop
+from rtp.payload.parameter_sets import SET_PARAMETERS, payload_of_sets, unsupported_mode
 from rtp.sdp import PayloadFormat
 from service.address import Address, parse_address
 from service.config_model import (
@@ -41,8 +41,8 @@ T = TypeVar("T")
 SECRET_BYTES = 32  # chosen: as long as the HMAC-SHA256 key that it becomes (RFC 5869 2.2)
 MAX_NODE_NAME = 32  # chosen, with the next three, so that every control message fits 1,400 bytes
 MAX_STREAM_NAME = 64
-MAX_FMTP = 400  # room for the parameter sets of H.264 (RFC 6184 8.1) in base64
-MAX_PARAMETER_SETS = 512  # what the engine keeps of a track; usual ones take 40 bytes
+MAX_FMTP = 400  # room for the parameter sets of H.264 and H.265 in base64
+MAX_PARAMETER_SETS = 512  # what the engine keeps of a track; usual ones take 40 to 100 bytes
 MAX_PATH_NODES = 8  # the hop limit of Stream-FIB legs
 MAX_WORKERS = 64  # chosen: the cores of a large host; as many ports fit one message
 CORES_WITHOUT_PYTHON = 2  # chosen: "auto" leaves a core to Python where there are more
@@ -145,6 +145,10 @@ class Neighbour(Model):
     """Pacing of the link. Chosen: what the smallest hosts' uplinks carry, ten 1080p streams; set it
     to the path's capacity, since nothing measures that yet."""
 
+    dependency_id: int = Field(default=0, ge=0, le=255)
+    """Of the RTP header extension in which the encoder tells how frames depend on each other (RTP
+    Payload Format For AV1, appendix A); with 0 their own headers tell it."""
+
     @cached_property
     def endpoint(self) -> Address:
         """`address` as the engine takes it."""
@@ -161,7 +165,7 @@ class Track(Model):
     """One track of an ingest: what the encoder sends, and where to."""
 
     kind: Literal["video", "audio"]
-    codec: Literal["H264", "VP8", "opus"]
+    codec: Literal["H264", "H265", "VP8", "VP9", "AV1", "opus"]
     listen: AddressText
     """UDP socket for its RTP. Tracks may share one if their payload types differ."""
     rtcp: Literal["next", "mux"] = "next"
@@ -179,10 +183,15 @@ class Track(Model):
     rtx_payload_type: PayloadType | None = None
     """In which it sends them, if that is RTX (RFC 4588), on the same socket."""
     clock_rate: int = Field(ge=8000, le=192_000)
-    """90,000 for H.264 (RFC 6184 8.2.1) and VP8 (RFC 7741 6.1), 48,000 for Opus (RFC 7587 7)."""
+    """90,000 for video of any codec, 48,000 for Opus (RFC 7587 7)."""
     fmtp: str = Field(default="", max_length=MAX_FMTP, pattern=r"^[\x20-\x7e]*$")
-    """The SDP's format parameters, handed to viewers as they are. Those of H.264 may hold parameter
-    sets (sprop-parameter-sets, RFC 6184 8.1) that the encoder does not send."""
+    """The SDP's format parameters, handed to viewers as they are. Those of H.264 and H.265 may hold
+    parameter sets (sprop-parameter-sets, RFC 6184 8.1; sprop-vps, -sps and -pps, RFC 7798 7.1) that
+    the encoder does not send."""
+
+    dependency_id: int = Field(default=0, ge=0, le=255)
+    """Of the RTP header extension in which the encoder tells how frames depend on each other (RTP
+    Payload Format For AV1, appendix A); with 0 their own headers tell it."""
 
     @cached_property
     def endpoint(self) -> Address:
@@ -197,10 +206,13 @@ class Track(Model):
 
     @cached_property
     def parameter_sets(self) -> bytes:
-        """The payload of a STAP-A with the SPS and PPS of `fmtp`; empty if it has none."""
+        """One RTP payload with the parameter sets of `fmtp`; empty if it has none."""
+        return payload_of_sets(self.codec, self._parameters)
+
+    @property
+    def _parameters(self) -> dict[str, str]:
         format_ = PayloadFormat(self.payload_type, self.codec, self.clock_rate, fmtp=self.fmtp)
-        value = format_.parameters.get("sprop-parameter-sets", "") if self.codec == "H264" else ""
-        return stap_a_from_sprop(value) if value else b""
+        return format_.parameters
 
     @field_validator("listen")
     @classmethod
@@ -211,10 +223,14 @@ class Track(Model):
 
     @model_validator(mode="after")
     def _check_parameter_sets(self) -> Self:
+        if reason := unsupported_mode(self.codec, self._parameters):
+            raise ValueError(f"fmtp: {reason}")
         try:
             size = len(self.parameter_sets)
         except RtpParseError:
-            raise ValueError("fmtp: sprop-parameter-sets is not base64 of SPS and PPS") from None
+            names = " or ".join(SET_PARAMETERS[self.codec])
+            sets = "VPS, SPS and PPS" if self.codec == "H265" else "SPS and PPS"
+            raise ValueError(f"fmtp: {names} is not base64 of {sets}") from None
         if size > MAX_PARAMETER_SETS:
             raise ValueError(f"fmtp: parameter sets take {size} bytes, {MAX_PARAMETER_SETS} fit")
         return self
@@ -362,6 +378,10 @@ class NodeConfig(Model):
     rate: Rate = Rate()
     kernel: Kernel = Kernel()
     overload: Overload = Overload()
+
+    dependency_id: int = Field(default=0, ge=0, le=255)
+    """Of the RTP header extension in which the encoder tells how frames depend on each other (RTP
+    Payload Format For AV1, appendix A); with 0 their own headers tell it."""
 
     @cached_property
     def endpoint(self) -> Address:

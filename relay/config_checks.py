@@ -137,7 +137,7 @@ def _check_secrets(parts: Parts) -> Iterator[Problem]:
 
 
 def _check_ingests(parts: Parts) -> Iterator[Problem]:
-    codecs = {"video": ("H264", "VP8"), "audio": ("opus",)}
+    codecs = {"video": ("H264", "H265", "VP8", "VP9", "AV1"), "audio": ("opus",)}
     names = [(f"ingests[{i}].name", ingest.name) for i, ingest in parts.ingests]
     yield from _repeated("stream name", names)
     for i, ingest in parts.ingests:

@@ -11,7 +11,11 @@ from typing import Any
 from rtp.constants import ONE_BYTE_MAX_ID, TRANSPORT_CC_URI
 from rtp.sdp import MediaDescription, parse
 
-_CODECS = {"h264": "H264", "vp8": "VP8", "opus": "opus"}
+_CODECS = {name.lower(): name for name in ("H264", "H265", "VP8", "VP9", "AV1", "opus")}
+
+_DEPENDENCY_URI = (
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+)
 
 
 def tracks_of(text: str, listen: str) -> list[dict[str, Any]]:
@@ -32,7 +36,7 @@ def _track(medium: MediaDescription, listen: str) -> dict[str, Any]:
             break
     else:
         names = ", ".join(offered.codec for offered in medium.formats)
-        raise ValueError(f"{medium.media}: {names} is none of H264, VP8, opus")
+        raise ValueError(f"{medium.media}: {names} is none of {', '.join(_CODECS.values())}")
     if "SAVP" in medium.protocol:
         raise ValueError(f"{medium.media}: {medium.protocol} is encrypted; send RTP/AVP")
     if not medium.rtcp_mux and medium.control_port not in (medium.port, medium.port + 1):
@@ -40,7 +44,7 @@ def _track(medium: MediaDescription, listen: str) -> dict[str, Any]:
         raise ValueError(f"{medium.media}: {text}, where reports are heard")
     host = f"[{listen}]" if ":" in listen else listen
     is_next = not medium.rtcp_mux and medium.control_port == medium.port + 1
-    numbered = [id_ for id_, uri in medium.extensions if uri == TRANSPORT_CC_URI]
+    transport_cc_id = medium.extensions.get(TRANSPORT_CC_URI, 0)
     return {
         "kind": medium.media,
         "codec": codec,
@@ -49,5 +53,6 @@ def _track(medium: MediaDescription, listen: str) -> dict[str, Any]:
         "payload_type": offered.payload_type,
         "clock_rate": offered.clock_rate,
         "fmtp": offered.fmtp,
-        "transport_cc_id": numbered[0] if numbered and numbered[0] <= ONE_BYTE_MAX_ID else 0,
+        "transport_cc_id": transport_cc_id if transport_cc_id <= ONE_BYTE_MAX_ID else 0,
+        "dependency_id": medium.extensions.get(_DEPENDENCY_URI, 0),
     }

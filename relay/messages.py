@@ -42,7 +42,7 @@ class Track(_Struct, frozen=True):
 
     stream_id: StreamId
     media: Media
-    codec: Literal["H264", "VP8", "opus"]
+    codec: Literal["H264", "H265", "VP8", "VP9", "AV1", "opus"]
     payload_type: Annotated[int, Meta(ge=0, le=127)]
     clock_rate: Annotated[int, Meta(ge=1, le=1_000_000)]
     first_stream_seq: U32

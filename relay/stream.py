@@ -11,7 +11,14 @@ from relay.messages import Track
 from relay.workers import Workers, worker_of
 
 MEDIA = {"video": Media.VIDEO, "audio": Media.AUDIO}
-CODECS = {"H264": Codec.H264, "VP8": Codec.VP8, "opus": Codec.OPUS}
+CODECS = {
+    "H264": Codec.H264,
+    "H265": Codec.H265,
+    "VP8": Codec.VP8,
+    "VP9": Codec.VP9,
+    "AV1": Codec.AV1,
+    "opus": Codec.OPUS,
+}
 
 
 @dataclass(slots=True, eq=False)

@@ -167,6 +167,7 @@ class Workers:
         nack: bool = False,
         rtx_payload_type: int = 0,
         transport_cc_id: int = 0,
+        dependency_id: int = 0,
     ) -> None:
         engine, own = self._together(port, stream)
         engine.set_ingest(
@@ -179,6 +180,7 @@ class Workers:
             nack=nack,
             rtx_payload_type=rtx_payload_type,
             transport_cc_id=transport_cc_id,
+            dependency_id=dependency_id,
         )
 
     def set_upstream(self, stream: int, upstream: int | None, *, second: int | None = None) -> None:

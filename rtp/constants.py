@@ -77,6 +77,14 @@ FU_A_HEADER_BYTES: Final = 2  # indicator and header
 FU_START: Final = 0x80
 FU_END: Final = 0x40
 
+# H.265 table 7-1 and 7.3.1.2; RFC 7798 4.4.
+HEVC_VPS: Final = 32
+HEVC_SPS: Final = 33
+HEVC_PPS: Final = 34
+HEVC_AP: Final = 48
+HEVC_FU: Final = 49
+HEVC_HEADER_BYTES: Final = 2
+
 # RFC 7741 4.2 and 4.3: VP8 payload descriptor, first octet of the payload header.
 VP8_EXTENDED: Final = 0x80
 VP8_NON_REFERENCE: Final = 0x20

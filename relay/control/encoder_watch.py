@@ -71,5 +71,6 @@ class EncoderWatch:
                 nack=configured.nack,
                 rtx_payload_type=configured.rtx_payload_type or 0,
                 transport_cc_id=configured.transport_cc_id,
+                dependency_id=configured.dependency_id,
             )
         self._listening[ingest.name] = handles

@@ -73,7 +73,7 @@ def _formats(track: Track, viewer: Viewer) -> Iterator[PayloadFormat]:
 
 def _medium(track: Track, viewer: Viewer, leg: Leg | None = None) -> MediaDescription:
     host, port = viewer.addresses[track.media]
-    ids = (viewer.transport_cc_id, TRANSPORT_CC_URI), (viewer.delay_id, DELAY_URI)
+    ids = {TRANSPORT_CC_URI: viewer.transport_cc_id, DELAY_URI: viewer.delay_id}
     return MediaDescription(
         media=track.media,
         port=port,
@@ -82,7 +82,7 @@ def _medium(track: Track, viewer: Viewer, leg: Leg | None = None) -> MediaDescri
         protocol="RTP/AVPF",
         direction=Direction.SENDONLY,
         rtcp_mux=viewer.rtcp == "mux",
-        extensions=tuple((number, uri) for number, uri in ids if number),
+        extensions={uri: number for uri, number in ids.items() if number},
         ssrc=leg.ssrc if leg else None,
         cname=viewer.cname if leg else None,
         rtx_ssrc=leg.rtx_ssrc if leg and viewer.rtx_type(track) is not None else None,

@@ -5,6 +5,3 @@ def fragments(
 
     Each is written into `out`, which has room for `limit` bytes. None if `data` is no RTP packet.
     """
-
-def codecs() -> dict[str, int]:
-    """The numbers of `codec.pxd`."""

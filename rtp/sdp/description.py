@@ -5,7 +5,8 @@ and 6.1, RFC 5761 5.1.1, RFC 8285 5.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -13,10 +14,11 @@ from typing import Final
 MAX_CHARACTERS: Final = 65_536
 MAX_MEDIA: Final = 64
 MAX_CHANNELS: Final = 255
-MAX_EXTENSION_ID: Final = 4351  # RFC 8285 6: what an offer may name, with ids to choose from
 MAX_SESSION_ID: Final = (1 << 64) - 1  # ours: RFC 8866 5.2 sets none; browsers use 63 bits
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")  # RFC 8866 9
 ADDRESS: Final = re.compile(r"[0-9A-Za-z.:%_\-]+")  # of either family, or a host's name
+MAX_EXTENSION_ID: Final = 255  # RFC 8285 4.3
+URI: Final = re.compile(r"[!-~]+")  # of an extension
 PROTOCOL: Final = re.compile(r"(?:[A-Z0-9]+/)*RTP/[A-Z]+")
 
 # RFC 3551 tables 4 and 5: codec, clock rate in Hz, channels.
@@ -85,8 +87,8 @@ class MediaDescription:
 
     port: 0 for a medium that is refused. rtcp_port: as `a=rtcp` says, often absent or, with
     rtcp_mux, meaningless: see `control_port`. ssrc and cname: of the first source, or both None.
-    rtx_ssrc: of what that source sends again (RFC 4588), its group FID.
-    extensions: (id, URI) of RTP header extensions (RFC 8285 5), without direction and attributes.
+    rtx_ssrc: of what that source sends again (RFC 4588), its group FID. extensions: ids of RTP
+    header extensions by what they are (RFC 8285 5).
     """
 
     media: str
@@ -100,7 +102,7 @@ class MediaDescription:
     ssrc: int | None = None
     cname: str | None = None
     rtx_ssrc: int | None = None
-    extensions: tuple[tuple[int, str], ...] = ()
+    extensions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def control_port(self) -> int:

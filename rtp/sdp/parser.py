@@ -19,6 +19,7 @@ from rtp.sdp.description import (
     PROTOCOL,
     STATIC_FORMATS,
     TOKEN,
+    URI,
     Direction,
     MediaDescription,
     PayloadFormat,
@@ -69,7 +70,7 @@ class _Scope:
     maps: dict[int, tuple[str, int, int]] = field(default_factory=dict)
     fmtp: dict[int, list[str]] = field(default_factory=dict)
     feedback: list[tuple[int | None, str]] = field(default_factory=list)
-    extensions: list[tuple[int, str]] = field(default_factory=list)
+    extensions: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -156,12 +157,12 @@ class _Parser:
             scope.rtcp_port = _integer(number, port, _MAX_U16, "a port in a=rtcp:")
         elif name == "rtcp-mux":
             scope.rtcp_mux = True
+        elif name == "extmap":
+            _read_extension(number, rest, scope)
         elif name == "ssrc":
             _read_source(number, rest, scope)
         elif name == "ssrc-group":
             _read_source_group(number, rest, scope)
-        elif name == "extmap":
-            scope.extensions.append(_parse_extension(number, rest))
         elif value in _DIRECTIONS:
             scope.direction = _DIRECTIONS[value]
 
@@ -182,7 +183,7 @@ class _Parser:
             ssrc=medium.ssrc,
             cname=medium.cname,
             rtx_ssrc=None if medium.ssrc is None else medium.repair_flows.get(medium.ssrc),
-            extensions=(*self._session.extensions, *medium.extensions),
+            extensions=_join_extensions(self._session.extensions, medium.extensions),
         )
 
 
@@ -232,16 +233,21 @@ def _parse_map(number: int, text: str) -> tuple[str, int, int]:
     return codec, clock_rate, channels
 
 
-def _parse_extension(number: int, text: str) -> tuple[int, str]:
-    """RFC 8285 5: <id>[/<direction>] <URI> [<attributes>]."""
+def _read_extension(number: int, text: str, scope: _Scope) -> None:
+    """The first use of an id and of a URI holds; ids above 255 are offers only (RFC 8285 5)."""
     fields = text.split()
-    if len(fields) < 2:
-        raise SdpError(number, "a=extmap:<id> <URI>")
-    what = f"an id of 1..{MAX_EXTENSION_ID} in a=extmap:"
-    extension_id = _integer(number, fields[0].partition("/")[0], MAX_EXTENSION_ID, what)
-    if extension_id == 0:
-        raise SdpError(number, what)
-    return extension_id, fields[1]
+    if len(fields) < 2 or not URI.fullmatch(fields[1]):
+        raise SdpError(number, "a=extmap:<id>[/<direction>] <URI>")
+    extension_id = _integer(number, fields[0].partition("/")[0], _MAX_U16, "an id in a=extmap:")
+    if 0 < extension_id <= MAX_EXTENSION_ID and extension_id not in scope.extensions.values():
+        scope.extensions.setdefault(fields[1], extension_id)
+
+
+def _join_extensions(of_session: dict[str, int], of_medium: dict[str, int]) -> dict[str, int]:
+    """What the medium says goes before."""
+    taken = set(of_medium.values())
+    left = {uri: number for uri, number in of_session.items() if number not in taken}
+    return left | of_medium
 
 
 def _read_source(number: int, text: str, scope: _Scope) -> None:

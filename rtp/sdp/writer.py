@@ -18,6 +18,7 @@ from rtp.sdp.description import (
     MAX_SESSION_ID,
     PROTOCOL,
     TOKEN,
+    URI,
     MediaDescription,
     PayloadFormat,
     SessionDescription,
@@ -57,8 +58,6 @@ def _medium_lines(medium: MediaDescription, address_is_shared: bool) -> Iterator
         yield f"c={_unicast(medium.address)}"
     for each in medium.formats:
         yield from _format_lines(each)
-    for extension_id, uri in medium.extensions:
-        yield f"a=extmap:{extension_id} {uri}"
     yield f"a={medium.direction.value}"
     if medium.rtcp_port is not None:
         yield f"a=rtcp:{medium.rtcp_port}"
@@ -66,6 +65,8 @@ def _medium_lines(medium: MediaDescription, address_is_shared: bool) -> Iterator
         yield "a=rtcp-mux"
     if medium.rtx_ssrc is not None:
         yield f"a=ssrc-group:FID {medium.ssrc} {medium.rtx_ssrc}"
+    for uri, number in medium.extensions.items():
+        yield f"a=extmap:{number} {uri}"
     if medium.ssrc is not None:
         yield f"a=ssrc:{medium.ssrc} cname:{medium.cname}"
     if medium.rtx_ssrc is not None:
@@ -97,6 +98,12 @@ def _check_medium(medium: MediaDescription) -> None:
     _check_range("port", medium.port, 0xFFFF)
     if medium.rtcp_port is not None:
         _check_range("rtcp_port", medium.rtcp_port, 0xFFFF)
+    for uri, number in medium.extensions.items():
+        _check_range("extension id", number, MAX_EXTENSION_ID, lowest=1)
+        if not URI.fullmatch(uri):
+            raise RtpValueError(f"extension is {uri!r}")
+    if len(set(medium.extensions.values())) != len(medium.extensions):
+        raise RtpValueError(f"extensions are {dict(medium.extensions)}")
     if (medium.ssrc is None) != (medium.cname is None):
         raise RtpValueError("ssrc and cname go together")
     if medium.ssrc is not None:
@@ -107,11 +114,6 @@ def _check_medium(medium: MediaDescription) -> None:
         _check_range("rtx_ssrc", medium.rtx_ssrc, 0xFFFFFFFF)
         if medium.ssrc is None or medium.ssrc == medium.rtx_ssrc:
             raise RtpValueError("rtx_ssrc belongs to another ssrc")
-    for extension_id, uri in medium.extensions:
-        _check_range("extension id", extension_id, MAX_EXTENSION_ID, lowest=1)
-        _check_text("extension URI", uri)
-        if " " in uri:
-            raise RtpValueError(f"extension URI is {uri!r}")
 
 
 def _address(address: str) -> str:

@@ -39,7 +39,7 @@ class Case:
 
     name: str
     client: Literal["ffmpeg", "gstreamer"]
-    codec: Literal["H264", "VP8"]
+    codec: Literal["H264", "H265", "VP8", "VP9"]
     is_one_port: bool = False
     player_loss: float = 0.0
     in_step_ms: int = 45
@@ -51,7 +51,11 @@ BUNDLE_IN_STEP_MS = 75
 CASES = (
     Case("ffmpeg", "ffmpeg", "H264"),
     Case("ffmpeg-vp8", "ffmpeg", "VP8"),
+    Case("ffmpeg-h265", "ffmpeg", "H265"),
+    Case("ffmpeg-vp9", "ffmpeg", "VP9"),
     Case("gstreamer", "gstreamer", "H264", player_loss=0.01),
+    Case("gstreamer-h265", "gstreamer", "H265", player_loss=0.01),
+    Case("gstreamer-vp9", "gstreamer", "VP9", player_loss=0.01),
     Case(
         "gstreamer-vp8-one-port",
         "gstreamer",

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tests.clients.source import Contents, beeps_of, flashes_of
 
+# What ffmpeg calls RTP of VP9.
+EXPERIMENTAL = ["-strict", "experimental"]
 FFMPEG = ["ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-y"]
 VIDEO_TYPE, AUDIO_TYPE = 96, 97
 
@@ -26,7 +28,14 @@ def _send(input_options: list[str], options: list[str], video: int, audio: int) 
     command = [*FFMPEG, *input_options, *options]
     for kind, payload_type, port in (("v", VIDEO_TYPE, video), ("a", AUDIO_TYPE, audio)):
         command += ["-map", f"0:{kind}", "-c", "copy", "-avoid_negative_ts", "disabled"]
-        command += ["-payload_type", str(payload_type), "-f", "rtp", f"rtp://127.0.0.1:{port}"]
+        command += [
+            *EXPERIMENTAL,
+            "-payload_type",
+            str(payload_type),
+            "-f",
+            "rtp",
+            f"rtp://127.0.0.1:{port}",
+        ]
     return command
 
 

@@ -16,14 +16,24 @@ JITTER_BUFFER_MS = 500
 SESSION_BYTES_PER_S = 500_000
 _TO = "udpsink host=127.0.0.1"
 _RTCP = "sync=false async=false"
-_PAYLOADERS = {"H264": "h264parse ! {} ! rtph264pay config-interval=-1", "VP8": "{} ! rtpvp8pay"}
+_PAYLOADERS = {
+    "H264": "h264parse ! {} ! rtph264pay config-interval=-1",
+    "H265": "h265parse ! {} ! rtph265pay config-interval=-1",
+    "VP8": "{} ! rtpvp8pay",
+    "VP9": "{} ! rtpvp9pay",
+}
 _DEPAYLOADERS = {
-    # h264parse drops one of two frames that the jitter buffer gave the same time, as it may where a
-    # viewer catches up; so what came is kept before it, too.
+    # The parsers drop one of two frames that the jitter buffer gave the same time, as it may where
+    # a viewer catches up; so what came is kept before it, too.
     "H264": "rtph264depay request-keyframe=true"
     " ! video/x-h264,stream-format=byte-stream,alignment=au ! tee name=t"
     " t. ! queue ! filesink location={}"
     " t. ! queue ! h264parse",
+    "H265": "rtph265depay"
+    " ! video/x-h265,stream-format=byte-stream,alignment=au ! tee name=t"
+    " t. ! queue ! filesink location={}"
+    " t. ! queue ! h265parse",
+    "VP9": "rtpvp9depay request-keyframe=true",
     "VP8": "rtpvp8depay request-keyframe=true",
     "opus": "rtpopusdepay ! opusparse",
 }
@@ -57,7 +67,7 @@ def publish(source: Path, codec: str, video: int, audio: int, rtcp_in: Sequence[
 def play(sdp: str, directory: Path, node_port: int, loss: float) -> list[str]:
     """Keeps what comes, with the times at which it is to be shown; ends on SIGINT.
 
-    kept.mkv holds all of it, but for H.264 read kept.h264 for the pictures.
+    kept.mkv holds all of it, but for H.264 and H.265 read kept.stream for the pictures.
 
     loss: share of packets thrown away before the session sees them, so that it asks again.
     node_port: where the node hears RTCP.
@@ -80,14 +90,14 @@ def play(sdp: str, directory: Path, node_port: int, loss: float) -> list[str]:
             f" udpsrc port={medium.port + 1} ! b.recv_rtcp_sink_{session}"
             f" b.send_rtcp_src_{session} ! {_TO} port={node_port} {_RTCP}"
         )
-        depayloader = _DEPAYLOADERS[only.codec].format(directory / "kept.h264")
+        depayloader = _DEPAYLOADERS[only.codec].format(directory / "kept.stream")
         text += f" b. ! {depayloader} ! queue max-size-time=0 max-size-buffers=0 ! m."
     return [*LAUNCH, *text.split()]
 
 
 def read_kept(directory: Path) -> Contents:
     """What `play` wrote."""
-    pictures = directory / "kept.h264"
+    pictures = directory / "kept.stream"
     return read(directory / "kept.mkv", pictures if pictures.exists() else None)
 
 
@@ -102,6 +112,6 @@ def _caps(kind: str, payload: PayloadFormat) -> str:
         "rtcp-fb-nack-pli": "(boolean)true",
     }
     for name, value in payload.parameters.items():
-        if name == "sprop-parameter-sets":
+        if name.startswith("sprop-"):
             fields[name] = f'(string)"{value}"'
     return "application/x-rtp," + ",".join(f"{name}={value}" for name, value in fields.items())

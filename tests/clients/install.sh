@@ -4,7 +4,7 @@ set -eu
 
 packages="ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
-elements="matroskamux h264parse opusparse clocksync rtpbin rtpfunnel rtph264pay rtpvp8pay \
+elements="matroskamux h264parse h265parse opusparse clocksync rtpbin rtpfunnel rtph264pay rtph265pay rtpvp8pay rtpvp9pay \
 rtpopuspay netsim udpsink"
 
 is_there() {

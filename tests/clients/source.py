@@ -19,8 +19,8 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from rtp.payload.h264_packets import split_annexb
-from tests.support.recordings import digest, slices_of
+from tests.support.recordings import digest
+from tests.support.units import encoded
 
 FPS = 25
 GOP_FRAMES = 50
@@ -39,8 +39,12 @@ _SOUND = (
 )
 _ENCODERS = {
     "H264": "-c:v libx264 -preset veryfast -bf 2 -b:v 1M",
+    "H265": "-c:v libx265 -preset ultrafast -bf 2 -b:v 1M"
+    " -x265-params log-level=error:pools=1:frame-threads=1:open-gop=0",
     "VP8": "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 1M",
+    "VP9": "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 1M",
 }
+_STORED = {"h264": "H264", "hevc": "H265"}  # with lengths where others have start codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Contents:
 
 
 def make(path: Path, codec: str, seconds: float) -> None:
-    """A Matroska file of H264 or VP8 with Opus. Raises CalledProcessError."""
+    """A Matroska file of one of the encoders above with Opus. Raises CalledProcessError."""
     values = {"fps": FPS, "seconds": seconds, "every": FLASH_EVERY_S, "flash": FLASH_S}
     command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y"]
     command += ["-f", "lavfi", "-i", _PICTURE.format(**values)]
@@ -77,10 +81,10 @@ def _pictures_of(path: Path) -> list[str]:
         stream = container.streams.video[0]
         codec = stream.codec_context.name
         packets = [packet for packet in container.demux(stream) if packet.size]
-        if codec == "h264" and path.suffix == ".mkv":
-            convert = av.BitStreamFilterContext("h264_mp4toannexb", in_stream=stream)
+        if codec in _STORED and path.suffix == ".mkv":
+            convert = av.BitStreamFilterContext(f"{codec}_mp4toannexb", in_stream=stream)
             packets = [made for packet in packets for made in convert.filter(packet)]
-        return [_video_digest(codec, bytes(packet)) for packet in packets]
+        return [digest(encoded(_STORED.get(codec, codec), bytes(packet))) for packet in packets]
 
 
 def flashes_of(path: Path) -> list[float]:
@@ -131,7 +135,3 @@ def _level(frame: av.AudioFrame) -> NDArray[np.float64]:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
     loudest: NDArray[np.float64] = np.abs(samples).max(axis=0)
     return loudest
-
-
-def _video_digest(codec: str, data: bytes) -> str:
-    return digest(b"".join(slices_of(split_annexb(data))) if codec == "h264" else data)

@@ -177,13 +177,13 @@ CAPACITY_FIELDS = msgspec.structs.asdict(CAPACITY)
                 stream={
                     "broadcast": "x",
                     "tracks": [
-                        {"media": "video", "codec": "H265", "payload_type": 1, "clock_rate": 1}
+                        {"media": "video", "codec": "MPV", "payload_type": 1, "clock_rate": 1}
                     ],
                 },
             ),
             "AnnounceStream",
             "stream.tracks[0].codec",
-            "allowed: H264, VP8, opus",
+            "allowed: AV1, H264, H265, VP8, VP9, opus",
         ),
         (
             frame(1, type="table_refused", version={"term": 1, "version": 1}, code="?", text=""),

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import os
 import shlex
 import sys
 import tempfile
@@ -18,8 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
+import av.error
+from av.video.codeccontext import VideoCodecContext
 
 from rtp.constants import NAL_REF_IDC_MASK
 from rtp.payload.h264_packets import split_annexb
@@ -30,15 +35,17 @@ from tests.support.recordings import (
     Unit,
     digest,
     save,
-    slices_of,
 )
+from tests.support.units import encoded, hevc_slices_of, slices_of
 
 PORT = 5004  # and the three after it; no client knows others
 LIMIT_S = 20.0
 SETTLE_S = 0.3
+DTX_BYTES = 2  # RFC 7587 3.1.3
 
 FFMPEG = "ffmpeg -nostdin -hide_banner -re"
 PICTURE = "-f lavfi -i testsrc2=size=320x180:rate=25:duration=3"
+VP9 = "-c:v libvpx-vp9 -g 25 -b:v 150k -deadline realtime -cpu-used 8 -lag-in-frames 0 -threads 1"
 X264 = "-c:v libx264 -preset veryfast -g 25 -b:v 150k -threads 1"
 GST = "gst-launch-1.0 -e"
 GST_PICTURE = (
@@ -72,7 +79,13 @@ class Client:
     prepare: str = ""
 
 
+X265 = (
+    "-c:v libx265 -preset veryfast -g 25 -b:v 150k -bf 3"
+    " -x265-params log-level=error:pools=1:frame-threads=1:b-pyramid=1:b-adapt=0"
+)
+_TO_ANNEXB = {"H264": "h264_mp4toannexb", "H265": "hevc_mp4toannexb"}
 H264_FILE = Encoded("H264", "h264")
+H265_FILE = Encoded("H265", "hevc")
 CLIENTS = (
     Client(
         "ffmpeg-h264",
@@ -96,6 +109,52 @@ CLIENTS = (
         f" -f rtp rtp://127.0.0.1:5004 {X264} -bf 3 -x264-params b-pyramid=normal:b-adapt=0"
         " -f h264 {0}",
         (H264_FILE,),
+    ),
+    Client(
+        "ffmpeg-h265",
+        "H.265 with open GoPs and B frames, some of which others refer to; 1,472-byte packets",
+        f"{FFMPEG} {PICTURE} {X265} -f rtp rtp://127.0.0.1:5004 {X265} -f hevc {{0}}",
+        (H265_FILE,),
+    ),
+    Client(
+        "ffmpeg-h265-copy",
+        "H.265 copied from Matroska: VPS, SPS and PPS are only in the SDP",
+        f"{FFMPEG} -i {{0}} -c copy -f rtp rtp://127.0.0.1:5004",
+        (Encoded("H265", "mkv"),),
+        prepare=f"ffmpeg -nostdin -hide_banner -y {PICTURE} {X265} -flags +global_header {{0}}",
+    ),
+    Client(
+        "gst-h265",
+        "H.265 in aggregation packets, parameter sets with each key frame",
+        f"{GST} {GST_PICTURE} ! x265enc bitrate=150 key-int-max=30 speed-preset=veryfast"
+        " option-string=pools=1:frame-threads=1:bframes=2:b-adapt=0:open-gop=0"
+        " ! video/x-h265,stream-format=byte-stream,alignment=au ! tee name=t"
+        " t. ! queue ! h265parse ! rtph265pay config-interval=-1 aggregate-mode=zero-latency"
+        " ! udpsink host=127.0.0.1 port=5004"
+        " t. ! queue ! filesink location={0}",
+        (H265_FILE,),
+    ),
+    Client(
+        "ffmpeg-vp9",
+        "VP9, no picture ids and never P, 1,472-byte packets",
+        f"{FFMPEG} {PICTURE} {VP9} -strict experimental -f rtp rtp://127.0.0.1:5004"
+        f" {VP9} -f ivf {{0}}",
+        (Encoded("VP9", "ivf"),),
+    ),
+    Client(
+        "gst-vp9",
+        "VP9 with 15-bit picture ids",
+        f"{GST} {GST_PICTURE} ! vp9enc deadline=1 cpu-used=8 target-bitrate=150000"
+        " keyframe-max-dist=30 lag-in-frames=0 ! tee name=t"
+        " t. ! queue ! rtpvp9pay picture-id-mode=15-bit ! udpsink host=127.0.0.1 port=5004"
+        " t. ! queue ! avmux_ivf ! filesink location={0}",
+        (Encoded("VP9", "ivf"),),
+    ),
+    Client(
+        "pyav-av1",
+        "AV1 with hidden frames and some that nobody refers to, by the libavformat in PyAV",
+        "{python} -m tests.recordings.send_av1 5004 {0}",
+        (Encoded("AV1", "ivf"),),
     ),
     Client(
         "ffmpeg-vp8",
@@ -145,6 +204,15 @@ CLIENTS = (
         (Encoded("VP8", "ivf"),),
     ),
     Client(
+        "gst-opus-dtx",
+        "Opus of silence with DTX: ten packets, then one each 420 ms",
+        f"{GST} audiotestsrc is-live=true num-buffers=150 samplesperbuffer=960 wave=silence"
+        " ! opusenc bitrate=24000 dtx=true audio-type=voice ! tee name=a"
+        " a. ! queue ! rtpopuspay pt=97 dtx=true ! udpsink host=127.0.0.1 port=5004"
+        " a. ! queue ! oggmux ! filesink location={0}",
+        (Encoded("opus", "ogg", PORT, 97),),
+    ),
+    Client(
         "gst-bundle",
         "rtpbin: H.264 (96) and Opus (97), two SSRCs, one session and port, RTCP on the next",
         f"{GST} rtpbin name=b"
@@ -192,7 +260,7 @@ async def record(client: Client, directory: Path) -> Recording:
     """Run it once. Raises RuntimeError with its output if it fails."""
     files = [str(directory / f"{i}.{t.suffix}") for i, t in enumerate(client.tracks)]
     if client.prepare:
-        await _run(client.prepare.format(*files), directory)
+        await _run(client.prepare.format(*files, python=sys.executable), directory)
     kept: list[Datagram] = []
     loop = asyncio.get_running_loop()
     transports = []
@@ -202,7 +270,7 @@ async def record(client: Client, directory: Path) -> Recording:
         )
         transports.append(transport)
     try:
-        said = await _run(client.command.format(*files), directory)
+        said = await _run(client.command.format(*files, python=sys.executable), directory)
         await asyncio.sleep(SETTLE_S)
     finally:
         for transport in transports:
@@ -212,8 +280,12 @@ async def record(client: Client, directory: Path) -> Recording:
     return Recording(
         name=client.name,
         about=client.about,
-        command=" && ".join(c.replace("{", "FILE{") for c in (client.prepare, client.command) if c),
-        version=(await _run(f"{client.command.split()[0]} -version", directory)).splitlines()[0],
+        command=" && ".join(
+            c.replace("{python}", "python").replace("{", "FILE{")
+            for c in (client.prepare, client.command)
+            if c
+        ),
+        version=await _version(client, directory),
         sdp=sdp,
         tracks=[
             Track(t.codec, t.port, t.payload_type, units_of(t.codec, Path(file)))
@@ -223,30 +295,71 @@ async def record(client: Client, directory: Path) -> Recording:
     )
 
 
+async def _version(client: Client, directory: Path) -> str:
+    program = client.command.split()[0]
+    if program == "{python}":
+        return f"PyAV {av.__version__}, libavformat {av.library_versions['libavformat']}"
+    return (await _run(f"{program} -version", directory)).splitlines()[0]
+
+
 def units_of(codec: str, path: Path) -> list[Unit]:
     """The encoder's access units, as its file has them."""
     annexb = av.BitStreamFilterContext
     with av.open(str(path)) as container:
         stream = container.streams[0]
         packets = [packet for packet in container.demux(stream) if packet.size]
-        if codec == "H264" and path.suffix == ".mkv":
-            convert = annexb("h264_mp4toannexb", in_stream=stream)
+        if codec == "opus":  # of those that DTX shortens to their first byte nothing is sent
+            packets = [packet for packet in packets if packet.size > DTX_BYTES]
+        if codec in _TO_ANNEXB and path.suffix == ".mkv":
+            convert = annexb(_TO_ANNEXB[codec], in_stream=stream)
             packets = [out for packet in packets for out in convert.filter(packet)]
-        return [_unit(codec, bytes(packet), packet.is_keyframe) for packet in packets]
+        needed = _needed_by_others(packets) if codec == "AV1" else [True] * len(packets)
+        return [
+            _unit(codec, bytes(packet), packet.is_keyframe, is_needed)
+            for packet, is_needed in zip(packets, needed, strict=True)
+        ]
 
 
-def _unit(codec: str, data: bytes, is_key: bool) -> Unit:
-    if codec != "H264":
-        return Unit(digest(data), is_key, True)
-    slices = slices_of(split_annexb(data))
-    is_reference = any(nal[0] & NAL_REF_IDC_MASK for nal in slices)
-    return Unit(digest(b"".join(slices)), is_key, is_reference)
+def _unit(codec: str, data: bytes, is_key: bool, is_reference: bool) -> Unit:
+    if codec == "H264":
+        is_reference = any(nal[0] & NAL_REF_IDC_MASK for nal in slices_of(split_annexb(data)))
+    elif codec == "H265":  # the clients here use one sub-layer
+        kinds = {nal[0] >> 1 for nal in hevc_slices_of(split_annexb(data))}
+        is_reference = any(kind > 14 or kind % 2 for kind in kinds)
+    return Unit(digest(encoded(codec, data)), is_key, is_reference)
+
+
+def _needed_by_others(packets: Sequence[av.Packet[Any]]) -> list[bool]:
+    """By experiment: whether other pictures change when one temporal unit is left out."""
+    frames = [(packet.pts or 0, bytes(packet)) for packet in packets]
+    whole = _pictures(frames)
+    needed = []
+    for pts, _ in frames:
+        without = {time: picture for time, picture in whole.items() if time != pts}
+        needed.append(_pictures([each for each in frames if each[0] != pts]) != without)
+    return needed
+
+
+def _pictures(frames: Sequence[tuple[int, bytes]]) -> dict[int | None, str]:
+    decoder = av.CodecContext.create("libdav1d", "r")
+    assert isinstance(decoder, VideoCodecContext)
+    found: dict[int | None, str] = {}
+    packets: list[av.Packet[Any] | None] = []
+    for pts, data in frames:
+        packet = av.Packet(data)
+        packet.pts = pts
+        packets.append(packet)
+    for each in [*packets, None]:
+        with contextlib.suppress(av.error.FFmpegError):
+            found |= {f.pts: digest(f.to_ndarray().tobytes()) for f in decoder.decode(each)}
+    return found
 
 
 async def _run(command: str, directory: Path) -> str:
     process = await asyncio.create_subprocess_exec(
         *shlex.split(command),
         cwd=directory,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

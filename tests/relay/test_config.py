@@ -476,17 +476,61 @@ def test_tracks_of_a_session_description(tmp_path: Path) -> None:
     assert ingest.tracks[0].rtcp_endpoint is None
 
 
+HEVC_SDP = """v=0
+o=- 0 0 IN IP4 127.0.0.1
+s=No Name
+c=IN IP4 127.0.0.1
+t=0 0
+m=video 5004 RTP/AVP 96
+a=rtpmap:96 H265/90000
+a=fmtp:96 tx-mode=SRST; sprop-max-don-diff=0; sprop-vps=QAEM; sprop-sps=QgEBYA==; sprop-pps=RAHBcg
+"""
+
+
+def test_parameter_sets_of_h265(tmp_path: Path) -> None:
+    (ingest,) = load(with_sdp(tmp_path, HEVC_SDP)).ingests
+    (video,) = ingest.tracks
+    vps, sps, pps = b"\x40\1\x0c", b"\x42\1\1\x60", b"\x44\1\xc1\x72"
+    assert video.parameter_sets == b"\x60\1\0\3" + vps + b"\0\4" + sps + b"\0\4" + pps
+
+
+def test_the_id_of_dependency_descriptors(tmp_path: Path) -> None:
+    uri = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+    extension = f"a=extmap:3 urn:other\na=extmap:12/sendonly {uri}\n"
+    (ingest,) = load(with_sdp(tmp_path, HEVC_SDP + extension)).ingests
+    assert ingest.tracks[0].dependency_id == 12
+    (ingest,) = load(with_sdp(tmp_path, HEVC_SDP)).ingests
+    assert ingest.tracks[0].dependency_id == 0
+
+
+@pytest.mark.parametrize("codec", ["VP9", "AV1"])
+def test_codecs_whose_key_frames_bring_all_they_need(tmp_path: Path, codec: str) -> None:
+    sdp = HEVC_SDP.replace("H265", codec).replace("tx-mode=SRST", "profile-id=0")
+    (ingest,) = load(with_sdp(tmp_path, sdp)).ingests
+    (video,) = ingest.tracks
+    assert (video.codec, video.clock_rate, video.parameter_sets) == (codec, 90_000, b"")
+    assert video.fmtp.startswith("profile-id=0")
+
+
 @pytest.mark.parametrize(
     ("sdp", "expected"),
     [
         ("no description", "line 1"),
-        (FFMPEG_SDP.replace("H264", "MPV"), "video: MPV is none of H264, VP8, opus"),
+        (
+            FFMPEG_SDP.replace("H264", "MPV"),
+            "video: MPV is none of H264, H265, VP8, VP9, AV1, opus",
+        ),
         (FFMPEG_SDP.replace("RTP/AVP 96", "RTP/SAVPF 96"), "video: RTP/SAVPF is encrypted"),
         (
             FFMPEG_SDP.replace("a=rtpmap:96", "a=rtcp:5010\na=rtpmap:96"),
             "video: a=rtcp:5010 is neither port 5004 nor the next one",
         ),
-        (FFMPEG_SDP.replace("Z0LAHt", "!!!!"), "sprop-parameter-sets is not base64"),
+        (FFMPEG_SDP.replace("Z0LAHt", "!!!!"), "sprop-parameter-sets is not base64 of SPS and PPS"),
+        (FFMPEG_SDP.replace("mode=1", "mode=2"), "packetization-mode=2 is interleaved; send with"),
+        (HEVC_SDP.replace("QgEB", "RAEB"), "sprop-pps is not base64 of VPS, SPS and PPS"),
+        (HEVC_SDP.replace("sprop-pps=", "x="), "is not base64 of VPS, SPS and PPS"),
+        (HEVC_SDP.replace("tx-mode=SRST", "tx-mode=MRST"), "tx-mode=MRST needs several streams"),
+        (HEVC_SDP.replace("diff=0", "diff=2"), "sprop-max-don-diff above 0 is out of decoding"),
     ],
 )
 def test_session_descriptions_that_do_not_do(tmp_path: Path, sdp: str, expected: str) -> None:

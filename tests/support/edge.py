@@ -80,6 +80,7 @@ class Edge:
         nack: bool = False,
         rtx_payload_type: int = 0,
         transport_cc_id: int = 0,
+        dependency_id: int = 0,
     ) -> int:
         """A stream that comes in at `port` under this payload type."""
         stream = self.engine.add_stream(
@@ -101,6 +102,7 @@ class Edge:
             nack=nack,
             rtx_payload_type=rtx_payload_type,
             transport_cc_id=transport_cc_id,
+            dependency_id=dependency_id,
         )
         self.streams.append(stream)
         return stream

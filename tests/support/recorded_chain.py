@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from dataclasses import dataclass
 
-from fastpath import Codec, Media, PortKind
+from fastpath import Media, PortKind
 from lab.link import LinkConfig
+from relay.stream import CODECS
 from rtp.constants import RTCP_SENDER_REPORT
-from rtp.payload.parameter_sets import stap_a_from_sprop
+from rtp.payload.parameter_sets import payload_of_sets
 from rtp.rtcp.compound import RtcpPacket, parse_compound, serialise_compound
 from rtp.rtcp.sender_report import SenderReport, parse_sender_reports
+from rtp.sdp import parse
 from tests.support.chain import ENCODER, VIEWER, Chain
 from tests.support.recordings import Datagram, Recording, Track
 
-CODECS = {"H264": Codec.H264, "VP8": Codec.VP8, "opus": Codec.OPUS}
-CLOCK_RATES = {"H264": 90_000, "VP8": 90_000, "opus": 48_000}
+CLOCK_RATES = {codec: 48_000 if codec == "opus" else 90_000 for codec in CODECS}
 START_US = 2_000_000
 AFTER_US = 2_000_000  # longer than any repair takes
 FIRST_VIEWER_PORT = 6100
@@ -153,9 +153,11 @@ class RecordedChain:
 
 
 def parameter_sets_of(recording: Recording, track: Track) -> bytes:
-    """What the client's SDP says of them, as one STAP-A; b"" if it says nothing."""
-    found = re.search(r"sprop-parameter-sets=([^;\s]+)", recording.sdp)
-    return stap_a_from_sprop(found[1]) if found and track.codec == "H264" else b""
+    """What the client's SDP says of them, as one payload; b"" if it says nothing."""
+    if not recording.sdp:
+        return b""
+    media = {medium.port: medium for medium in parse(recording.sdp).media}
+    return payload_of_sets(track.codec, media[track.port].formats[0].parameters)
 
 
 def _numbers(data: bytes) -> tuple[int, int, int]:

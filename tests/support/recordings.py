@@ -10,11 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-from rtp.constants import NAL_IDR_SLICE, NAL_SLICE, NAL_TYPE_MASK
 
 DIRECTORY = Path(__file__).parent.parent / "recordings"
 LINKTYPE_RAW = 101
@@ -45,7 +43,7 @@ class Datagram:
 class Unit:
     """One access unit as the client's encoder wrote it to a file.
 
-    digest: of its slices (H.264), of the whole frame (VP8, Opus). is_reference: others refer to it.
+    digest: of what `tests.support.units.encoded` makes of it. is_reference: others refer to it.
     """
 
     digest: str
@@ -55,7 +53,10 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """codec: H264, VP8 or opus, to this port with this payload type; units in sending order."""
+    """codec: as a configuration names it, to this port with this payload type.
+
+    units in sending order.
+    """
 
     codec: str
     port: int
@@ -156,11 +157,6 @@ def read_pcap(data: bytes) -> list[Datagram]:
         datagrams.append(Datagram(seconds * 1_000_000 + micros, source_port, port, payload))
         offset += size
     return datagrams
-
-
-def slices_of(nals: Sequence[bytes]) -> list[bytes]:
-    """Parameter sets, delimiters and SEI may be put in or left out between encoder and network."""
-    return [nal for nal in nals if NAL_SLICE <= nal[0] & NAL_TYPE_MASK <= NAL_IDR_SLICE]
 
 
 def digest(data: bytes) -> str:

@@ -12,8 +12,12 @@ TARGETS: dict[str, Target] = {
         rtp.TARGET,
         rtcp.TARGET,
         payload.H264,
+        payload.H265,
         payload.OPUS,
         payload.VP8,
+        payload.VP9,
+        payload.AV1,
+        payload.DEPENDENCIES,
     )
 }
 

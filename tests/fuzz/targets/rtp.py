@@ -6,15 +6,28 @@ how long after the one before, in units of 40 ms. Everything forwarded goes to o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastpath import Codec, Engine, Media, PortKind
 from rtp.errors import ParseErrorKind, RtpParseError
 from rtp.packet import HeaderExtension, RtpPacket
-from rtp.payload import fragment, h264, opus, reference, rtp_header, vp8
+from rtp.payload import (
+    fragment,
+    h264,
+    opus,
+    reference,
+    reference_av1,
+    reference_h265,
+    reference_vp9,
+    rtp_header,
+    vp8,
+)
 from rtp.rtcp.compound import parse_compound
 from rtp.rtcp.sender_report import SenderReport, serialise_sender_report
 from tests.fuzz import records
 from tests.fuzz.targets import overlay_twin as twin
 from tests.fuzz.targets.exact import exact
+from tests.fuzz.targets.payload import TwinMarker
 from tests.fuzz.targets.promises import check_memory, check_verdict, packet_verdicts
 from tests.fuzz.targets.target import Target
 from tests.support.chain import ENCODER, key, key_slice, other_slice, rtp
@@ -23,12 +36,28 @@ NEXT = ("10.0.0.3", 7000)
 STEP_US = 40_000
 MAX_RTP_BYTES = 1436
 SETTLE_US = 10_000_000
-PORTS = ({96: Codec.H264}, {111: Codec.OPUS, 97: Codec.VP8})  # payload types of each
-RTX_TYPE, RTX_OF = 98, 96  # the track whose encoder is asked again
+PORTS = (  # payload types of each
+    {96: Codec.H264, 98: Codec.H265, 99: Codec.VP9},
+    {111: Codec.OPUS, 97: Codec.VP8, 100: Codec.AV1},
+)
+RTX_TYPE, RTX_OF = 101, 96  # the track whose encoder is asked again
 FIRST_SEQ = 0xFFFFFFFC  # the streams' numbers wrap
-SPLITTERS = {Codec.H264: reference.split_h264, Codec.VP8: reference.split_vp8, Codec.OPUS: None}
+SPLITTERS = {
+    Codec.H264: reference.split_h264,
+    Codec.H265: reference_h265.split,
+    Codec.VP8: reference.split_vp8,
+    Codec.VP9: reference_vp9.split,
+    Codec.AV1: reference_av1.split,
+    Codec.OPUS: None,
+}
 MARKS = {Codec.H264: reference.h264_marks, Codec.VP8: reference.vp8_marks}
-GOP_START, FRAME_START = 1, 4
+# Whose marks depend on what came before, too: their own targets compare those.
+MARKERS: dict[Codec, Callable[[], TwinMarker]] = {
+    Codec.H265: reference_h265.Marker,
+    Codec.VP9: reference_vp9.Marker,
+    Codec.AV1: reference_av1.Marker,
+}
+GOP_START, FRAME_END, FRAME_START, DISCARDABLE, KEY = 1, 2, 4, 8, 16
 
 Header = tuple[int, bool, int, int, int, int, int]
 
@@ -38,12 +67,12 @@ def rtp_time(packet: bytes) -> int:
 
 
 class Producer:
-    """An engine with two ingest ports, three tracks and a neighbour."""
+    """An engine with two ingest ports, six tracks and a neighbour."""
 
     def __init__(self) -> None:
         self.now_us = 1_000_000
         self.engine = Engine(
-            streams=3, cursors=3, node_links=1, viewer_links=1, ports=5, slab_bytes=1 << 18
+            streams=6, cursors=6, node_links=1, viewer_links=1, ports=5, slab_bytes=1 << 18
         )
         overlay = self.engine.open_port(PortKind.OVERLAY)
         self.link = self.engine.add_link(
@@ -148,6 +177,11 @@ class Producer:
         payload = packet[start : start + size]
         if codec == Codec.OPUS:
             assert marks == reference.opus_marks(payload)
+        elif codec in MARKERS:
+            alone = MARKERS[codec]().marks(payload, -1, packet[1] >= 128)
+            assert alone is not None
+            assert marks & FRAME_END == alone & FRAME_END
+            assert not (marks & DISCARDABLE and marks & KEY)
         elif is_whole:
             found = MARKS[codec](payload, int(bool(marks & FRAME_START)), packet[1] >= 128)
             assert found is not None
@@ -228,6 +262,21 @@ def video(number: int, payload: bytes, *, ssrc: int = 1, marker: bool = True) ->
     return rtp(number, 3000 * number, payload, ssrc=ssrc, marker=marker)
 
 
+OTHERS = (  # port, payload type, payload: each goes whole and cut
+    (0, 98, b"\x60\1\0\3\x40\1\x0c\0\4\x42\1\1\x40\0\3\x44\1\xc0"),
+    (0, 98, b"\x26\1\x80" + bytes(2000)),
+    (0, 98, b"\0\1\x80" + bytes(20)),
+    (0, 99, b"\x0c\x82\x49\x83\x42" + bytes(20)),
+    (0, 99, b"\x0c\x87\0\2\x4b" + bytes(2000)),
+    (1, 100, bytes.fromhex("280d0a0b000000043cffbcfff180403010")),
+    (1, 100, bytes.fromhex("10303006000000") + bytes(2000)),
+)
+
+
+def other(number: int, payload_type: int, payload: bytes) -> bytes:
+    return rtp(number, 3000 * number, payload, payload_type=payload_type, ssrc=payload_type)
+
+
 def seeds() -> list[bytes]:
     """Loss, order, wrap, padding, restart, jump, extensions, each refusal."""
     numbers = [65_533, 65_534, 1, 0, 65_535, 2, 2]
@@ -277,6 +326,7 @@ def seeds() -> list[bytes]:
             (0, video(1, other_slice(bytes(1500)))),
             (1, opus_packet(1)[:12]),
         ],
+        [(which, other(n, kind, body)) for which, kind, body in OTHERS for n in (1, 2, 4, 3)],
         [(0, video(1, key_slice())), (2, report), (0xF0, video(2, other_slice())), (0, report)],
         [(0xF0, video(n, other_slice())) for n in range(9)],
         [(0, video(65_535, key_slice(bytes(4000)))), (0, video(0, other_slice(bytes(1500))))],

@@ -36,14 +36,32 @@ def test_spaces_around_the_format_parameters_do_no_harm() -> None:
 def test_header_extensions_are_named_as_they_were_asked_for() -> None:
     addresses = {"video": ("192.0.2.1", 6000)}
     (plain,) = parse(describe("demo", [VIDEO], addresses, "next")).media
-    assert plain.extensions == ()
-    text = describe("demo", [VIDEO], addresses, "next", Extensions(3, 14))
+    assert plain.extensions == {}
+    text = describe("demo", [VIDEO], addresses, "next", extensions=Extensions(3, 14))
     (medium,) = parse(text).media
-    assert medium.extensions == ((3, TRANSPORT_CC_URI), (14, DELAY_URI))
+    assert medium.extensions == {TRANSPORT_CC_URI: 3, DELAY_URI: 14}
     assert "transport-cc" in medium.formats[0].rtcp_feedback
-    (delayed,) = parse(describe("demo", [VIDEO], addresses, "next", Extensions(delay=1))).media
-    assert delayed.extensions == ((1, DELAY_URI),)
+    text = describe("demo", [VIDEO], addresses, "next", extensions=Extensions(delay=1))
+    (delayed,) = parse(text).media
+    assert delayed.extensions == {DELAY_URI: 1}
     assert "transport-cc" not in delayed.formats[0].rtcp_feedback
+
+
+@pytest.mark.parametrize(
+    ("codec", "fmtp"),
+    [
+        ("H265", "profile-id=1;sprop-vps=QAEM;sprop-sps=QgEBYA==;sprop-pps=RAHBcg=="),
+        ("VP9", "profile-id=0"),
+        ("AV1", "profile=0;level-idx=5;tier=0"),
+        ("VP8", ""),
+    ],
+)
+def test_a_player_is_told_the_codec_and_its_parameters(codec: str, fmtp: str) -> None:
+    track = msgspec.structs.replace(VIDEO, codec=codec, fmtp=fmtp)
+    text = describe("demo", [track], {"video": ("192.0.2.1", 6000)}, "next")
+    assert f"a=rtpmap:96 {codec}/90000\r\n" in text
+    (only,) = parse(text).media[0].formats
+    assert (only.codec, only.fmtp) == (codec, fmtp)
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,40 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastpath import Codec
 from overlane.play.reassembly import VideoReassembler
 from rtp import constants as c
 from rtp.errors import RtpParseError
 from rtp.packet import HeaderExtension, RtpPacket
-from rtp.payload import fragment, h264, reference, vp8
+from rtp.payload import (
+    codec,
+    fragment,
+    h264,
+    h265,
+    reference,
+    reference_av1,
+    reference_h265,
+    reference_vp9,
+    vp8,
+)
 from rtp.payload.h264_packets import access_unit_hash, assemble, packetize, split_annexb
 from rtp.payload.marks import Marks
+from tests.rtp.encoders import CASES, encode
 from tests.rtp.guarded_page import PAGE, GuardedPage
 from tests.rtp.muxer import mux
+from tests.support.units import encoded, hevc_nals_of, obus_sent, sent
 
-CODEC = fragment.codecs()
+CODEC = codec.numbers()
 OPUS, H264, VP8 = CODEC["OPUS"], CODEC["H264"], CODEC["VP8"]
-SPLITTERS = {OPUS: None, H264: reference.split_h264, VP8: reference.split_vp8}
+H265, VP9, AV1 = CODEC["H265"], CODEC["VP9"], CODEC["AV1"]
+SPLITTERS = {
+    OPUS: None,
+    H264: reference.split_h264,
+    H265: reference_h265.split,
+    VP8: reference.split_vp8,
+    VP9: reference_vp9.split,
+    AV1: reference_av1.split,
+}
 LIMIT = 1_436
 SOURCE, TARGET = GuardedPage(), GuardedPage()
 SEED = 6_184
@@ -75,7 +96,7 @@ SLICE = b"\x65\x88" + bytes(range(38))
 
 
 def test_codecs() -> None:
-    assert CODEC == {"OPUS": 1, "H264": 2, "VP8": 3}
+    assert {member.name: member.value for member in Codec} == CODEC
 
 
 def test_a_nal_unit_becomes_fu_a() -> None:
@@ -116,6 +137,74 @@ def test_vp8_repeats_the_descriptor() -> None:
     assert cut_payload(b"\x02" + frame, VP8, 30) == [b"\x02" + frame[:20], b"\x02" + frame[20:]]
 
 
+def ap(*nals: bytes) -> bytes:
+    return b"\x60\x01" + b"".join(len(n).to_bytes(2) + n for n in nals)
+
+
+HEVC_SLICE = b"\x26\x01" + bytes(range(38))
+HEVC_SPS = b"\x42\x01\x01\x00"
+
+
+def test_a_nal_unit_of_h265_becomes_fu() -> None:
+    body = HEVC_SLICE[2:]  # 38 bytes in 13 to a packet: three, of 13 and 12
+    assert cut_payload(HEVC_SLICE, H265, 16) == [
+        b"\x62\x01\x93" + body[:13],
+        b"\x62\x01\x13" + body[13:26],
+        b"\x62\x01\x53" + body[26:],
+    ]
+    above = b"\x03\x0b" + body  # an enhancement layer and a temporal id stay
+    assert [p[:3] for p in cut_payload(above, H265, 25)] == [b"\x63\x0b\x81", b"\x63\x0b\x41"]
+
+
+@pytest.mark.parametrize("ends", [0x00, 0x80, 0x40, 0xC0])
+def test_a_fu_of_h265_keeps_its_ends(ends: int) -> None:
+    body = bytes(range(30))
+    assert cut_payload(bytes([0x62, 1, ends | 19]) + body, H265, 18) == [
+        bytes([0x62, 1, ends & 0x80 | 19]) + body[:15],
+        bytes([0x62, 1, ends & 0x40 | 19]) + body[15:],
+    ]
+
+
+def test_an_aggregate_of_h265_goes_unit_by_unit() -> None:
+    body = HEVC_SLICE[2:]
+    assert cut_payload(ap(HEVC_SPS, HEVC_SLICE, HEVC_SPS), H265, 22) == [
+        HEVC_SPS,
+        b"\x62\x01\x93" + body[:19],
+        b"\x62\x01\x53" + body[19:],
+        HEVC_SPS,
+    ]
+
+
+def test_vp9_repeats_the_descriptor_without_its_structure() -> None:
+    frame = bytes(range(40))
+    structure = b"\x18\x01\x40\x00\xf0\x00"  # a resolution and an empty group
+    assert cut_payload(b"\xae\x85\x01\x00\x07" + structure + frame, VP9, 28) == [
+        b"\xaa\x85\x01\x00\x07" + structure + frame[:17],
+        b"\xa4\x85\x01\x00\x07" + frame[17:],
+    ]
+    assert cut_payload(b"\x04" + frame, VP9, 30) == [b"\x00" + frame[:20], b"\x04" + frame[20:]]
+    assert cut_payload(b"\x08" + frame, VP9, 30) == [b"\x08" + frame[:20], b"\x00" + frame[20:]]
+
+
+def test_av1_sends_each_obu_by_itself() -> None:
+    tiles = bytes(range(40))
+    payload = b"\x28\x02\x0a\x0b\x30" + tiles  # W=2, N; the second one without a length
+    assert cut_payload(payload, AV1, 31) == [
+        b"\x18\x0a\x0b",
+        b"\x50\x30" + tiles[:20],
+        b"\x90" + tiles[20:],
+    ]
+
+
+@pytest.mark.parametrize("ends", [0x00, 0x80, 0x40, 0xC0])
+def test_av1_keeps_the_ends_of_the_packet(ends: int) -> None:
+    tiles = bytes(range(40))
+    assert cut_payload(bytes([ends | 0x10]) + tiles, AV1, 21) == [
+        bytes([ends & 0x80 | 0x50]) + tiles[:20],
+        bytes([ends & 0x40 | 0x90]) + tiles[20:],
+    ]
+
+
 def test_each_header_is_the_original() -> None:
     pieces = cut(rtp(SLICE), H264, HEADER_BYTES + 16)
     assert pieces is not None
@@ -131,7 +220,7 @@ def test_each_header_is_the_original() -> None:
     assert not any(RtpPacket.parse(piece).marker for piece in unmarked)
 
 
-@pytest.mark.parametrize("codec", [OPUS, H264, VP8])
+@pytest.mark.parametrize("codec", SPLITTERS)
 @pytest.mark.parametrize("payload", [b"", b"\0", SLICE], ids=len)
 def test_what_fits_goes_alone_whatever_it_holds(codec: int, payload: bytes) -> None:
     room = len(payload)
@@ -153,6 +242,15 @@ def test_what_fits_goes_alone_whatever_it_holds(codec: int, payload: bytes) -> N
         pytest.param(H264, stap(SLICE, AUD)[:-1], id="truncated aggregate"),
         pytest.param(H264, stap(SLICE, b"\x78\0"), id="aggregate in an aggregate"),
         pytest.param(VP8, b"\x90\xf0\x80\x01", id="truncated descriptor"),
+        pytest.param(H265, b"\x64\x01" + bytes(40), id="PACI"),
+        pytest.param(H265, b"\x26\x00" + bytes(40), id="temporal id of 0"),
+        pytest.param(H265, b"\x62\x01\xb0" + bytes(40), id="FU of an AP"),
+        pytest.param(H265, ap(HEVC_SLICE, b"\x26"), id="AP with half a NAL unit"),
+        pytest.param(H265, ap(HEVC_SLICE, HEVC_SPS)[:-1], id="truncated AP"),
+        pytest.param(VP9, b"\x1c" + bytes(40), id="flexible without a picture id"),
+        pytest.param(VP9, b"\x0a\x08\x06" + b"\x0c\1\2\3" * 6 + bytes(4), id="large structure"),
+        pytest.param(AV1, b"\x00\x29" + bytes(40), id="OBU past the end"),
+        pytest.param(AV1, b"\x00\x00" + bytes(40), id="empty OBU"),
     ],
 )
 def test_what_cannot_be_cut(codec: int, payload: bytes) -> None:
@@ -243,10 +341,13 @@ def test_pieces_are_equal_but_for_the_last(body: bytes, room: int) -> None:
 def test_random_payloads_agree_with_the_twin() -> None:
     rng = random.Random(SEED)
     for _ in range(5_000):
-        codec = rng.choice((OPUS, H264, VP8))
-        head = rng.choice((0x7C, 0x78, 0x65, 0x10, 0x90, rng.randrange(256)))
-        payload = bytes([head]) + rng.randbytes(rng.randrange(90))
-        if rng.random() < 0.4:
+        codec = rng.choice(list(SPLITTERS))
+        head = rng.choice((0x7C, 0x78, 0x65, 0x10, 0x90, 0x62, 0x08, rng.randrange(256)))
+        payload = bytes([head]) + rng.choice((b"\x01", b"")) + rng.randbytes(rng.randrange(90))
+        if rng.random() < 0.2:
+            nals = [b"\x26\x01" + rng.randbytes(rng.randrange(40)) for _ in range(3)]
+            payload = rng.choice((ap(*nals), b"".join([b"\0", *(b"\x05" + n[:5] for n in nals)])))
+        elif rng.random() < 0.4:
             nals = [rng.randbytes(rng.randrange(40)) for _ in range(rng.randrange(5))]
             payload = stap(*nals)[: rng.randrange(200)]
         data = bytearray(rtp(payload, marker=rng.random() < 0.5))
@@ -256,6 +357,57 @@ def test_random_payloads_agree_with_the_twin() -> None:
 
 
 # Real encoders ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["H265 in slices", "VP9 with layers", "AV1 with a pyramid"])
+def test_what_other_encoders_send_is_whole_after_cutting(name: str) -> None:
+    case, too_large = CASES[name], 0
+    for frame in encode(name, packet_bytes=1_472):
+        payloads: list[bytes] = []
+        for datagram in frame.datagrams:
+            pieces = cut(datagram, CODEC[case.codec], LIMIT)
+            too_large += len(pieces or []) > 1
+            payloads += payloads_of(pieces)
+        assert sent(case.codec, payloads) == encoded(case.codec, frame.data)
+    assert too_large > 20
+
+
+nal_units_of_h265 = st.builds(
+    lambda kind, layer, tid, body: bytes([kind << 1 | layer >> 5, (layer & 31) << 3 | tid]) + body,
+    st.integers(0, 47),
+    st.integers(0, 63),
+    st.integers(1, 7),
+    st.binary(min_size=1, max_size=150),
+)
+
+
+@given(st.lists(nal_units_of_h265, min_size=1, max_size=5), st.integers(16, 100))
+def test_a_receiver_joins_the_same_nal_units_of_h265(nals: list[bytes], room: int) -> None:
+    pieces = cut_payload(ap(*nals), H265, room)
+    assert hevc_nals_of(pieces) == nals
+    whole, cutting = h265.Marker(), h265.Marker()
+    kinds = Marks(whole.marks(ap(*nals), 1, True) or 0) & (Marks.KEY | Marks.DISCARDABLE)
+    found = [Marks(cutting.marks(p, 0, False) or 0) for p in pieces]
+    assert any(Marks.KEY in m for m in found) == (Marks.KEY in kinds)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=5), st.integers(16, 100))
+def test_a_receiver_joins_the_same_obus(obus: list[bytes], room: int) -> None:
+    payload = b"\x08" + b"".join(varint(len(obu)) + obu for obu in obus)
+    assert obus_sent(cut_payload(payload, AV1, room)) == obus
+
+
+def varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 0x7F | 0x80, value >> 7])
+
+
+@given(st.sampled_from(["08", "0c", "8a05", "aa850107"]), st.binary(min_size=80, max_size=400))
+def test_a_receiver_joins_the_same_vp9_frame(head: str, frame: bytes) -> None:
+    flags = bytes.fromhex(head)
+    structure = b"\x18\x01\x40\x00\xf0\x00" if flags[0] & 2 else b""
+    others = b"\x07" if flags[0] & 0x20 else b""
+    payload = flags + others + structure + frame
+    assert sent("VP9", cut_payload(payload, VP9, 40)) == sent("VP9", [payload])
 
 
 def test_what_x264_and_libavformat_send_is_whole_after_cutting() -> None:

@@ -86,6 +86,10 @@ def stap(*nals: bytes) -> bytes:
         pytest.param(P_LATER, 1, START, id="the timestamp overrules the content"),
         pytest.param(P_FIRST, 0, Marks(0), id="the same timestamp overrules the content"),
         pytest.param(B_FIRST, -1, START | DISCARDABLE, id="B"),
+        pytest.param(nal(1, 1, b"\x9aabc"), -1, START, id="B that others refer to"),
+        pytest.param(nal(1, 0, b"\xe0abc"), -1, START | DISCARDABLE, id="P that nobody refers to"),
+        pytest.param(stap(B_FIRST, B_LATER), 1, START | DISCARDABLE, id="slices of one B frame"),
+        pytest.param(stap(SEI, P_FIRST, B_LATER), 1, START, id="one slice is enough"),
         pytest.param(B_LATER, 0, DISCARDABLE, id="later B slice"),
         pytest.param(nal(2, 0, b"\x80"), -1, START | DISCARDABLE, id="partition A"),
         pytest.param(nal(3, 0, b"\x80"), -1, DISCARDABLE, id="partition B never begins"),
@@ -147,6 +151,14 @@ def test_malformed_h264(payload: bytes) -> None:
 def test_opus_marks() -> None:
     assert opus.marks(b"\xfc") == START | END | KEY
     assert opus.marks(b"") is None
+
+
+@pytest.mark.parametrize("payload", ["78", "0800", "08fffe", "7b03", "fb8100"])
+def test_opus_in_silence_is_sound_like_any_other(payload: str) -> None:
+    """DTX: a packet of one or two bytes (RFC 7587 3.1.3), or frames without a byte."""
+    data = bytes.fromhex(payload)
+    assert opus.marks(data) == START | END | KEY
+    check_all(data)
 
 
 @pytest.mark.parametrize(

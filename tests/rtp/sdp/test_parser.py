@@ -137,6 +137,15 @@ def test_gstreamer() -> None:
     assert parse(GSTREAMER).media[1].formats[1].parameters == {"0-15": ""}
 
 
+def test_header_extensions() -> None:
+    """Those of a medium go before those of the session; the first use of an id holds."""
+    session = "a=extmap:1 urn:a\r\na=extmap:2 urn:b\r\na=extmap:4096 urn:offered\r\n"
+    medium = "a=extmap:2/sendonly urn:c with attributes\r\na=extmap:2 urn:d\r\na=extmap:0 urn:e\r\n"
+    lines = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
+    text = lines + session + "m=video 5004 RTP/AVP 26\r\n" + medium
+    assert parse(text).media[0].extensions == {"urn:a": 1, "urn:c": 2}
+
+
 def test_browser() -> None:
     description = parse(BROWSER)
     assert description.session_id == 4_611_731_400_430_051_336
@@ -147,6 +156,8 @@ def test_browser() -> None:
     assert video.formats[2].rtcp_feedback == ("ccm fir",)
     assert video.protocol == "UDP/TLS/RTP/SAVPF"
     assert (video.ssrc, video.cname) == (3141, "4TOk42mSjXCkVIa6")
+    assert audio.extensions == {"urn:ietf:params:rtp-hdrext:ssrc-audio-level": 1}
+    assert video.extensions == {}
     assert audio.rtcp_mux
     assert audio.control_port == 9
     assert audio.direction is Direction.SENDONLY
@@ -194,6 +205,9 @@ def test_attributes_do_not_reach_into_other_media() -> None:
         (10, "a=rtcp-fb:96", "a=rtcp-fb:"),
         (10, "a=rtcp:65536", "a port"),
         (10, "a=ssrc:4294967296 cname:x", "SSRC"),
+        (10, "a=extmap:4", "a=extmap:<id>"),
+        (10, "a=extmap:4 ²", "a=extmap:<id>"),
+        (10, "a=extmap:x urn:x", "an id in a=extmap"),
         (13, "a=rtpmap:97 opus/48000/256", "channels"),
         (13, "a=rtpmap:97 opus/48000/0", "channels"),
     ],

@@ -1,0 +1,2 @@
+def numbers() -> dict[str, int]:
+    """The codecs of `codec.pxd` by name."""
