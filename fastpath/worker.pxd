@@ -152,7 +152,10 @@ ctypedef struct stream_t:
     uint64_t gone
     uint64_t restarts
     shed_t shed
-    uint8_t apart[28]            # five lines in all
+    uint32_t apart_of_shed
+    uint64_t copies              # packets that the second path brought first
+    uint64_t copies_confirmed    # of these, the first path brought as well, unasked
+    uint8_t apart[8]             # five lines in all
 
 ctypedef struct resent_t:        # to a viewer: once per round trip
     uint32_t cursor              # low bits of its handle

@@ -105,7 +105,7 @@ class _Api:
     async def add_viewer(self, request: web.Request) -> web.Response:
         name = _stream_name(request)
         body = await _json_object(request)
-        _refuse_unknown(body, (*_MEDIA, "rtcp", "expires_s", *_EXTENSIONS))
+        _refuse_unknown(body, (*_MEDIA, "rtcp", "expires_s", "premium", *_EXTENSIONS))
         addresses = {
             media: await self._resolve(media, body[media]) for media in _MEDIA if media in body
         }
@@ -117,6 +117,7 @@ class _Api:
             rtcp=_rtcp_mode(body.get("rtcp", "next")),
             expiry_us=_expiry_us(body["expires_s"]) if "expires_s" in body else -1,
             extensions=_extensions(body),
+            is_premium=_is_premium(body.get("premium", False)),
         )
         return web.json_response(viewer_status(self._daemon.node, viewer), status=201)
 
@@ -211,6 +212,12 @@ def _rtcp_mode(value: object) -> RtcpMode:
             return found
     names = ", ".join(get_args(RtcpMode))
     raise Refused(RefusalCode.BAD_REQUEST, f"rtcp is one of {names}", "rtcp")
+
+
+def _is_premium(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise Refused(RefusalCode.BAD_REQUEST, "premium is true or false", "premium")
+    return value
 
 
 def _number(text: str) -> object:

@@ -158,10 +158,17 @@ class Daemon:
         rtcp: RtcpMode = "next",
         expiry_us: int | None = -1,
         extensions: Extensions = NO_EXTENSIONS,
+        is_premium: bool = False,
     ) -> Viewer:
         """Returns once the stream is on its way. Raises Refused."""
         viewer = self.node.add_viewer(
-            stream, addresses, now_us(), rtcp=rtcp, expiry_us=expiry_us, extensions=extensions
+            stream,
+            addresses,
+            now_us(),
+            rtcp=rtcp,
+            expiry_us=expiry_us,
+            extensions=extensions,
+            is_premium=is_premium,
         )
         started = self._waiting[viewer.id] = self._loop.create_future()
         try:

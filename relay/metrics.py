@@ -6,11 +6,17 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from relay.control.agent import ControlAgent
 from relay.node import Node
+from relay.qoe import BOUNDS_US, Qoe
 from relay.workers import Workers
 from service.log import standard_error
 
@@ -27,6 +33,7 @@ class NodeCollector(Collector):
         yield from self._of_node()
         yield from self._of_memory()
         yield from _of_workers(self._node.engine)
+        yield from _of_qoe(self._node.qoe)
         if (agent := self._agent()) is not None:
             yield from _of_control(agent)
 
@@ -92,6 +99,40 @@ def new_registry(
     registry = CollectorRegistry()
     registry.register(NodeCollector(node, agent))
     return registry
+
+
+def _of_qoe(qoe: Qoe) -> Iterator[Metric]:
+    """Of the views since the node's start, whoever they were; relay/qoe says what each is."""
+    counts = {
+        "views": ("Viewers who asked", qoe.views),
+        "views_begun": ("Of them, those who were sent a whole frame", qoe.begun),
+        "views_fast": ("Whose first whole frame left within 1 s", qoe.fast),
+        "views_slow": ("Who waited longer for it, or in vain", qoe.slow),
+        "views_stalled": ("Whose player has stalled, as far as this node can tell", qoe.stalled),
+        "stalls": ("Stalls of players, as far as this node can tell", qoe.stalls),
+    }
+    for name, (text, value) in counts.items():
+        counter = CounterMetricFamily(f"overlane_{name}", text)
+        counter.add_metric([], value)
+        yield counter
+    stalled = CounterMetricFamily("overlane_stalled_seconds", "How long these lasted")
+    stalled.add_metric([], qoe.stalled_us * 1e-6)
+    yield stalled
+    histograms = {
+        "first_packet": ("From the request to the first packet", qoe.first_packet),
+        "start_up": ("From the request to the first whole frame", qoe.start_up),
+        "cdn_path_delay": ("From the producer to the viewer's side of this node", qoe.path_delay),
+        "streaming_delay": ("The same, to the picture: estimated", qoe.streaming_delay),
+    }
+    for name, (text, histogram) in histograms.items():
+        within, buckets = 0, []
+        bounds = [*(str(bound_us / 1e6) for bound_us in BOUNDS_US), "+Inf"]
+        for bound, number in zip(bounds, histogram.counts, strict=True):
+            within += number
+            buckets.append((bound, float(within)))
+        family = HistogramMetricFamily(f"overlane_view_{name}_seconds", text)
+        family.add_metric([], buckets, sum_value=histogram.sum_us / 1e6)
+        yield family
 
 
 def _of_workers(workers: Workers) -> Iterator[Metric]:

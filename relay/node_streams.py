@@ -206,6 +206,7 @@ class NodeStreams:
     def remove_cursor(self, peer: str, stream_id: int) -> None:
         """One that is gone already is fine."""
         self._waiting[stream_id].pop(peer, None)
+        self.cursors.mark_copy(peer, stream_id, is_copy=False)
         self.cursors.remove(peer, stream_id)
         if len(self._workers) > 1 and (stream := self.registry.by_id(stream_id)) is not None:
             self.prune(stream.broadcast)

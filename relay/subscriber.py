@@ -14,6 +14,7 @@ class NodeCursors:
         self._cursors: dict[tuple[str, int], int] = {}
         self._links: dict[int, int] = {}
         self._owners: dict[int, tuple[str, int]] = {}
+        self._copies: set[tuple[str, int]] = set()
 
     def add(self, peer: str, stream: Stream, link: int, start_seq: int | None) -> None:
         """In the link's worker, where the stream has a ring. start_seq: where to begin; None: at a
@@ -25,6 +26,15 @@ class NodeCursors:
         self._cursors[owner] = cursor
         self._owners[cursor] = owner
         self._links[cursor] = link
+        if owner in self._copies:
+            self._workers.mark_copy(cursor, True)
+
+    def mark_copy(self, peer: str, stream_id: int, *, is_copy: bool) -> None:
+        """Whether the neighbour gets it from elsewhere too: by its cursor of now, or a later one."""
+        owner = peer, stream_id
+        (self._copies.add if is_copy else self._copies.discard)(owner)
+        if (cursor := self._cursors.get(owner)) is not None:
+            self._workers.mark_copy(cursor, is_copy)
 
     def remove(self, peer: str, stream_id: int) -> None:
         """One that is gone already is fine."""
@@ -35,6 +45,7 @@ class NodeCursors:
 
     def forget_stream(self, stream_id: int) -> None:
         """The engine has removed the stream, and its cursors with it."""
+        self._copies = {owner for owner in self._copies if owner[1] != stream_id}
         for owner in [owner for owner in self._cursors if owner[1] == stream_id]:
             cursor = self._cursors.pop(owner)
             del self._owners[cursor], self._links[cursor]

@@ -82,20 +82,23 @@ def send_to_node(
     packet: Packet,
     answers: int,
     now_us: int,
+    *,
+    is_copy: bool = False,
 ) -> None:
-    """A packet of a ring under a fresh number. answers: the number it repairs, or 0."""
+    """A packet of a ring under a fresh number. answers: the number it repairs, or 0. is_copy: the
+    neighbour has another path."""
     if packet.hop_limit <= 1:
         worker.count("hop_limit_reached")  # the receiver would refuse it
         return
     key = link.send_key
     assert key is not None
     kind = SentKind.REPAIR if answers else SentKind.MEDIA
-    sent = Sent(
-        kind, now_us, repairs=answers, stream=stream, number=number, which=class_of(stream)
-    )
+    sent = Sent(kind, now_us, repairs=answers, stream=stream, number=number, which=class_of(stream))
     header = Header(
         PacketType.MEDIA,
-        flags=packet.flags & Flag.SEALED | (Flag.REPAIR if answers else 0),
+        flags=packet.flags & Flag.SEALED
+        | (Flag.REPAIR if answers else 0)
+        | (Flag.DUPLICATE if is_copy else 0),
         hop_limit=packet.hop_limit - 1,
         traffic_class=TrafficClass.VIDEO if stream.is_video else TrafficClass.AUDIO,
         marks=packet.marks,
@@ -105,9 +108,7 @@ def send_to_node(
         send_ts=now_us & LOW_32,
         repairs_hop_seq=answers & LOW_32,
     )
-    send_datagram(
-        worker, link, header, packet.payload, key, sent, is_of_key_frame(stream, packet)
-    )
+    send_datagram(worker, link, header, packet.payload, key, sent, is_of_key_frame(stream, packet))
     link.next_probe_us = min(link.next_probe_us, now_us + TAIL_PROBE_US)
 
 
@@ -174,7 +175,9 @@ def send_for_cursor(
         join_timestamps(cursor, int.from_bytes(packet.payload[4:8]), now_us)
     send_report(worker, cursor, now_us)
     if cursor.viewer is None:
-        send_to_node(worker, cursor.link, cursor.stream, number, packet, 0, now_us)
+        send_to_node(
+            worker, cursor.link, cursor.stream, number, packet, 0, now_us, is_copy=cursor.is_copy
+        )
     else:
         send_to_viewer(worker, cursor, number, packet, now_us)
     cursor.packets += 1

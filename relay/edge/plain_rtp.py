@@ -49,7 +49,8 @@ class Leg:
 class Viewer:
     """link, legs, worker: once its broadcast is here. addresses: by "video" and "audio". expiry_us:
     None if it lives until it is removed. transport_cc_id, delay_id: of the RTP header extensions that
-    it wants (RFC 8285), 0 for none. controller: what paces it."""
+    it wants (RFC 8285), 0 for none. controller: what paces it. is_premium: it gets what
+    one path loses from another. asked_us: when it was asked for."""
 
     number: int
     broadcast: str
@@ -60,6 +61,8 @@ class Viewer:
     transport_cc_id: int = 0
     delay_id: int = 0
     controller: str = "fixed"
+    is_premium: bool = False
+    asked_us: int = 0
     link: int | None = None
     worker: int = 0
     legs: dict[str, Leg] = field(default_factory=dict)
@@ -138,6 +141,7 @@ class PlainRtpEdge:
         rtcp: RtcpMode = "next",
         expiry_us: int | None = -1,
         extensions: Extensions = NO_EXTENSIONS,
+        is_premium: bool = False,
     ) -> Viewer:
         """A viewer that waits for its broadcast. expiry_us: None: never; -1: as configured."""
         expiry_us = self._expiry_us if expiry_us == -1 else expiry_us
@@ -145,7 +149,17 @@ class PlainRtpEdge:
         number = self._rng.getrandbits(64)
         while number in self._viewers:
             number = self._rng.getrandbits(64)
-        viewer = Viewer(number, broadcast, addresses, expires_us, expiry_us, rtcp, *extensions)
+        viewer = Viewer(
+            number,
+            broadcast,
+            addresses,
+            expires_us,
+            expiry_us,
+            rtcp,
+            *extensions,
+            is_premium=is_premium,
+            asked_us=now_us,
+        )
         self._viewers[number] = viewer
         return viewer
 

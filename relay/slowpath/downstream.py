@@ -16,6 +16,7 @@ from relay.slowpath.broadcast import Broadcast, NodeSubscriber
 from relay.slowpath.subscription_events import (
     AddCursor,
     BroadcastState,
+    MarkCopy,
     RemoveCursor,
     Send,
     StateChanged,
@@ -74,6 +75,8 @@ class Downstream:
                 node.starts = {track.stream_id: None for track in broadcast.tracks}
                 for stream_id in node.starts:
                     start_seq = node.wanted.get(stream_id)
+                    if node.is_copy:
+                        self._emit(MarkCopy(node.peer, stream_id, is_copy=True))
                     self._emit(AddCursor(node.peer, stream_id, start_seq))
 
     def _answer(self, broadcast: Broadcast, node: NodeSubscriber) -> None:

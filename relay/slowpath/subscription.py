@@ -18,6 +18,7 @@ from relay.slowpath.routes import Paths
 from relay.slowpath.sources import Sources
 from relay.slowpath.subscription_events import (
     BroadcastState,
+    MarkCopy,
     Send,
     SubscriptionEvent,
     ViewerRefused,
@@ -61,8 +62,11 @@ class SubscriptionTable(Sources):
         broadcast = self._broadcasts[name] = Broadcast(name, tracks, is_local=True)
         self._index(broadcast)
 
-    def join_viewer(self, viewer: int, name: str, paths: Paths, now_us: int) -> None:
-        """Answered by ViewerReady or ViewerRefused. paths: to the producer, as far as known."""
+    def join_viewer(
+        self, viewer: int, name: str, paths: Paths, now_us: int, *, is_premium: bool = False
+    ) -> None:
+        """Answered by ViewerReady or ViewerRefused. paths: to the producer, as far as known.
+        is_premium: it is to get what one way loses from another, if there are two."""
         broadcast = self._broadcasts.get(name)
         if broadcast is None:
             if not paths and not self.asks_for_paths:
@@ -78,6 +82,8 @@ class SubscriptionTable(Sources):
                     return
                 broadcast.wish.want(now_us, is_urgent=True)
         broadcast.viewers[viewer] = False
+        if is_premium:
+            broadcast.premium.add(viewer)
         broadcast.update_linger(now_us)
         if broadcast.is_paused:
             self._take_paths(broadcast, paths or broadcast.paths)
@@ -89,9 +95,12 @@ class SubscriptionTable(Sources):
         """A viewer went away; unknown ones are none."""
         broadcast = self._broadcasts.get(name)
         if broadcast is not None and broadcast.viewers.pop(viewer, None) is not None:
+            broadcast.premium.discard(viewer)
             broadcast.update_linger(now_us)
             if not broadcast.viewers:
                 self._drop_standby(broadcast)
+            elif not broadcast.premium and broadcast.copies is not None:
+                self._end_copies(broadcast, now_us)
 
     # -- what the engine and the links say
 
@@ -258,6 +267,7 @@ class SubscriptionTable(Sources):
                 starts=message.starts,
             )
         node = NodeSubscriber(peer, message.transaction, now_us + EXPIRY_US, is_paused)
+        node.is_copy = message.mode == "duplicate"
         broadcast.nodes[peer] = node
         node.wanted = dict(message.starts)
         if not is_paused:
@@ -283,15 +293,22 @@ class SubscriptionTable(Sources):
     def _on_repeated(
         self, broadcast: Broadcast, node: NodeSubscriber, message: Subscribe, now_us: int
     ) -> None:
-        """A retry or a refresh, or the end of standing by."""
+        """A retry or a refresh, or the end of standing by, or of another way beside."""
         node.refresh(now_us)
-        if node.is_paused and message.mode == "active":
+        is_only = node.is_copy and message.mode == "active"
+        if is_only or (node.is_paused and message.mode != "standby"):
             fault = broadcast.loop_with(node.peer, message.visited)
             if fault is not None:
                 self._refuse_node(broadcast, node.peer, RefusalCode.LOOP, fault)
                 broadcast.update_linger(now_us)
                 return
+        if is_only:
+            node.is_copy = False
+            for stream_id in node.starts:
+                self._emit(MarkCopy(node.peer, stream_id, is_copy=False))
+        if node.is_paused and message.mode != "standby":
             node.is_paused = node.is_answered = False
+            node.is_copy = message.mode == "duplicate"
             node.wanted = dict(message.starts)
             self._use(broadcast, message, now_us)
             broadcast.update_linger(now_us)
@@ -305,8 +322,6 @@ class SubscriptionTable(Sources):
     def _refusal(
         self, peer: str, message: Subscribe, broadcast: Broadcast | None
     ) -> tuple[RefusalCode, str] | None:
-        if message.mode == "duplicate":
-            return RefusalCode.UNSUPPORTED, f"mode {message.mode}"
         fault = path_fault(message, peer, self._own_name)
         if fault is None and broadcast is not None:
             fault = broadcast.loop_with(peer, message.visited)
