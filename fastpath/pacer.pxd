@@ -22,6 +22,13 @@ ctypedef struct pacer_t:
     rate_t rate
     int64_t next_tick_us
     uint64_t noted_bytes         # of what the link has sent, those that the controller knows of
+    # what is under way
+    uint64_t packets_before      # that the link had sent when this draining began
+    int64_t newest_sent_us       # of media
+    int64_t untold_since_us      # media sent then, or soon after, is the oldest without news; -1: there is none
+    int64_t base_rtt_us[2]       # least round trip of this period and of the one before; 0: not measured
+    int64_t base_until_us        # end of this period
+    bint is_late                 # news is overdue
     # the probe under way
     bint is_probing
     probe_t probe

@@ -8,6 +8,10 @@ not. A viewer gets no padding: under its media's SSRC it would need numbers betw
 which belong to packets that may still be asked for or come late. So viewers are only probed
 with what they lag behind, as at their start and after a key frame.
 
+When news of what has left is overdue by more than a short queue explains, video goes on at the lowest
+rate until news comes: so what stands in the path's queue is bounded, whatever the controller still
+believes (libwebrtc's congestion window does the same by bytes).
+
 Nothing here has a timer of its own but a probe's end: a link that sends is drained often enough.
 """
 
@@ -32,6 +36,9 @@ cdef enum:
     LEAST_PADDING_BYTES = 64
     PROBE_PATIENCE_US = 100000   # chosen: beyond the 15 ms that a probe takes, until it is given up
     FIGURES_US = 1000000
+    NODE_LATE_US = 150000        # chosen: beyond a round trip, ARRIVALS' 50 ms and a queue of 100 ms
+    VIEWER_LATE_US = 350000      # libwebrtc kDefaultAcceptedQueueMs; its reports come each 50 to 250 ms
+    BASE_PERIOD_US = 10000000    # chosen: a path that has become longer is known after 10 to 20 s
 
 
 cdef int pacer_open(link_t* link, const rate_config_t* config, int64_t now_us) noexcept nogil:
@@ -49,6 +56,7 @@ cdef int pacer_open(link_t* link, const rate_config_t* config, int64_t now_us) n
     pacer.config.max_bps = link.rate_bps
     pacer.next_tick_us = now_us
     pacer.figures_us = now_us
+    pacer.untold_since_us = -1
     forget_probes(pacer)
     rate_open(&pacer.rate, &pacer.config, now_us)
     pacer_refresh(link)
@@ -82,6 +90,9 @@ cdef void pacer_refresh(link_t* link) noexcept nogil:
     key_bps = target_bps + target_bps // 2
     if key_bps < pacing_bps:
         key_bps = pacing_bps
+    if pacer.is_late and pacer.config.min_bps < pacing_bps:
+        pacing_bps = pacer.config.min_bps
+        key_bps = pacer.config.min_bps
     link.target_bps = target_bps
     link.pacing_bps = at_most(pacing_bps, link.rate_bps)
     link.key_pacing_bps = at_most(key_bps, link.rate_bps)
@@ -99,6 +110,10 @@ cdef void pacer_set_rate(link_t* link, int64_t rate_bps, int64_t now_us) noexcep
 cdef void pacer_on_route_change(link_t* link, int64_t now_us) noexcept nogil:
     """The peer is elsewhere, or was away: what was learnt of the path may not hold."""
     forget_probes(link.pacer)
+    link.pacer.untold_since_us = -1
+    link.pacer.is_late = False
+    link.pacer.base_rtt_us[0] = 0
+    link.pacer.base_rtt_us[1] = 0
     rate_on_route_change(&link.pacer.rate, link.pacer.config.start_bps, now_us)
     pacer_refresh(link)
 
@@ -117,11 +132,35 @@ cdef void roll_figures(pacer_t* pacer, int64_t now_us) noexcept nogil:
     pacer.figures_us = now_us
 
 
+cdef inline int64_t least_known(int64_t a, int64_t b) noexcept nogil:
+    return b if a == 0 or 0 < b < a else a
+
+
+cdef void note_rtt(pacer_t* pacer, int64_t rtt_us, int64_t now_us) noexcept nogil:
+    """The least round trip lately: what the path takes without a queue."""
+    if now_us >= pacer.base_until_us:
+        pacer.base_until_us = now_us + BASE_PERIOD_US
+        pacer.base_rtt_us[1] = pacer.base_rtt_us[0]
+        pacer.base_rtt_us[0] = 0
+    pacer.base_rtt_us[0] = least_known(pacer.base_rtt_us[0], rtt_us)
+
+
+cdef bint is_overdue(const link_t* link, int64_t now_us) noexcept nogil:
+    """Has nothing been heard of what left so long ago? Not before there was a first report."""
+    cdef const pacer_t* pacer = link.pacer
+    cdef int64_t late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
+    if pacer.untold_since_us < 0 or pacer.feedbacks == 0:
+        return False
+    late_us += least_known(pacer.base_rtt_us[0], pacer.base_rtt_us[1])
+    return now_us - pacer.untold_since_us > late_us
+
+
 cdef void pacer_on_results(
     link_t* link, const packet_result_t* results, int32_t count, int64_t rtt_us, int64_t now_us
 ) noexcept nogil:
     """What became of packets, in the order in which they were sent."""
     cdef pacer_t* pacer = link.pacer
+    cdef int64_t told_us = -1
     cdef int32_t i
     pacer.feedbacks += 1
     for i in range(count):
@@ -130,6 +169,11 @@ cdef void pacer_on_results(
             pacer.told_lost += 1
         else:
             pacer.acked_bytes += results[i].bytes
+            told_us = results[i].sent_us
+    if pacer.untold_since_us >= 0 and told_us >= pacer.untold_since_us:
+        pacer.untold_since_us = told_us if told_us < pacer.newest_sent_us else -1
+    pacer.is_late = is_overdue(link, now_us)
+    note_rtt(pacer, rtt_us, now_us)
     roll_figures(pacer, now_us)
     rate_on_feedback(&pacer.rate, results, count, rtt_us, now_us)
     pacer_refresh(link)
@@ -212,6 +256,10 @@ cdef bint lags_by(const worker_t* worker, const link_t* link, uint32_t bytes, ui
 cdef void pacer_before_drain(worker_t* worker, link_t* link, int64_t now_us) noexcept nogil:
     """The controller's tick, if it is due; and the probe that it may want."""
     cdef pacer_t* pacer = link.pacer
+    pacer.packets_before = link.sent_packets
+    if not pacer.is_late and is_overdue(link, now_us):
+        pacer.is_late = True
+        pacer_refresh(link)
     if now_us < pacer.next_tick_us:
         return
     pacer.next_tick_us = now_us + TICK_US
@@ -250,6 +298,10 @@ cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us
             send_padding(worker, link_index, now_us)
         if is_whole(link) or now_us >= pacer.probe_until_us or (link.is_viewer and not is_backlogged(link)):
             end_probe(link)
+    if link.sent_packets != pacer.packets_before:
+        pacer.newest_sent_us = now_us
+        if pacer.untold_since_us < 0:
+            pacer.untold_since_us = now_us
     if link.sent_bytes != pacer.noted_bytes:
         rate_on_sent(&pacer.rate, <uint32_t>(link.sent_bytes - pacer.noted_bytes), now_us)
         pacer.noted_bytes = link.sent_bytes

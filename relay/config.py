@@ -437,6 +437,7 @@ def _valid_parts(data: Any) -> Parts:
         ingests=each("ingests", TypeAdapter(Ingest)),
         paths=each("paths", TypeAdapter(StreamPath)),
         limits=one(TypeAdapter(Limits), table.get("limits", {})),
+        rate=one(TypeAdapter(Rate), table.get("rate", {})),
         workers=count_workers(one(TypeAdapter(Workers), table.get("workers", 1)) or 1),
         worker_cpus=one(TypeAdapter(tuple[CpuNumber, ...]), table.get("worker_cpus", ())),
     )

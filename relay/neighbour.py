@@ -104,9 +104,7 @@ class Neighbour:
             rng=rng,
             start_us=now_us,
         )
-        self.pairs = PairLinks(
-            workers, ports, peer.node_id, peer.secret, self.handshake, control
-        )
+        self.pairs = PairLinks(workers, ports, peer.node_id, peer.secret, self.handshake, control)
 
     @property
     def address(self) -> Address:

@@ -28,7 +28,11 @@ FIRST_PAIR: Pair = (0, 0)
 BLOCKED_US = 1_500_000  # chosen: 30 probes; a cut link has been noticed long before
 SWEEP_US = 1_000_000
 IDLE_US = 5_000_000  # chosen: as long as a subscription may go without a refresh
-_RATES = ("target_bps", "pacing_bps", "acked_bps")  # of pairs they add up as well, while they are there
+_RATES = (
+    "target_bps",
+    "pacing_bps",
+    "acked_bps",
+)  # of pairs they add up as well, while they are there
 _STATES = frozenset(
     {"is_up", "has_keys", "rtt_us", "backlogged", "holes_open", "feedback_loss", "usage", *_RATES}
 )
@@ -50,8 +54,8 @@ class PairLink:
 
 
 class PairLinks:
-    """Of one neighbour. ports: of this node's workers. control: what paces a link of such a ceiling.
-    Engine errors of `use` pass through."""
+    """Of one neighbour. ports: of this node's workers. control: what paces a link of such a
+    ceiling. Engine errors of `use` pass through."""
 
     def __init__(
         self,
@@ -163,8 +167,8 @@ class PairLinks:
         self._sweep_us = now_us + SWEEP_US if self._links else None
 
     def add_to(self, first: LinkStats) -> LinkStats:
-        """The figures of the first link and of all pairs there are and were, as of one link; loss and
-        overuse of the worst of them."""
+        """The figures of the first link and of all pairs there are and were, as of one link; loss
+        and overuse of the worst of them."""
         if not self._links and not self._gone:
             return first
         sums = Counter({name: getattr(first, name) for name in _COUNTERS})

@@ -63,8 +63,8 @@ def say_arrivals(worker: Worker, link: Link, now_us: int) -> None:
 
 
 def _steps(link: Link, base: int) -> tuple[bytes, int, int]:
-    """The bytes of the numbers from `base` on, the number behind them, and the time of the first that
-    has arrived (0: none has)."""
+    """The bytes of the numbers from `base` on, the number behind them, and the time of the first
+    that has arrived (0: none has)."""
     steps, number = b"", base
     first = before = None
     room, fresh_from = MAX_BYTES - 1 - HEAD.size, MAX_BYTES

@@ -25,8 +25,8 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Where a viewer's plain RTP and its sender reports go (rtcp, or nowhere), its SSRC, and the ids
-    of the header extensions that it wants (0: not)."""
+    """Where a viewer's plain RTP and its sender reports go (rtcp, or nowhere), its SSRC, and the
+    ids of the header extensions that it wants (0: not)."""
 
     port: int
     address: Address

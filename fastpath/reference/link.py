@@ -54,8 +54,8 @@ class SentKind(Enum):
 
 @dataclass(slots=True)
 class Sent:
-    """What a number carried. stream and number: of media, its place in a ring. bytes: on the wire; 0:
-    its fate has been told to the controller."""
+    """What a number carried. stream and number: of media, its place in a ring. bytes: on the wire;
+    0: its fate has been told to the controller."""
 
     kind: SentKind
     sent_us: int

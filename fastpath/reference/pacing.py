@@ -24,6 +24,11 @@ LEAST_PADDING_BYTES = 64
 LEG_BYTES = 32
 PROBE_PATIENCE_US = 100_000
 FIGURES_US = 1_000_000
+NODE_LATE_US, VIEWER_LATE_US = (
+    150_000,
+    350_000,
+)  # beyond a round trip: report's interval and a queue
+BASE_PERIOD_US = 10_000_000
 
 
 USAGES = {"over": 1, "under": 2}
@@ -57,6 +62,12 @@ class Pacer:
     has_numbers: bool = False  # of its own, for a viewer's feedback
     transport_number: int = 0  # last used
     noted_bytes: int = 0
+    packets_before: int = 0  # that the link had sent when this draining began
+    newest_sent_us: int = 0  # of media
+    untold_since_us: int | None = None  # media sent then, or soon after, is the oldest without news
+    base_rtt_us: tuple[int, int] = (0, 0)  # least of this period and of the one before
+    base_until_us: int = 0
+    is_late: bool = False  # news is overdue
     probe: Probe | None = None  # under way
     probe_until_us: int = 0
     probe_from: tuple[int, int] = (0, 0)  # bytes and packets that the link had sent
@@ -74,9 +85,12 @@ class Pacer:
         pacing_bps = max(self.controller.pacing_bps, target_bps)
         if self.probe is not None:
             pacing_bps = max(pacing_bps, self.probe.bps)
+        key_bps = max(target_bps + target_bps // 2, pacing_bps)
+        if self.is_late and self.config.min_bps < pacing_bps:
+            pacing_bps = key_bps = self.config.min_bps
         link.target_bps = target_bps
         link.pacing_bps = min(pacing_bps, link.rate_bps)
-        link.key_pacing_bps = min(max(target_bps + target_bps // 2, pacing_bps), link.rate_bps)
+        link.key_pacing_bps = min(key_bps, link.rate_bps)
 
     def set_rate(self, link: Link, rate_bps: int, now_us: int) -> None:
         """Another ceiling."""
@@ -88,17 +102,21 @@ class Pacer:
     def on_route_change(self, link: Link, now_us: int) -> None:
         self.probe = None
         self.clusters.clear()
+        self.untold_since_us, self.is_late, self.base_rtt_us = None, False, (0, 0)
         self.controller.on_route_change(self.config.start_bps, now_us)
         self.refresh(link)
 
-    def on_results(
-        self, link: Link, results: list[PacketResult], rtt_us: int, now_us: int
-    ) -> None:
+    def on_results(self, link: Link, results: list[PacketResult], rtt_us: int, now_us: int) -> None:
         arrived = [result for result in results if result.arrival_us >= 0]
         self.feedbacks += 1
         self.told_packets += len(results)
         self.told_lost += len(results) - len(arrived)
         self.acked_bytes += sum(result.size for result in arrived)
+        told_us = arrived[-1].sent_us if arrived else -1
+        if self.untold_since_us is not None and told_us >= self.untold_since_us:
+            self.untold_since_us = told_us if told_us < self.newest_sent_us else None
+        self.is_late = self._is_overdue(link, now_us)
+        self._note_rtt(rtt_us, now_us)
         self._roll_figures(now_us)
         self.controller.on_feedback(results, rtt_us, now_us)
         self.refresh(link)
@@ -120,6 +138,10 @@ class Pacer:
 
     def before_drain(self, link: Link, now_us: int) -> None:
         """The controller's tick, if it is due; and the probe that it may want."""
+        self.packets_before = link.sent_packets
+        if not self.is_late and self._is_overdue(link, now_us):
+            self.is_late = True
+            self.refresh(link)
         if now_us < self.next_tick_us:
             return
         self.next_tick_us = now_us + TICK_US
@@ -139,9 +161,28 @@ class Pacer:
         """Go on with a probe, and tell the controller what has been sent."""
         if self.probe is not None:
             self._go_on(worker, link, self.probe, now_us)
+        if link.sent_packets != self.packets_before:
+            self.newest_sent_us = now_us
+            if self.untold_since_us is None:
+                self.untold_since_us = now_us
         if link.sent_bytes != self.noted_bytes:
             self.controller.on_sent(link.sent_bytes - self.noted_bytes, now_us)
             self.noted_bytes = link.sent_bytes
+
+    def _note_rtt(self, rtt_us: int, now_us: int) -> None:
+        """The least round trip lately: what the path takes without a queue."""
+        newest, before = self.base_rtt_us
+        if now_us >= self.base_until_us:
+            self.base_until_us = now_us + BASE_PERIOD_US
+            newest, before = 0, newest
+        self.base_rtt_us = least_known(newest, rtt_us), before
+
+    def _is_overdue(self, link: Link, now_us: int) -> bool:
+        """Has nothing been heard of what left so long ago? Not before there was a first report."""
+        if self.untold_since_us is None or self.feedbacks == 0:
+            return False
+        late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
+        return now_us - self.untold_since_us > late_us + least_known(*self.base_rtt_us)
 
     def _roll_figures(self, now_us: int) -> None:
         passed_us = now_us - self.figures_us
@@ -189,6 +230,11 @@ class Pacer:
             link.sent_bytes - sent_bytes >= probe.size
             and link.sent_packets - sent_packets >= probe.packets
         )
+
+
+def least_known(a: int, b: int) -> int:
+    """0: not known."""
+    return min(a, b) if a and b else a or b
 
 
 def lags_by(link: Link, probe: Probe) -> bool:

@@ -3,6 +3,7 @@ nodes. All of it can be read, and used again by hand, in the run's directory."""
 
 from __future__ import annotations
 
+import json
 import random
 import secrets
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from lab.ports import free_ports
 from lab.realtime.links import LinkSet
 from lab.scenario.model import Broadcast, Scenario
 from lab.scenario.topology import Pair
+from relay.config import Rate
 
 _HOST = "127.0.0.1"
 _SECRET_BYTES = 32
@@ -102,6 +104,7 @@ class RunFiles:
         for node in self.nodes.values():
             lines = node_lines(node.name, node.node_id, node.ports, repair=self.repair)
             lines += ["[limits]", f"viewers = {self._viewers_at(node.name)}"]
+            lines += _rate_lines(self.scenario.rate)
             if self.scenario.brain is not None:
                 lines += self._controller_lines(node.name)
             else:
@@ -188,6 +191,14 @@ class RunFiles:
                 f'b_reaches_a_at = "{_text(link.facing[b])}"',
             ]
         write_private(self.brain.config, "\n".join(lines) + "\n")
+
+
+def _rate_lines(rate: Rate) -> list[str]:
+    """What the scenario says of it."""
+    lines = []
+    for table, keys in rate.model_dump(exclude_unset=True).items():
+        lines += [f"[rate.{table}]", *(f"{key} = {json.dumps(each)}" for key, each in keys.items())]
+    return lines
 
 
 def _text(address: tuple[str, int]) -> str:

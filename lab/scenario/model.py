@@ -15,7 +15,7 @@ from lab.cities import find_city
 from lab.errors import UnknownCityError
 from lab.scenario.bounds import parse_bound
 from lab.scenario.link_keys import MAX_DURATION_S, DelayMs, LinkKeys, PathRateBps, Seconds
-from relay.config import NodeName, StreamName
+from relay.config import NodeName, Rate, StreamName
 from service.config_model import Model
 
 MAX_NODES = 600  # chosen: a continent's worth; a brain is sized for as many
@@ -41,7 +41,7 @@ ViewerName: TypeAlias = NodeName
 NamePattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*?-]+$", max_length=128)]
 """A name in which * and ? stand for any characters."""
 BitrateBps = Annotated[int, Field(ge=50_000, le=100_000_000)]
-Feedback: TypeAlias = Literal["reports", "nack"]
+Feedback: TypeAlias = Literal["reports", "nack", "transport_cc", "pli"]
 
 
 class Brain(Model):
@@ -232,8 +232,10 @@ class ScenarioViewer(Model):
     """None: it joins by an event."""
     leave_s: Seconds | None = None
     feedback: tuple[Feedback, ...] | None = None
-    """The RTCP that it sends: receiver reports; NACK of what it misses. None: both if it has an
-    access path (`Access`), nothing otherwise. In virtual time only."""
+    """The RTCP that it sends: receiver reports; NACK of what it misses; when each packet came; PLI
+    when it has given up on a packet.
+    None: the first two if it has an access path (`Access`), nothing otherwise. In virtual time
+    only."""
     beyond_ms: DelayMs = 0.0
     """One way, behind its access path: viewers behind a shared one may have different round trips.
     In virtual time only."""
@@ -357,6 +359,8 @@ class Scenario(Model):
     brain: Brain | None = None
     nodes: tuple[ScenarioNode, ...] = Field(min_length=1, max_length=MAX_NODES)
     mesh: Mesh = Mesh()
+    rate: Rate = Rate()
+    """As in a node's file: of all nodes."""
     links: tuple[ScenarioLink, ...] = ()
     paths: tuple[ScenarioPath, ...] = ()
     broadcasts: tuple[Broadcast, ...] = Field(min_length=1)

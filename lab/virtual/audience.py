@@ -7,8 +7,8 @@ from lab.scenario.report import IN_TIME_US
 from lab.virtual.clock import Agenda
 from lab.virtual.node_host import NodeHost
 from lab.virtual.settings import viewer_addresses
-from lab.virtual.world import World
-from relay.edge.plain_rtp import Viewer
+from lab.virtual.world import TRANSPORT_CC_ID, World
+from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, RtcpMode, Viewer
 from relay.errors import Refused
 
 RETRY_US = 500_000  # chosen: a player's next attempt
@@ -31,6 +31,20 @@ class Watcher:
         self.is_cache_hit: bool | None = None
         self.path: tuple[str, ...] = ()
         self.attempt = 0
+        self.feedback: tuple[str, ...] = ()
+        """The RTCP that it sends."""
+
+    @property
+    def rtcp(self) -> RtcpMode:
+        """As it tells its node: who says nothing does not promise to."""
+        return "next" if self.feedback else "none"
+
+    @property
+    def extensions(self) -> Extensions:
+        """Of RTP headers, that it asks for."""
+        if "transport_cc" in self.feedback:
+            return Extensions(transport_cc=TRANSPORT_CC_ID)
+        return NO_EXTENSIONS
 
 
 class Audience:
@@ -103,7 +117,14 @@ class Audience:
             del addresses["audio"]
         is_here = bool(node.tracks_of(stream))
         try:
-            viewer = node.add_viewer(stream, addresses, now_us, expiry_us=None)
+            viewer = node.add_viewer(
+                stream,
+                addresses,
+                now_us,
+                rtcp=watcher.rtcp,
+                expiry_us=None,
+                extensions=watcher.extensions,
+            )
         except Refused as error:
             watcher.refused = str(error)
             self._try_later(watcher, RETRY_US)

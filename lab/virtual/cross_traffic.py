@@ -29,14 +29,13 @@ class CarriedFlow:
 
     def report(self, duration_s: float) -> FlowReport:
         carrier, flow = self.carrier, self.carrier.flow
-        end_s = duration_s if self.entry.end_s is None else min(self.entry.end_s, duration_s)
         bits = 8 * carrier.delivered_bytes
         return FlowReport(
             name=self.name,
             sent=carrier.sent,
             delivered=carrier.delivered,
             loss=1 - carrier.delivered / carrier.sent if carrier.sent else 0.0,
-            rate_bps=bits / (end_s - self.entry.start_s),
+            rate_bps=bits / (end_s(self.entry, duration_s) - self.entry.start_s),
             transfers=flow.transfers if isinstance(flow, ShortTcpFlow) else 0,
         )
 
@@ -49,16 +48,21 @@ def open_flows(
     for name, entry, access in flow_places(scenario):
         number = len(found)
         begins = number % entry.count < round(_SHORT_BEGIN * entry.count)
-        flow = _new_flow(name, entry, luck, begins=begins)
+        end_us = START_US + round(end_s(entry, scenario.duration_s) * 1_000_000)
+        flow = _new_flow(name, entry, luck, end_us, begins=begins)
         ways = _link_ways(entry, world, numbers) if access is None else _access_ways(access, world)
         forward, back = ways[::-1] if entry.reverse else ways
         found.append(CarriedFlow(name, entry, Carrier(flow, agenda, forward, back)))
     return found
 
 
-def _new_flow(name: str, entry: CrossTraffic, luck: Luck, *, begins: bool) -> Flow:
+def end_s(entry: CrossTraffic, duration_s: float) -> float:
+    """When it sends no more."""
+    return duration_s if entry.end_s is None else min(entry.end_s, duration_s)
+
+
+def _new_flow(name: str, entry: CrossTraffic, luck: Luck, end_us: int, *, begins: bool) -> Flow:
     start_us = START_US + round(entry.start_s * 1_000_000)
-    end_us = None if entry.end_s is None else START_US + round(entry.end_s * 1_000_000)
     window = WINDOWS[entry.window]
     if entry.kind == "tcp":
         return TcpFlow(window, start_us=start_us, end_us=end_us)

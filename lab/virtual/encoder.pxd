@@ -1,5 +1,5 @@
 # A synthetic encoder: H.264 access units by syntax and Opus-like packets, as RTP.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from lab.virtual.draws cimport draws_t
 
 cdef enum:
@@ -42,6 +42,7 @@ ctypedef struct encoder_t:
     rtp_track_t video
     rtp_track_t audio
     draws_t draws
+    uint64_t keys_asked          # by its node; each is answered by the next frame
     # the frame that is being sent
     bint is_key
     uint32_t code                # what it needs: `pyramid`
@@ -51,6 +52,7 @@ ctypedef struct encoder_t:
     uint32_t packet_count
 
 cdef void encoder_restart(encoder_t* encoder) noexcept nogil
+cdef void encoder_on_rtcp(encoder_t* encoder, const uint8_t* data, uint32_t size) noexcept nogil
 cdef void encoder_resume(encoder_t* encoder, int64_t now_us) noexcept nogil
 cdef void encoder_set_bitrate(encoder_t* encoder, uint32_t bitrate_bps) noexcept nogil
 cdef int64_t encoder_frame_us(const encoder_t* encoder, uint32_t frame) noexcept nogil

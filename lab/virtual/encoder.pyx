@@ -14,6 +14,7 @@ from lab.virtual.content cimport CONTENT_BYTES, VERSION_SHIFT, content_t, conten
 from lab.virtual.draws cimport draw_bits, draw_unit
 from lab.virtual.pyramid cimport CODE_B, CODE_KEY, CODE_P, pyramid_of, pyramid_t
 from rtp.big_endian cimport store_be16, store_be32
+from rtp.rtcp.walk cimport PSFB_PLI, RTCP_PSFB, feedback_t, read_feedback, rtcp_is_whole, rtcp_next, rtcp_packet_t
 
 cdef enum:
     RTP_BYTES = 12
@@ -76,6 +77,20 @@ cdef void encoder_set_bitrate(encoder_t* encoder, uint32_t bitrate_bps) noexcept
         <uint64_t>bitrate_bps * encoder.gop_frames * P_TENTHS // (8 * <uint64_t>encoder.fps * tenths)
     )
     encoder.key_bytes = encoder.mean_bytes * KEY_TENTHS // P_TENTHS
+
+
+cdef void encoder_on_rtcp(encoder_t* encoder, const uint8_t* data, uint32_t size) noexcept nogil:
+    """What its node says: a picture loss indication makes the next frame a key frame (RFC 4585 6.3.1)."""
+    cdef rtcp_packet_t packet
+    cdef feedback_t feedback
+    cdef size_t at = 0
+    if not rtcp_is_whole(data, size):
+        return
+    while rtcp_next(data, size, &at, &packet) == 1:
+        if packet.packet_type == RTCP_PSFB and packet.count == PSFB_PLI and read_feedback(&packet, &feedback):
+            if feedback.media_ssrc == encoder.video.ssrc:
+                encoder.keys_asked += 1
+                encoder.until_key = 0
 
 
 cdef void encoder_resume(encoder_t* encoder, int64_t now_us) noexcept nogil:

@@ -7,6 +7,7 @@ ctypedef struct rate_step_t:
     int64_t rate_bps
 
 cdef enum:
+    MICROBITS_PER_BYTE = 8000000
     WAIT_BUCKETS = 2048          # of 1 ms; the last one takes all that is longer
 
 ctypedef struct path_t:

@@ -11,7 +11,6 @@ from lab.virtual.draws cimport draw_unit
 
 cdef enum:
     IPV4_UDP_HEADER_BYTES = 28   # RFC 791 3.1 and RFC 768
-    MICROBITS_PER_BYTE = 8000000
 
 cdef uint64_t SECOND_SOURCE = 0x6D6F72655F6C7563  # chosen: any number but 0
 MORE = SECOND_SOURCE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -36,6 +36,7 @@ from lab.scenario.topology import (
     link_configs,
     pair_of,
 )
+from lab.virtual.adaptation import Adaptation
 from lab.virtual.audience import Audience, Watcher
 from lab.virtual.brain_host import BrainHost
 from lab.virtual.clock import Agenda, Luck
@@ -49,7 +50,8 @@ DRAIN_US = 1_500_000  # after the end, so that what was sent can arrive
 GAP_MARGIN_US = 100_000  # beyond a frame's length, from which on a silence is listed
 Load: TypeAlias = tuple[float, int, tuple[tuple[int, int], ...]]
 """As `World.access_load` tells it."""
-FEEDBACK = {"reports": 1, "nack": 2}  # as `World.let_speak` takes them
+FEEDBACK = {"reports": 1, "nack": 2, "transport_cc": 4, "pli": 8}  # as `World.let_speak` takes them
+USUAL_FEEDBACK = ("reports", "nack")
 
 
 @dataclass(slots=True)
@@ -122,6 +124,13 @@ class VirtualOverlay:
         for host in self.nodes.values():
             host.start()
         self._plan()
+        self.adaptations = [
+            Adaptation(
+                broadcast, self.encoders_of[broadcast.name], self.audience, self.world, self.agenda
+            )
+            for broadcast in scenario.broadcasts
+            if broadcast.adaptive is not None
+        ]
 
     @property
     def end_us(self) -> int:
@@ -236,11 +245,11 @@ class VirtualOverlay:
                 for encoder in self.encoders_of[path.broadcast]:
                     self.world.put_encoder_behind(encoder, number)
         for watcher in watchers.values():
-            said: Iterable[str] | None = watcher.entry.feedback
-            if said is None:
-                said = FEEDBACK if watcher.name in behind else ()
-            if said:
-                wanted = sum(FEEDBACK[word] for word in set(said))
+            said = watcher.entry.feedback
+            usual = USUAL_FEEDBACK if watcher.name in behind else ()
+            watcher.feedback = usual if said is None else said
+            if watcher.feedback:
+                wanted = sum(FEEDBACK[word] for word in set(watcher.feedback))
                 seed = self.luck.bits("feedback", watcher.name)
                 self.world.let_speak(watcher.number, wanted, seed)
 

@@ -57,6 +57,7 @@ def node_configs(scenario: Scenario, joined: set[Pair], luck: Luck) -> list[Node
             "listen": address_of(number),
             "workers": scenario.nodes[number].workers,
             "viewers_per_worker": scenario.nodes[number].viewers_per_worker,
+            "rate": scenario.rate.model_dump(),
             "viewers": {"listen": f"10.0.{number >> 8}.{number & 255}:7100"},
             "ingests": [_ingest(b, v, i, number) for i, (b, v) in enumerate(hosted)],
             "limits": {

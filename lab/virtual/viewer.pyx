@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from lab.virtual.content cimport BROADCAST_MASK, CONTENT_BYTES, VERSION_SHIFT, content_read, content_t
 from lab.virtual.pyramid cimport CODE_B, CODE_KEY, CODE_P, MAX_B_FRAMES, pyramid_of
-from lab.virtual.viewer_feedback cimport feedback_join, feedback_on_rtp
+from lab.virtual.viewer_feedback cimport feedback_join, feedback_on_packet, feedback_on_rtp
 from rtp.big_endian cimport load_be16
 from rtp.payload.rtp_header cimport RTP_HEADER_OK, parse_rtp_header, rtp_header_t
 
@@ -282,6 +282,8 @@ cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, u
     if parse_rtp_header(data, size, &rtp) != RTP_HEADER_OK:
         viewer.corrupt += 1
         return
+    if viewer.feedback != NULL:
+        feedback_on_packet(viewer.feedback, data, size, now_us)
     if viewer.first_us < 0:
         viewer.first_us = now_us
     if viewer.first_packet_us < 0:

@@ -1,18 +1,20 @@
 """What a viewer says back to its node, as RTCP: a receiver report about each second, with SDES (RFC 3550
-6.1), and NACK (RFC 4585 6.2.1) of the packets that it misses.
+6.1), NACK (RFC 4585 6.2.1) of the packets that it misses, and when each packet came (`viewer_arrivals`).
 
 A packet is asked for when newer ones have come and it has not within 10 ms, again each 100 ms, ten
 times at most. A player does not know the round trip before it is told, and a viewer here never is.
+Who has given up on a packet of video asks for a key frame instead (PLI), each 500 ms at most.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc
 from libc.string cimport memset
 from lab.virtual.draws cimport draw_bits, draw_unit
+from lab.virtual.viewer_arrivals cimport arrivals_begin, arrivals_note, arrivals_write, transport_number_of
 from rtp.big_endian cimport store_be16, store_be32
 from rtp.rtcp.walk cimport (
-    NACK_ITEM_BYTES, RTCP_RTPFB, RTCP_SR, RTPFB_NACK, read_sender_report, report_block_t, rtcp_is_whole, rtcp_next,
-    rtcp_packet_t, sender_info_t, write_cname, write_receiver_report,
+    NACK_ITEM_BYTES, RTCP_RTPFB, RTCP_SR, RTPFB_NACK, WRITTEN_PLI_BYTES, read_sender_report, report_block_t,
+    rtcp_is_whole, rtcp_next, rtcp_packet_t, sender_info_t, write_cname, write_pli, write_receiver_report,
 )
 
 cdef enum:
@@ -21,6 +23,7 @@ cdef enum:
     RETRY_US = 100000            # libwebrtc's round trip before it knows one (nack_requester.cc)
     MAX_TRIES = 10               # likewise
     JUMP = 1000                  # numbers: further ahead is another sequence, nothing is missing
+    KEY_US = 500000              # chosen
     NACK_HEAD_BYTES = 12
     CNAME_BYTES = 8
 
@@ -40,6 +43,7 @@ cdef viewer_feedback_t* feedback_open(uint8_t wanted, uint64_t seed) noexcept no
 cdef void feedback_join(viewer_feedback_t* feedback) noexcept nogil:
     """It has heard of nobody yet."""
     feedback.report_us = -1
+    arrivals_begin(&feedback.arrivals)
     memset(&feedback.heard[0], 0, 2 * sizeof(heard_t))
 
 
@@ -56,6 +60,7 @@ cdef void forget(heard_t* heard, uint16_t number) noexcept nogil:
 cdef void note_missing(heard_t* heard, uint16_t number, int64_t now_us) noexcept nogil:
     cdef missing_t* missing
     if heard.missing_count == MAX_MISSING:
+        heard.has_given_up = True
         return
     missing = &heard.missing[heard.missing_count]
     heard.missing_count += 1
@@ -109,6 +114,25 @@ cdef void feedback_on_rtp(
     heard.highest += 1
 
 
+cdef void feedback_on_packet(
+    viewer_feedback_t* feedback, const uint8_t* data, uint32_t size, int64_t now_us
+) noexcept nogil:
+    """Any RTP packet, also one that is sent again: it has a transport number of its own."""
+    cdef int32_t number
+    if feedback.wanted & FEEDBACK_TRANSPORT_CC:
+        number = transport_number_of(data, size, TRANSPORT_CC_ID)
+        if number >= 0:
+            arrivals_note(&feedback.arrivals, <uint16_t>number, now_us)
+
+
+cdef uint32_t feedback_write_arrivals(viewer_feedback_t* feedback, int64_t now_us, uint8_t* target) noexcept nogil:
+    """0: there is nothing to tell now. Names one of the sources heard, whichever it is."""
+    cdef uint32_t media_ssrc = feedback.heard[0].ssrc if feedback.heard[0].ssrc != 0 else feedback.heard[1].ssrc
+    if feedback.arrivals.due_us < 0 or feedback.arrivals.due_us > now_us or media_ssrc == 0:
+        return 0
+    return arrivals_write(&feedback.arrivals, feedback.ssrc, media_ssrc, now_us, target)
+
+
 cdef void feedback_on_rtcp(
     viewer_feedback_t* feedback, bint is_video, const uint8_t* data, uint32_t size, int64_t now_us
 ) noexcept nogil:
@@ -130,6 +154,8 @@ cdef int64_t feedback_next_us(const viewer_feedback_t* feedback) noexcept nogil:
     cdef int64_t due_us = feedback.report_us if feedback.wanted & FEEDBACK_REPORTS else -1
     cdef const heard_t* heard
     cdef uint32_t i, medium
+    if feedback.arrivals.due_us >= 0 and (due_us < 0 or feedback.arrivals.due_us < due_us):
+        due_us = feedback.arrivals.due_us
     if not feedback.wanted & FEEDBACK_NACK:
         return due_us
     for medium in range(2):
@@ -194,6 +220,7 @@ cdef uint16_t lowest_due(heard_t* heard, int64_t now_us, bint* found) noexcept n
     heard.missing[best].next_us = now_us + RETRY_US
     if heard.missing[best].tries >= MAX_TRIES:
         forget(heard, number)
+        heard.has_given_up = True
     return number
 
 
@@ -239,5 +266,9 @@ cdef uint32_t feedback_write(
     if with_report:
         size = put_report(feedback, heard, now_us, target)
     if feedback.wanted & FEEDBACK_NACK:
-        size += put_nack(feedback, heard, now_us, target + size, FEEDBACK_BYTES_MAX - size)
+        size += put_nack(feedback, heard, now_us, target + size, FEEDBACK_BYTES_MAX - WRITTEN_PLI_BYTES - size)
+    if feedback.wanted & FEEDBACK_PLI and is_video and heard.has_given_up and now_us - heard.key_asked_us >= KEY_US:
+        heard.has_given_up = False
+        heard.key_asked_us = now_us
+        size += <uint32_t>write_pli(target + size, feedback.ssrc, heard.ssrc)
     return size

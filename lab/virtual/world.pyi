@@ -4,11 +4,14 @@ Hosts, encoders and viewers are numbered from 0; other numbers raise IndexError.
 microseconds. Seeds are 64 bits. Broadcast and encoder are one: a viewer watches an encoder.
 """
 
-from typing import final
+from typing import Final, final
 
 from fastpath import Engine
 from lab.link import LinkConfig
 from lab.virtual.figures import ViewerFigures
+
+TRANSPORT_CC_ID: Final[int]
+"""Which id of the header extension viewers understand as the transport number."""
 
 @final
 class World:
@@ -87,13 +90,16 @@ class World:
         """It sends to these ports of a host, both of one worker, or with -1 to nobody."""
     def restart_encoder(self, encoder: int) -> None:
         """New SSRCs, sequence numbers and time stamps, and a key frame; frames are counted on."""
+    def keys_asked(self, encoder: int) -> int:
+        """Picture loss indications that reached it; only over an access path."""
     def frames_sent(self, encoder: int) -> int: ...
 
     # -- viewers
     def set_viewer(self, viewer: int, encoder: int, gap_threshold_us: int) -> None:
         """What it watches, and from how long on silences are listed."""
     def let_speak(self, viewer: int, wanted: int, seed: int) -> None:
-        """Which RTCP it sends: 1 receiver reports, 2 NACK, or their sum."""
+        """Which RTCP it sends: 1 receiver reports, 2 NACK, 4 transport-wide feedback by the header
+        extension `TRANSPORT_CC_ID`, 8 PLI, or their sum."""
     def feedback_counts(self, viewer: int) -> tuple[int, int]:
         """Reports, and packets asked for, each time counted."""
     def join(self, viewer: int) -> None:

@@ -22,9 +22,12 @@ from fastpath.wheel cimport wheel_next_us
 from fastpath.worker cimport datagram_t, worker_t
 from lab.virtual.encoder cimport (
     MAX_PACKET_BYTES, encoder_audio_packet, encoder_audio_us, encoder_begin_frame, encoder_frame_us, encoder_restart,
-    encoder_resume, encoder_set_bitrate, encoder_t, encoder_video_packet,
+    encoder_on_rtcp, encoder_resume, encoder_set_bitrate, encoder_t, encoder_video_packet,
 )
-from lab.virtual.path cimport path_admit, path_advance, path_close, path_configure, path_open, path_t, path_wait_us, WAIT_BUCKETS
+from lab.virtual.path cimport (
+    MICROBITS_PER_BYTE, WAIT_BUCKETS, path_admit, path_advance, path_close, path_configure, path_open, path_t,
+    path_wait_us,
+)
 from lab.virtual.pyramid cimport MAX_B_FRAMES
 from lab.virtual.queue cimport (
     ARRIVAL, BLOCK_BYTES, ENCODER_AUDIO, ENCODER_VIDEO, FROM_ENCODER, FROM_VIEWER, HOST_TIMER, TO_ENCODER, TO_VIEWER,
@@ -36,9 +39,12 @@ from lab.virtual.viewer cimport (
 )
 from lab.virtual.viewer_feedback cimport (
     FEEDBACK_BYTES_MAX, feedback_is_report_due, feedback_next_us, feedback_on_rtcp, feedback_open, feedback_reported,
-    feedback_write, viewer_feedback_t,
+    feedback_write, feedback_write_arrivals, viewer_feedback_t,
 )
 from lab.virtual.figures import ViewerFigures
+from lab.virtual.viewer_feedback cimport TRANSPORT_CC_ID as VIEWERS_TRANSPORT_CC_ID
+
+TRANSPORT_CC_ID = VIEWERS_TRANSPORT_CC_ID
 
 cdef enum:
     OVERLAY_PORT = 7000
@@ -242,6 +248,20 @@ cdef void send_to_viewer(world_t* world, int32_t place, const outgoing_t* record
     put_on_path(world, &world.accesses[access].forward, &arrival, data, world.beyond_us[number])
 
 
+cdef void send_to_encoder(world_t* world, int32_t place, const outgoing_t* record, const uint8_t* data) noexcept nogil:
+    """RTCP. Heard by encoders behind an access path only."""
+    cdef int32_t number = (record.destination.ip[2] << 8) | record.destination.ip[3]
+    cdef happening_t arrival
+    if number >= world.encoder_count or world.access_of_encoder[number] < 0:
+        return
+    arrival.kind = TO_ENCODER
+    arrival.source = place
+    arrival.target = number
+    arrival.port = record.destination.port
+    arrival.size = <uint16_t>record.size
+    put_on_path(world, &world.accesses[world.access_of_encoder[number]].back, &arrival, data)
+
+
 cdef void at_host(world_t* world, const happening_t* arrival, uint32_t mark, const address_t* source, const uint8_t* data) noexcept nogil:
     """A datagram of a viewer or encoder has reached an engine's port."""
     if world.hosts[arrival.target].worker != NULL:
@@ -280,17 +300,20 @@ cdef void on_viewer_timer(world_t* world, int32_t number) noexcept nogil:
     cdef address_t source
     cdef bint with_report
     cdef uint32_t size
-    cdef int medium
+    cdef int message
     if feedback.timer_us != world.now_us:
         return
     feedback.timer_us = -1
     if not viewer.is_present or viewer.place < 0:
         return
     with_report = feedback_is_report_due(feedback, world.now_us)
-    for medium in range(2):
-        size = feedback_write(feedback, medium == 0, with_report, world.now_us, said)
+    for message in range(3):
+        if message < 2:
+            size = feedback_write(feedback, message == 0, with_report, world.now_us, said)
+        else:
+            size = feedback_write_arrivals(feedback, world.now_us, said)
         if size > 0:
-            address_behind(VIEWER_NET, number, (VIDEO_PORT if medium == 0 else AUDIO_PORT) + 1, &source)
+            address_behind(VIEWER_NET, number, (AUDIO_PORT if message == 1 else VIDEO_PORT) + 1, &source)
             arrival.kind = FROM_VIEWER
             arrival.source = number
             arrival.target = viewer.place
@@ -325,6 +348,8 @@ cdef void send_out(world_t* world, int32_t index) noexcept nogil:
             send_to_place(world, index, place_at(world, &record.destination), data, record.size)
         elif record.destination.ip[1] >= VIEWER_NET:
             send_to_viewer(world, index, record, data)
+        elif record.destination.ip[1] == ENCODER_NET:
+            send_to_encoder(world, index, record, data)
     outbox.record_count = 0
     outbox.byte_count = 0
 
@@ -400,6 +425,8 @@ cdef void on_arrival(world_t* world, const happening_t* arrival) noexcept nogil:
             5002 if arrival.port == world.encoders[arrival.source].audio_port else 5000, &source,
         )
         at_host(world, arrival, ENCODER_MARK, &source, data)
+    elif arrival.kind == TO_ENCODER:
+        encoder_on_rtcp(&world.encoders[arrival.target], data, arrival.size)
     queue_give_block(&world.queue, arrival.block)
 
 
@@ -497,11 +524,14 @@ cdef object arrivals_of(path_t* path, uint32_t size, int64_t now_us):
 
 
 cdef object load_of(path_t* path, int64_t now_us):
+    """See World.access_load. What waits has not passed yet."""
     cdef int i
+    cdef uint64_t passed
     if path.waits == NULL:
         return (0.0, 0, ())
     path_advance(path, now_us)
-    return (path.could_bits, path.served_bytes, tuple([(i, path.waits[i]) for i in range(<int>WAIT_BUCKETS) if path.waits[i]]))
+    passed = path.served_bytes - <uint64_t>(path.backlog // MICROBITS_PER_BYTE)
+    return (path.could_bits, passed, tuple([(i, path.waits[i]) for i in range(<int>WAIT_BUCKETS) if path.waits[i]]))
 
 
 cdef object counts_of(const path_t* path):
@@ -760,6 +790,10 @@ cdef class World:
     def set_bitrate(self, int encoder, uint32_t bitrate_bps):
         self.check(encoder, self.world.encoder_count)
         encoder_set_bitrate(&self.world.encoders[encoder], bitrate_bps)
+
+    def keys_asked(self, int encoder):
+        self.check(encoder, self.world.encoder_count)
+        return self.world.encoders[encoder].keys_asked
 
     def frames_sent(self, int encoder):
         self.check(encoder, self.world.encoder_count)

@@ -25,9 +25,9 @@ RtcpMode: TypeAlias = Literal["next", "mux", "none"]
 
 
 class Extensions(NamedTuple):
-    """Ids that a viewer has chosen for RTP header extensions (RFC 8285 4.2), 1 to 14; 0: not wanted.
+    """Ids that a viewer has chosen for RTP header extensions (RFC 8285 4.2), 1 to 14; 0: none.
 
-    transport_cc: a number across its tracks, which its feedback names. delay: how old a packet is."""
+    transport_cc: a number across its tracks, which its feedback names. delay: a packet's age."""
 
     transport_cc: int = 0
     delay: int = 0
@@ -48,9 +48,9 @@ class Leg:
 @dataclass(slots=True, eq=False)
 class Viewer:
     """link, legs, worker: once its broadcast is here. addresses: by "video" and "audio". expiry_us:
-    None if it lives until it is removed. transport_cc_id, delay_id: of the RTP header extensions that
-    it wants (RFC 8285), 0 for none. controller: what paces it. is_premium: it gets what
-    one path loses from another. asked_us: when it was asked for."""
+    None if it lives until it is removed. transport_cc_id, delay_id: of the RTP header extensions
+    that it wants (RFC 8285), 0 for none. controller: what paces it. is_premium: it gets what one
+    path loses from another. asked_us: when it was asked for."""
 
     number: int
     broadcast: str

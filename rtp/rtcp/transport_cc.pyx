@@ -111,5 +111,5 @@ def read(const uint8_t[::1] data not None):
         return None
     found = []
     while transport_cc_next(&report, &number, &arrived, &units):
-        found.append((number, report.reference * 64_000 + units * TRANSPORT_CC_UNIT_US if arrived else None))
+        found.append((number, <int64_t>report.reference * 64_000 + units * TRANSPORT_CC_UNIT_US if arrived else None))
     return feedback.sender_ssrc, feedback.media_ssrc, report.report, found

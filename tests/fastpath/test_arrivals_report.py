@@ -54,7 +54,9 @@ def test_loss_is_counted_by_hop_seq_though_it_is_repaired() -> None:
     chain = Chain([HOP], link_options=FIXED)
     faults = Faults(chain)
     chain.run(200_000)
-    faults.lose(lambda leg: leg.kind == MEDIA and leg.stream_seq % 10 == 5 and not leg.is_repair, 60)
+    faults.lose(
+        lambda leg: leg.kind == MEDIA and leg.stream_seq % 10 == 5 and not leg.is_repair, 60
+    )
     send(chain, 600)
     stats = down(chain)
     assert len(faults.lost) == 60

@@ -29,9 +29,9 @@ def test_a_viewer_is_not_delayed_by_the_far_deadline_of_another() -> None:
     engine = Engine(streams=4, cursors=4, node_links=1, viewer_links=4, ports=4, slab_bytes=1 << 20)
     ingest, viewers = engine.open_port(PortKind.INGEST), engine.open_port(PortKind.VIEWER)
     stream = engine.add_stream(
-        stream_id=STREAM_ID, media=Media.AUDIO, first_stream_seq=0xFFFFFFFF, upstream=None
+        stream_id=STREAM_ID, media=Media.VIDEO, first_stream_seq=0xFFFFFFFF, upstream=None
     )
-    engine.set_ingest(ingest, stream=stream, codec=Codec.OPUS, payload_type=111)
+    engine.set_ingest(ingest, stream=stream, codec=Codec.H264, payload_type=96)
     for port, rate_bps in ((6000, 1_000_000), (6001, 2_000)):
         engine.add_viewer_cursor(
             stream=stream,
@@ -44,7 +44,7 @@ def test_a_viewer_is_not_delayed_by_the_far_deadline_of_another() -> None:
         )
     now_us = 1_000_000
     engine.turn(now_us)
-    packets = [rtp(65_534 + i, 960 * i, bytes(1200), payload_type=111) for i in range(8)]
+    packets = [rtp(65_534 + i, 3000, key_slice(bytes(1198))) for i in range(8)]
     engine.turn(now_us, [(ingest, ENCODER, packet) for packet in packets])
     # The slow one's next packet may leave after 4.8 s; the fast one's after 10 ms.
     due_us = engine.next_timer_us()

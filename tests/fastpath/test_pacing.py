@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -24,12 +25,10 @@ def body(size: int, *, is_key: bool) -> bytes:
     return (key_slice if is_key else other_slice)(b"." * (size - 14))
 
 
-def fixed_viewer(edge: Edge, stream: int, **options: int) -> Viewer:
+def fixed_viewer(edge: Edge, stream: int) -> Viewer:
     """Paced at RATE_BPS, below its ceiling."""
     rate = RateConfig(start_bps=RATE_BPS)
-    return edge.add_viewer(
-        stream, rate_bps=CEILING_BPS, rate_kind=RateKind.FIXED, rate=rate, **options
-    )
+    return edge.add_viewer(stream, rate_bps=CEILING_BPS, rate_kind=RateKind.FIXED, rate=rate)
 
 
 def times(edge: Edge, viewer: Viewer) -> list[int]:
@@ -38,7 +37,7 @@ def times(edge: Edge, viewer: Viewer) -> list[int]:
 
 def gaps(edge: Edge, viewer: Viewer) -> list[int]:
     found = times(edge, viewer)
-    return [after - before for before, after in zip(found, found[1:], strict=False)]
+    return [after - before for before, after in pairwise(found)]
 
 
 def test_key_frames_leave_half_as_fast_again() -> None:
@@ -88,12 +87,13 @@ def test_audio_waits_for_nothing_and_video_waits_for_it() -> None:
     heard = edge.add_viewer(audio, link=watched.link)
     edge.encode(*[rtp(n, 3000, body(BYTES, is_key=n == 0)) for n in range(30)])
     for n in range(20):
-        edge.encode(rtp(n, 960 * n, b"\x78" * 488, payload_type=111), after_us=10_000)
+        edge.wait(10_000)
+        edge.encode(rtp(n, 960 * n, b"\x78" * 488, payload_type=111))
         assert times(edge, heard)[-1] == edge.now_us
     edge.wait(1_000_000)
     assert len(times(edge, heard)) == 20
     took_us = times(edge, watched)[-1] - times(edge, watched)[0]
-    # 29 packets of video and 20 of half their size, less the key packet's gain and the first credit.
+    # 29 packets of video and 20 of half their size, less the key packet's gain and a first credit.
     assert took_us == pytest.approx((29 + 10) * PACKET_US, abs=2 * PACKET_US)
 
 
@@ -112,9 +112,9 @@ def test_what_leaves_unasked_holds_video_back_for_half_a_second_at_most() -> Non
 # -- node links
 
 
-def send(chain: Chain, packets: int, *, gap_us: int, size: int = BYTES) -> None:
-    """A key frame of one packet each second."""
-    for n in range(packets):
+def send(chain: Chain, packets: int, *, gap_us: int, size: int = BYTES, first: int = 0) -> None:
+    """A key frame of one packet each second. first: number of the first packet."""
+    for n in range(first, first + packets):
         is_key = n % (1_000_000 // gap_us) == 0
         chain.encode(rtp(n, 90 * gap_us * n // 1000, body(size, is_key=is_key)))
         chain.run(gap_us)
@@ -141,10 +141,10 @@ class MeasuredLink(LinkModel):
         return arrival_us
 
 
-@pytest.mark.parametrize("kind", [RateKind.GCC, RateKind.NADA])
-def test_a_bottleneck_keeps_its_queue_short(kind: RateKind) -> None:
-    """3 Mbit/s over a path of 4 that falls to 1 Mbit/s for 20 s: what does not fit waits in the ring,
-    where it can be skipped, not on the path, where it makes everything late."""
+@pytest.mark.parametrize(("kind", "p95_us"), [(RateKind.GCC, 60_000), (RateKind.NADA, 260_000)])
+def test_a_bottleneck_keeps_its_queue_short(kind: RateKind, p95_us: int) -> None:
+    """3 Mbit/s over a path of 4 that falls to 1 Mbit/s for 20 s: what does not fit waits in the
+    ring, where it can be skipped, not on the path, where it makes everything late."""
     wide = LinkConfig(delay_us=20_000, rate_bps=4_000_000, queue_bytes=500_000)
     narrow = LinkConfig(delay_us=20_000, rate_bps=1_000_000, queue_bytes=500_000)
     chain = Chain([wide], link_options=GCC | {"rate_kind": kind})
@@ -153,12 +153,14 @@ def test_a_bottleneck_keeps_its_queue_short(kind: RateKind) -> None:
     chain.network.add_link(left, right, path)
     chain.run(300_000)
     gap_us = (BYTES + OVERHEAD_BYTES) * 8 * 1_000_000 // 3_000_000
-    send(chain, 5_000_000 // gap_us, gap_us=gap_us)
+    before = 5_000_000 // gap_us
+    send(chain, before, gap_us=gap_us)
     chain.network.set_config(left, right, narrow, chain.now_us)
     fell_us = chain.now_us
-    send(chain, 20_000_000 // gap_us, gap_us=gap_us)
+    send(chain, 20_000_000 // gap_us, gap_us=gap_us, first=before)
     late = sorted(wait_us for at_us, wait_us in path.waits if at_us > fell_us + 5_000_000)
-    assert late[len(late) * 95 // 100] < 200_000
+    assert late[len(late) * 95 // 100] < p95_us
+    assert max(wait_us for _, wait_us in path.waits) < 600_000
     stats = chain.nodes[0].engine.link_stats(chain.nodes[0].links["down"])
     assert 300_000 < stats.target_bps < 1_300_000
 
@@ -170,6 +172,7 @@ def test_a_probe_is_padding_at_its_rate_and_belongs_together() -> None:
     chain.add_viewer()
     chain.run(300_000)
     send(chain, 3000, gap_us=4_000)
+    chain.run(200_000)
     padding = [leg for leg in faults.legs if leg.kind == PADDING and leg.destination == 1]
     assert len(padding) >= 5
     assert all(len(leg.data) <= 1200 and not any(leg.data[OVERHEAD_BYTES:]) for leg in padding)

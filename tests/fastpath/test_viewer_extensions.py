@@ -17,11 +17,27 @@ CEILING_BPS = 20_000_000
 
 def feedback(viewer: Viewer, base: int, times: list[int | None]) -> bytes:
     told = TransportFeedback(0x77, viewer.ssrc, base & 0xFFFF, 0, tuple(times))
-    return serialise_compound([ReceiverReport(0x77).build(), build_transport_feedback(told).build()])
+    return serialise_compound(
+        [ReceiverReport(0x77).build(), build_transport_feedback(told).build()]
+    )
 
 
-def wanting(edge: Edge, stream: int, kind: RateKind = RateKind.GCC, **options: int) -> Viewer:
-    return edge.add_viewer(stream, rate_bps=CEILING_BPS, rate_kind=kind, rate=RATE, **options)
+def wanting(
+    edge: Edge,
+    stream: int,
+    kind: RateKind = RateKind.GCC,
+    *,
+    transport_cc_id: int = 0,
+    delay_id: int = 0,
+) -> Viewer:
+    return edge.add_viewer(
+        stream,
+        rate_bps=CEILING_BPS,
+        rate_kind=kind,
+        rate=RATE,
+        transport_cc_id=transport_cc_id,
+        delay_id=delay_id,
+    )
 
 
 def elements(packet: bytes) -> dict[int, int]:
@@ -30,7 +46,9 @@ def elements(packet: bytes) -> dict[int, int]:
     if not packet[0] & 0x10:
         return {}
     assert packet[csrc_end : csrc_end + 2] == b"\xbe\xde"
-    body = packet[csrc_end + 4 : csrc_end + 4 + 4 * int.from_bytes(packet[csrc_end + 2 : csrc_end + 4])]
+    body = packet[
+        csrc_end + 4 : csrc_end + 4 + 4 * int.from_bytes(packet[csrc_end + 2 : csrc_end + 4])
+    ]
     found, at = {}, 0
     while at < len(body) and body[at]:
         assert body[at] & 15 == 1
@@ -82,8 +100,8 @@ def test_the_encoders_extension_gives_way_and_its_contributors_stay() -> None:
 
 
 def test_the_delay_is_how_long_a_packet_has_been_here() -> None:
-    """A later viewer begins at the key frame, which has grown old; half its round trip is added when
-    its report has told it."""
+    """A later viewer begins at the key frame, which has grown old; half its round trip is added
+    when its report has told it."""
     edge = Edge()
     stream = edge.add_track()
     edge.encode(rtp(1, 3000, key_slice()), after_us=1000)
@@ -94,10 +112,10 @@ def test_the_delay_is_how_long_a_packet_has_been_here() -> None:
     edge.encode(sender_report(0x1234, 1 << 40, 3000))
     edge.encode(rtp(2, 6000, other_slice()), after_us=1000)
     ((_, report),) = edge.reports(viewer)[-1:]
-    told = ReportBlock(viewer.ssrc, 0, 0, 65_535, 0, report.ntp >> 16 & 0xFFFFFFFF, 0)
+    told = ReportBlock(viewer.ssrc, 0, 0, 65_535, 0, report.ntp_timestamp >> 16 & 0xFFFFFFFF, 0)
     edge.view(viewer, receiver_report(told), after_us=80_000)
     edge.encode(rtp(3, 9000, other_slice()), after_us=1000)
-    assert elements(edge.media(viewer)[-1])[1] == 40_000 // 250
+    assert elements(edge.media(viewer)[-1])[1] == 81_000 // 2 // 250
 
 
 def run(edge: Edge, viewer: Viewer, packets: int, *, lost: int = 0) -> list[int]:

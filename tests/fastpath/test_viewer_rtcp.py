@@ -347,7 +347,7 @@ def test_a_link_that_does_not_follow_the_stream_has_no_say() -> None:
     ):
         assert bench.turn(bench.packet(payload, kind=FEEDBACK)) == []
     assert bench.counted()["feedback_taken"] == 5
-    for payload in (wanted, wanted + bytes(3), bytes([CLOCK]) + bytes(15), b"\x06" + bytes(30)):
+    for payload in (wanted, wanted + bytes(3), bytes([CLOCK]) + bytes(15), b"\x3f" + bytes(30)):
         assert bench.turn(bench.packet(payload, kind=FEEDBACK)) == []
     assert bench.counted()["malformed"] == 4
     assert bench.engine.stream_stats(own).packets == 0

@@ -59,7 +59,7 @@ def test_shipped_scenarios_load(file: Path) -> None:
     scenario = load_scenario(file)
     assert scenario.name == file.stem
     assert scenario.expect
-    assert link_configs(scenario)
+    assert link_configs(scenario) or len(scenario.nodes) == 1
 
 
 def test_a_small_scenario(tmp_path: Path) -> None:

@@ -134,6 +134,25 @@ def test_an_encoder_behind_a_path() -> None:
     assert (lossy.intact_ratio or 1) < 0.95
 
 
+def test_who_has_given_up_on_a_packet_asks_for_a_key_frame_and_the_encoder_makes_one() -> None:
+    """The ring keeps too little to send it again after a gap of 3 s, in a group of pictures of 10
+    s.
+    """
+    events = [
+        {"at_s": 3.0, "do": "access", "viewers": "far", "loss": 1.0},
+        {"at_s": 9.5, "do": "access", "viewers": "far", "loss": 0.0},
+    ]
+    broadcasts = [{"name": "live", "node": "a", "bitrate_bps": 800_000, "gop_s": 60.0}]
+    access = [{"viewers": "far", "delay_ms": 20}, {"broadcast": "live", "delay_ms": 15}]
+    said = {"duration_s": 14.0, "events": events, "broadcasts": broadcasts, "access": access}
+    lab = overlay(**said, viewers=[_far(feedback=["reports", "nack", "pli"])])
+    lab.run()
+    assert 1 <= lab.world.keys_asked(0) <= 4
+    silent = overlay(**said, viewers=[_far(feedback=["reports", "nack"])])
+    silent.run()
+    assert silent.world.keys_asked(0) == 0
+
+
 def test_duplicates_of_a_path_are_the_viewers_alone() -> None:
     """A path that sends twice is told apart from a node that does."""
     found = run(access=[{"viewers": "far", "delay_ms": 5, "duplicate": 0.1}])

@@ -32,9 +32,7 @@ def test_viewers_get_the_best_that_they_can_tell_enough_for(
         (False, True, by_reports),
         (False, False, by_nothing),
     ):
-        found = viewer_controller(
-            rate, CEILING_BPS, tells_packets=packets, tells_reports=reports
-        )
+        found = viewer_controller(rate, CEILING_BPS, tells_packets=packets, tells_reports=reports)
         assert (found.kind if found else None) == expected
 
 
@@ -42,9 +40,7 @@ def test_limits_stay_below_the_ceiling() -> None:
     low = viewer_controller(ViewerRate(), 200_000, tells_packets=True, tells_reports=True)
     assert low is not None
     assert (low.rate.min_bps, low.rate.start_bps) == (200_000, 200_000)
-    by_loss = viewer_controller(
-        ViewerRate(), CEILING_BPS, tells_packets=False, tells_reports=True
-    )
+    by_loss = viewer_controller(ViewerRate(), CEILING_BPS, tells_packets=False, tells_reports=True)
     assert by_loss is not None
     assert by_loss.rate.start_bps == CEILING_BPS
 
