@@ -77,7 +77,7 @@ def new_application(daemon: Daemon) -> web.Application:
 class _Api:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._registry = new_registry(daemon.node, lambda: daemon.agent)
+        self._registry = new_registry(daemon.node, lambda: daemon.agent, daemon.loop_watch)
 
     async def livez(self, _request: web.Request) -> web.Response:
         return web.json_response({"alive": True})

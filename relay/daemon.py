@@ -27,6 +27,7 @@ from relay.control_shell import ControlShell
 from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused, RelayError
 from relay.events import ViewerStarted, ViewerTurnedAway
+from relay.loop_watch import LoopWatch
 from relay.messages import Track
 from relay.node import Node
 from relay.sockets import open_sockets
@@ -56,6 +57,7 @@ class Daemon:
             ControlShell(self.node, self.settle, self.logger) if config.controller else None
         )
         self.started_us = now_us()
+        self.loop_watch = LoopWatch()
         self._threads = [
             threading.Thread(
                 target=self._run_worker, args=(number,), name=f"worker-{number}", daemon=True
@@ -110,6 +112,7 @@ class Daemon:
         for engine in self.workers.engines:
             loop.add_reader(engine.event_fd, self._on_engine_bell)
         self.settle()
+        self.loop_watch.start()
         self.logger.info("node_started", listen=self.config.listen, admin=server.address)
         try:
             await self._stop.wait()
@@ -207,6 +210,7 @@ class Daemon:
 
     async def _close(self, server: Server) -> None:
         self._is_stopping = True
+        self.loop_watch.stop()
         self.node.stop()
         self.settle()
         await server.close()

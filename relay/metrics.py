@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -16,17 +17,24 @@ from prometheus_client.registry import Collector
 
 from relay.control.agent import ControlAgent
 from relay.node import Node
-from relay.qoe import BOUNDS_US, Qoe
+from relay.loop_watch import BOUNDS_US as LOOP_BOUNDS_US
+from relay.loop_watch import LoopWatch
+from relay.qoe import BOUNDS_US as QOE_BOUNDS_US
+from relay.qoe import Qoe
 from relay.workers import Workers
 from service.log import standard_error
 
 
 class NodeCollector(Collector):
-    """One node's metrics, all named overlane_... agent: of a node with a controller."""
+    """One node's metrics, all named overlane_... agent: of a node with a controller. loop_watch: of
+    the event loop it runs in."""
 
-    def __init__(self, node: Node, agent: Callable[[], ControlAgent | None]) -> None:
+    def __init__(
+        self, node: Node, agent: Callable[[], ControlAgent | None], loop_watch: LoopWatch | None
+    ) -> None:
         self._node = node
         self._agent = agent
+        self._loop_watch = loop_watch
 
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client, once per scrape."""
@@ -34,6 +42,8 @@ class NodeCollector(Collector):
         yield from self._of_memory()
         yield from _of_workers(self._node.engine)
         yield from _of_qoe(self._node.qoe)
+        if self._loop_watch is not None:
+            yield from _of_loop(self._loop_watch)
         if (agent := self._agent()) is not None:
             yield from _of_control(agent)
 
@@ -93,11 +103,14 @@ class NodeCollector(Collector):
 
 
 def new_registry(
-    node: Node, agent: Callable[[], ControlAgent | None] = lambda: None
+    node: Node,
+    agent: Callable[[], ControlAgent | None] = lambda: None,
+    loop_watch: LoopWatch | None = None,
 ) -> CollectorRegistry:
-    """A registry of this node alone, so that several fit in one process."""
+    """A registry of this node alone, so that several fit in one process. loop_watch: of one that
+    runs in an event loop."""
     registry = CollectorRegistry()
-    registry.register(NodeCollector(node, agent))
+    registry.register(NodeCollector(node, agent, loop_watch))
     return registry
 
 
@@ -125,14 +138,30 @@ def _of_qoe(qoe: Qoe) -> Iterator[Metric]:
         "streaming_delay": ("The same, to the picture: estimated", qoe.streaming_delay),
     }
     for name, (text, histogram) in histograms.items():
-        within, buckets = 0, []
-        bounds = [*(str(bound_us / 1e6) for bound_us in BOUNDS_US), "+Inf"]
-        for bound, number in zip(bounds, histogram.counts, strict=True):
-            within += number
-            buckets.append((bound, float(within)))
         family = HistogramMetricFamily(f"overlane_view_{name}_seconds", text)
+        buckets = _buckets(QOE_BOUNDS_US, histogram.counts)
         family.add_metric([], buckets, sum_value=histogram.sum_us / 1e6)
         yield family
+
+
+def _of_loop(watch: LoopWatch) -> Iterator[Metric]:
+    """What Python is late by; media does not wait for it."""
+    text = "How late the event loop wakes a task that sleeps 10 ms"
+    family = HistogramMetricFamily("overlane_event_loop_delay_seconds", text)
+    buckets = _buckets(LOOP_BOUNDS_US, watch.counts)
+    family.add_metric([], buckets, sum_value=watch.sum_us / 1e6)
+    yield family
+    yield GaugeMetricFamily(
+        "overlane_event_loop_longest_stall_seconds",
+        "The longest of these delays since the start",
+        value=watch.longest_us / 1e6,
+    )
+
+
+def _buckets(bounds_us: Sequence[int], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Cumulative, as Prometheus has them."""
+    bounds = [*(str(bound_us / 1e6) for bound_us in bounds_us), "+Inf"]
+    return list(zip(bounds, accumulate(map(float, counts)), strict=True))
 
 
 def _of_workers(workers: Workers) -> Iterator[Metric]:
