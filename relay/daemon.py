@@ -20,6 +20,7 @@ from control_client.errors import ConnectionConfigError
 from fastpath import EngineFullError
 from relay import admin, descriptors, log
 from relay.clock import now_us
+from relay.collector import spare_what_lasts
 from relay.config import NodeConfig
 from relay.config_file import load
 from relay.control.agent import ControlAgent
@@ -112,6 +113,7 @@ class Daemon:
         for engine in self.workers.engines:
             loop.add_reader(engine.event_fd, self._on_engine_bell)
         self.settle()
+        spare_what_lasts()
         self.loop_watch.start()
         self.logger.info("node_started", listen=self.config.listen, admin=server.address)
         try:

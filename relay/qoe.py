@@ -30,6 +30,9 @@ FAST_START_US = 1_000_000  # LiveNet 6.1
 PLAYER_BUFFER_US = 300_000  # LiveNet 6.2; as in fastpath/view_qoe
 SILENT_US = 1_000_000  # chosen: no frame rate of live video is so low
 BOUNDS_US = (
+    1_000,
+    3_000,
+    10_000,
     20_000,
     50_000,
     100_000,

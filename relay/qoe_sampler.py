@@ -9,8 +9,8 @@ from relay.qoe import Qoe, Sample
 from relay.workers import Workers
 
 ROUND_US = 1_000_000
-# chosen: about 3 ms of the event loop, so that a node of 10,000 viewers uses 12 % of it
-MOST_AT_ONCE = 256
+# chosen: some 2 ms of the event loop; with more viewers than 5,000 a round takes longer
+MOST_AT_ONCE = 128
 SHORTEST_US = 25_000
 
 

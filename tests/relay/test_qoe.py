@@ -77,7 +77,7 @@ def test_a_histogram_tells_quantiles_within_its_buckets() -> None:
     assert histogram.quantile_us(0.5) is None
     for value_us in (1_000, 20_000, 90_000, 100_000, 30_000_000):
         histogram.note(value_us)
-    assert histogram.counts[0] == 2
+    assert sum(histogram.counts[:4]) == 2
     assert histogram.counts[-1] == 1
     assert 50_000 < (histogram.quantile_us(0.5) or 0) <= 100_000
     assert histogram.quantile_us(1.0) == BOUNDS_US[-1]
