@@ -124,6 +124,7 @@ class Audience:
                 rtcp=watcher.rtcp,
                 expiry_us=None,
                 extensions=watcher.extensions,
+                is_premium=watcher.entry.premium,
             )
         except Refused as error:
             watcher.refused = str(error)
