@@ -90,7 +90,7 @@ class NodeProcess:
         self.log.close()
 
     def cpu(self) -> Cpu:
-        """The event loop's thread is the process's first one; of the others, only workers do much."""
+        """The event loop's thread is the process's first one; the others are workers', mostly."""
         python, workers = 0.0, 0.0
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             busy_s = int((task / "schedstat").read_text().split()[0]) / 1e9
@@ -166,7 +166,7 @@ class Encoders(threading.Thread):
         super().__init__(name="encoders", daemon=True)
         case = Case(1, payload_bytes, "plain", kind="node", streams=len(ports))
         self._generator = Generator(case, bytes(16))
-        self._generator._native.is_overlay = False  # noqa: SLF001  an edge's case has one stream
+        self._generator._native.is_overlay = False  # an edge's case has one stream
         self._generator.spread(ports)
         self._schedule = steady(len(ports), pps, 1.0)
         self._end = threading.Event()

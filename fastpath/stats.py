@@ -82,9 +82,9 @@ class CursorStats:
 
     From `is_paused` on, of viewers only: what their host and their RTCP say (RFC 3550 6.4; loss as
     a fraction of 1). `reports_sent`: sender reports; to a node, clock messages. From
-    `first_sent_us` on, what its player makes of what leaves here (fastpath/view_qoe): when its first packet, its
-    first whole frame and the start of its newest one left, 0 for never; how often, and how long,
-    a player with a buffer of 300 ms stalled.
+    `first_sent_us` on, what its player makes of what leaves here (fastpath/view_qoe): when its
+    first packet, its first whole frame and the start of its newest one left, 0 for never; how
+    often, and how long, a player with a buffer of 300 ms stalled.
     """
 
     packets: int

@@ -11,7 +11,8 @@ from bisect import bisect_left
 
 from relay.clock import now_us
 
-PERIOD_US = 10_000  # chosen: a stall is told too short by less than this, and 100 wake-ups/s cost 1 %
+# chosen: a stall is told too short by less than this, and 100 wake-ups/s cost 1 % of a core
+PERIOD_US = 10_000
 BOUNDS_US = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 
 

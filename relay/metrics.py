@@ -16,9 +16,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from relay.control.agent import ControlAgent
-from relay.node import Node
 from relay.loop_watch import BOUNDS_US as LOOP_BOUNDS_US
 from relay.loop_watch import LoopWatch
+from relay.node import Node
 from relay.qoe import BOUNDS_US as QOE_BOUNDS_US
 from relay.qoe import Qoe
 from relay.workers import Workers

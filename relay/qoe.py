@@ -64,6 +64,11 @@ class Histogram:
         self.counts[bisect_left(BOUNDS_US, duration_us)] += 1
         self.sum_us += duration_us
 
+    def add(self, other: Histogram) -> None:
+        """Of both together."""
+        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        self.sum_us += other.sum_us
+
     def quantile_us(self, quantile: float) -> int | None:
         """By proportion within a bucket; None while there is nothing. At most the last bound."""
         left = quantile * self.count

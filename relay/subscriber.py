@@ -30,7 +30,7 @@ class NodeCursors:
             self._workers.mark_copy(cursor, True)
 
     def mark_copy(self, peer: str, stream_id: int, *, is_copy: bool) -> None:
-        """Whether the neighbour gets it from elsewhere too: by its cursor of now, or a later one."""
+        """Whether the neighbour gets it from elsewhere too; of its cursor of now, or a later."""
         owner = peer, stream_id
         (self._copies.add if is_copy else self._copies.discard)(owner)
         if (cursor := self._cursors.get(owner)) is not None:

@@ -210,7 +210,7 @@ class Invariants:
                 yield f"{name}: no copies of {stream}, though there is another way"
 
     def _could_have_copies(self, host: NodeHost, broadcast: Broadcast) -> bool:
-        """It has premium viewers, what flows, a usable path with another first hop, and no copies."""
+        """It flows to premium viewers, there is a usable path over another node, and no copies."""
         way, copies = broadcast.upstream, broadcast.copies
         if not broadcast.premium or broadcast.is_local or way is None or way.is_paused:
             return False

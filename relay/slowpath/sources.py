@@ -152,10 +152,13 @@ class Sources(Ways):
             if broadcast.successor.peer == path[0]:
                 return
             self._leave(broadcast.successor)
+            broadcast.successor = None
+        # What brings copies delivers already: the engine tells of newcomers alone.
+        flows = path[0] == broadcast.second_peer
         if standby is not None and standby.peer == path[0]:
             broadcast.standby = None  # its place is taken by the new transaction there
         broadcast.successor = self._new_way(broadcast, path, now_us, goes_on=True)
-        broadcast.successor_gap_us = None
+        broadcast.successor_gap_us = 0 if flows else None
         self._say_upstream(broadcast)
         self._poll(broadcast, broadcast.successor, now_us)
 

@@ -224,12 +224,13 @@ class Ways(Downstream):
         broadcast.tried.intersection_update(broadcast.paths)
         broadcast.tried.add(old.route.via)
         delivered_gap_us = broadcast.successor_gap_us
-        copies = broadcast.copies
+        was_successor = broadcast.successor is not None
+        second_peer = broadcast.second_peer
         new = self._next_way(broadcast, now_us)
         if new is None:
             return False
-        if new is copies and new.state is BroadcastState.LIVE:
-            delivered_gap_us = 0  # it has been delivering all the time
+        if delivered_gap_us is None and new.peer == second_peer and not was_successor:
+            delivered_gap_us = 0  # copies: it has been delivering all the time
         if broadcast.switching is None and new.peer != old.peer:
             broadcast.switching = Switching(reason, old.peer, now_us)
         broadcast.upstream = new

@@ -1,4 +1,4 @@
-"""What a node lets go is freed without the garbage collector, which no longer looks at what lasts."""
+"""What a node lets go is freed without the collector, which no longer looks at what lasts."""
 
 from __future__ import annotations
 

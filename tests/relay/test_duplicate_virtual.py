@@ -103,8 +103,8 @@ def test_a_cut_of_either_way_leaves_no_gap(cut: str) -> None:
 
 
 def late_share(*, is_premium: bool) -> float:
-    """Of the frames, those that come later than over the slower way, with 5 % lost on each link; all
-    of them must come at last."""
+    """Of the frames, those that come later than over the slower way, with 5 % lost on each link;
+    all of them must come at last."""
     late, frames = 0, 0
     for seed in range(3):
         overlay, encoder, viewer = start(seed, is_premium=is_premium, loss=0.05)
@@ -192,16 +192,21 @@ def test_rehoming_over_copies_and_past_them_misses_nothing() -> None:
     orders = [(("b", "a"), ("d", "a")), (("d", "a"), ("b", "a")), (("e", "a"), ("d", "a"))]
     since_us = overlay.now_us
     for _ in range(12):
-        node.rehome("demo", rng.choice(orders), overlay.now_us)
+        order = rng.choice(orders)
+        node.rehome("demo", order, overlay.now_us)
         encoder.run_for(400_000)
+        broadcast = node.subscriptions.find("demo")
+        assert broadcast is not None
+        assert broadcast.upstream is not None
+        assert (broadcast.upstream.peer, broadcast.successor) == (order[0][0], None)
     assert overlay.missing(viewer) == set()
     assert longest_wait_us(overlay, viewer, since_us) <= FRAME_US + 55_000 + TURN_US
     assert told_copies(overlay)[-1][0] != ()
 
 
 def test_two_nodes_that_send_each_other_copies_do_not_live_on_them() -> None:
-    """c gets it over b, d over e, and each the other's copies. When both lose their first way, neither
-    has anything; when one does, it lives on the other."""
+    """c gets it over b, d over e, and each the other's copies. When both lose their first way,
+    neither has anything; when one does, it lives on the other."""
     overlay = Routed()
     overlay.join({"ab": 20_000, "bc": 10_000, "ae": 20_000, "de": 10_000, "cd": 5_000})
     overlay.paths["c"] = (("b", "a"), ("d", "e", "a"))

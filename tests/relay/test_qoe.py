@@ -26,7 +26,7 @@ def test_a_view_that_starts_fast_and_never_stalls() -> None:
     qoe = Qoe()
     qoe.begin(1, 1_000_000)
     qoe.note(1, sample(NOTHING_SENT, first_sent_us=0), 1_040_000)
-    assert qoe.fast_start_up_ratio is None
+    assert qoe.fast + qoe.slow == 0
     for second in range(2, 6):
         now_us = second * 1_000_000
         main = replace(STARTED, newest_frame_us=now_us - 20_000, rtt_us=40_000)
@@ -34,7 +34,8 @@ def test_a_view_that_starts_fast_and_never_stalls() -> None:
     view = qoe.find(1)
     assert view is not None
     assert (view.first_packet_us, view.start_us) == (50_000, 80_000)
-    assert (view.path_delay_us, view.streaming_delay_us) == (60_200, 60_200 + 20_000 + 300_000)
+    assert view.path_delay_us == 60_200
+    assert view.streaming_delay_us == 60_200 + 20_000 + 300_000
     assert (qoe.zero_stall_ratio, qoe.fast_start_up_ratio) == (1.0, 1.0)
     qoe.end(1, 9_000_000)
     assert (qoe.views, qoe.begun, qoe.fast, qoe.slow, qoe.stalled) == (1, 1, 1, 0, 0)
