@@ -63,6 +63,7 @@ class Broadcast:
     paths: all that are known, best first; tried: those that have failed since it was last live;
     avoided: first hops that refused to stand by. viewers: by id, whether it has been told; premium:
     those of them who are to get what one way loses from another. told_copies: what was last told.
+    indexed: stream ids that it is known by.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Broadcast:
     viewers: dict[int, bool] = field(default_factory=dict)
     premium: set[int] = field(default_factory=set)
     told_copies: tuple[tuple[str, ...], bool] = ((), False)
+    indexed: set[int] = field(default_factory=set)
     linger_until_us: int | None = None
     told_state: BroadcastState | None = None
     monitor: PathMonitor = field(default_factory=PathMonitor)

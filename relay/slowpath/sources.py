@@ -91,7 +91,9 @@ class Sources(Ways):
 
     def reclaim(self, name: str, tracks: tuple[Track, ...], now_us: int) -> None:
         """The broadcaster is here, as these streams."""
-        broadcast = self._broadcasts.setdefault(name, Broadcast(name))
+        broadcast = self._broadcasts.get(name)
+        if broadcast is None:
+            broadcast = self._broadcasts[name] = Broadcast(name)
         before = broadcast.upstream
         for way in broadcast.subscriptions:
             self._leave(way)

@@ -35,11 +35,11 @@ class SubscriptionTable(Sources):
     @property
     def broadcasts(self) -> Collection[Broadcast]:
         """To read, not to change."""
-        return self._broadcasts.values()
+        return self._broadcasts.seen()
 
     def find(self, name: str) -> Broadcast | None:
         """To read, not to change."""
-        return self._broadcasts.get(name)
+        return self._broadcasts.look_at(name)
 
     def next_event(self) -> SubscriptionEvent | None:
         """Take the oldest output."""
@@ -47,13 +47,13 @@ class SubscriptionTable(Sources):
 
     def next_timer_us(self) -> int | None:
         """When `handle_timer` is due."""
-        times = (broadcast.next_timer_us() for broadcast in self._broadcasts.values())
-        return min((time_us for time_us in times if time_us is not None), default=None)
+        return self._due.next_us()
 
     def handle_timer(self, now_us: int) -> None:
         """Ask, ask again, expire, let go."""
-        for broadcast in tuple(self._broadcasts.values()):
-            self._handle_timer_of(broadcast, now_us)
+        for broadcast in self._due.take(now_us):
+            if self._broadcasts.look_at(broadcast.name) is broadcast:
+                self._handle_timer_of(broadcast, now_us)
 
     # -- what this node has and what its viewers want
 
@@ -106,7 +106,7 @@ class SubscriptionTable(Sources):
 
     def on_cursor_started(self, peer: str, stream_id: int, first_stream_seq: int) -> None:
         """Where a neighbour's cursor began; only the first word on it counts."""
-        broadcast = self._by_stream_id.get(stream_id)
+        broadcast = self._of_stream(stream_id)
         node = broadcast.nodes.get(peer) if broadcast else None
         if broadcast is None or node is None or node.starts.get(stream_id, 0) is not None:
             return
@@ -116,7 +116,7 @@ class SubscriptionTable(Sources):
 
     def on_cursor_refused(self, peer: str, stream_id: int, text: str, now_us: int) -> None:
         """No room for a neighbour's cursor."""
-        broadcast = self._by_stream_id.get(stream_id)
+        broadcast = self._of_stream(stream_id)
         if broadcast is not None and peer in broadcast.nodes:
             self._refuse_node(broadcast, peer, RefusalCode.FULL, text)
             broadcast.update_linger(now_us)
@@ -140,7 +140,7 @@ class SubscriptionTable(Sources):
         self._down.discard(peer)
         for key in [key for key in self._untold if key[0] == peer]:
             self._emit(Send(peer, self._untold.pop(key)))
-        for broadcast in tuple(self._broadcasts.values()):
+        for broadcast in self._broadcasts.all():
             broadcast.avoided.discard(peer)
             broadcast.tried = {path for path in broadcast.tried if path[0] != peer}
             way = broadcast.on_way(peer)
@@ -182,7 +182,7 @@ class SubscriptionTable(Sources):
     def on_peer_restarted(self, peer: str, now_us: int) -> None:
         """It has forgotten everything: its cursors go, and what it sent is asked for at once."""
         self._down.discard(peer)
-        for broadcast in tuple(self._broadcasts.values()):
+        for broadcast in self._broadcasts.all():
             if peer in broadcast.nodes:
                 self._remove_node(broadcast, peer)
                 broadcast.update_linger(now_us)
@@ -201,7 +201,7 @@ class SubscriptionTable(Sources):
         """Its link goes: what came over it is lost, what it was sent ends."""
         self._neighbours.discard(name)
         self.on_link_down(name, now_us)
-        for broadcast in tuple(self._broadcasts.values()):
+        for broadcast in self._broadcasts.all():
             if name in broadcast.nodes:
                 self._remove_node(broadcast, name)
                 broadcast.update_linger(now_us)
@@ -231,7 +231,7 @@ class SubscriptionTable(Sources):
 
     def stop(self) -> None:
         """This node goes down: tell both sides."""
-        for broadcast in self._broadcasts.values():
+        for broadcast in self._broadcasts.all():
             for way in broadcast.subscriptions:
                 self._leave(way)
             self._tell_nodes(broadcast, End if broadcast.is_local else UpstreamLost)
@@ -355,8 +355,11 @@ class SubscriptionTable(Sources):
             self._handle_timer_of(broadcast, now_us)
 
     def _over(self, peer: str) -> list[tuple[Broadcast, UpstreamSubscription]]:
-        found = ((b, b.on_way(peer)) for b in self._broadcasts.values())
-        return [(broadcast, way) for broadcast, way in found if way is not None]
+        found = ((b, b.on_way(peer)) for b in self._broadcasts.seen())
+        ways = [(broadcast, way) for broadcast, way in found if way is not None]
+        for broadcast, _ in ways:
+            self._due.note(broadcast)
+        return ways
 
 
 def _error(message: Subscribe, code: RefusalCode, text: str) -> Error:
