@@ -246,6 +246,8 @@ class Ways(Downstream):
             self._leave(old)
         self._say_state(broadcast)
         self._say_copies(broadcast)
+        if new.state is BroadcastState.LIVE:  # copies: no OK will be news
+            self._answer_again(broadcast)
         return True
 
     def _say_switched(self, broadcast: Broadcast, gap_us: int) -> None:
