@@ -50,19 +50,25 @@ LIMITS = [
     "to it than to a receiver.",
     "Each viewer's packet is a system call of its own. Where the workers cannot send so many, they "
     "shed (see `shed`), and their CPU share is that of a full core.",
-    "Generator and node share the machine: a stall may be the system's, if both want one core.",
+    "Generator and node share the machine: where python_waited_for_a_core_share is not near 0, a "
+    "stall may be the system's.",
 ]
 
 
 @dataclass(frozen=True)
 class Cpu:
-    """Seconds, by kind of thread."""
+    """Seconds, by kind of thread. waited: the event loop's thread had work, and no core."""
 
     python: float
     workers: float
+    waited: float
 
     def __sub__(self, earlier: Cpu) -> Cpu:
-        return Cpu(self.python - earlier.python, self.workers - earlier.workers)
+        return Cpu(
+            self.python - earlier.python,
+            self.workers - earlier.workers,
+            self.waited - earlier.waited,
+        )
 
 
 class NodeProcess:
@@ -91,14 +97,15 @@ class NodeProcess:
 
     def cpu(self) -> Cpu:
         """The event loop's thread is the process's first one; the others are workers', mostly."""
-        python, workers = 0.0, 0.0
+        python, workers, waited = 0.0, 0.0, 0.0
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            busy_s = int((task / "schedstat").read_text().split()[0]) / 1e9
+            busy_ns, waited_ns, _ = (task / "schedstat").read_text().split()
+            busy_s = int(busy_ns) / 1e9
             if int(task.name) == self.process.pid:
-                python += busy_s
+                python, waited = busy_s, int(waited_ns) / 1e9
             else:
                 workers += busy_s
-        return Cpu(python, workers)
+        return Cpu(python, workers, waited)
 
     async def wait_ready(self, session: aiohttp.ClientSession) -> None:
         until = time.monotonic() + START_S
@@ -224,6 +231,7 @@ class Bench:
                 "seconds": round(took_s, 2),
                 "done": done,
                 "python_cpu_share": round(cpu.python / took_s, 4),
+                "python_waited_for_a_core_share": round(cpu.waited / took_s, 4),
                 "workers_cpu_share": round(cpu.workers / took_s, 4),
                 "loop_delay_at_most_ms": highest,
                 "wake_ups": int(total),

@@ -1,4 +1,4 @@
-"""The table's side of premium viewers: what is asked of whom, and what those downstream are told."""
+"""The table's side of premium viewers: what is asked of whom, and what others are told of it."""
 
 from __future__ import annotations
 
