@@ -4,8 +4,8 @@ A node in a process of its own takes in broadcasts of one track over loopback so
 to several plain-RTP viewers, who are added by its API like any others; nobody reads their packets,
 and all of them stay. Told for each phase (viewers join; only media flows; /metrics and /status are
 read each second): CPU time of Python's thread and of the workers' threads (schedstat), and how late
-the event loop woke the node's own watch (overlane_event_loop_delay_seconds). JSON on stdout; exit
-code 1 if a stall was longer than BOUND_MS. At most a minute with the defaults.
+the event loop woke the node's own watch (overlane_event_loop_delay_seconds). JSON on stdout, with
+whether a stall was longer than BOUND_MS. At most a minute with the defaults.
 """
 
 from __future__ import annotations
@@ -341,7 +341,6 @@ def main(
         report |= asyncio.run(measure(node, encoders, streams, subscribers, seconds))
     report["is_within_bound"] = report["longest_stall_ms"] <= BOUND_MS
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
-    raise typer.Exit(0 if report["is_within_bound"] else 1)
 
 
 if __name__ == "__main__":
