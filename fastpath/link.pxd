@@ -183,6 +183,7 @@ cdef inline uint64_t link_next_hop_seq(link_t* link) noexcept nogil:
 
 
 cdef inline history_t* link_remember(link_t* link, uint64_t hop_seq, uint8_t kind, int64_t now_us) noexcept nogil:
+    """The entry of a number that leaves now; the caller says what it is, and its bytes."""
     cdef history_t* entry = &link.history[hop_seq & (HISTORY_ENTRIES - 1)]
     cdef int64_t keep_us = 4 * link.rtt_us if link.rtt_us > 250000 else 1000000
     # Kept for max(1 s, 4 RTT); a younger one that must leave is counted.
@@ -192,7 +193,6 @@ cdef inline history_t* link_remember(link_t* link, uint64_t hop_seq, uint8_t kin
     entry.repairs = 0
     entry.sent_us = now_us
     entry.resent_us = -1
-    entry.bytes = 0
     entry.kind = kind
     return entry
 

@@ -21,6 +21,7 @@ ctypedef struct pacer_t:
     rate_config_t config
     rate_t rate
     int64_t next_tick_us
+    bint is_heard                # somebody tells of what is sent; until then no silence means anything
     uint64_t noted_bytes         # of what the link has sent, those that the controller knows of
     # what is under way
     uint64_t packets_before      # that the link had sent when this draining began

@@ -163,6 +163,7 @@ cdef void pacer_on_results(
     cdef int64_t told_us = -1
     cdef int32_t i
     pacer.feedbacks += 1
+    pacer.is_heard = True
     for i in range(count):
         pacer.told_packets += 1
         if results[i].arrival_us < 0:
@@ -183,6 +184,7 @@ cdef void pacer_on_receiver_report(
     link_t* link, uint8_t fraction_lost, int32_t packets, int64_t rtt_us, uint32_t jitter_us, int64_t now_us
 ) noexcept nogil:
     """What a viewer's RTCP says of `packets` (RFC 3550 6.4.1)."""
+    link.pacer.is_heard = True
     rate_on_receiver_report(&link.pacer.rate, fraction_lost, packets, rtt_us, jitter_us, now_us)
     pacer_refresh(link)
 
@@ -303,5 +305,7 @@ cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us
         if pacer.untold_since_us < 0:
             pacer.untold_since_us = now_us
     if link.sent_bytes != pacer.noted_bytes:
-        rate_on_sent(&pacer.rate, <uint32_t>(link.sent_bytes - pacer.noted_bytes), now_us)
+        # Who never sends a report, as many players do, is no path on which reports get lost.
+        if pacer.is_heard or pacer.config.kind != RATE_LOSS_ONLY:
+            rate_on_sent(&pacer.rate, <uint32_t>(link.sent_bytes - pacer.noted_bytes), now_us)
         pacer.noted_bytes = link.sent_bytes

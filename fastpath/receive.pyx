@@ -188,7 +188,7 @@ cdef int32_t find_sender(worker_t* worker, const datagram_t* datagram, int64_t n
 
 cdef int authenticate(
     worker_t* worker, int32_t link_index, const uint8_t* data, const header_t* header, size_t size,
-    const company_t* company, uint64_t* hop_seq,
+    const company_t* company, uint64_t* hop_seq, int64_t now_us,
 ) noexcept nogil:
     """ACCEPTED and the extended hop_seq, or the verdict that refuses the packet."""
     cdef link_t* link = &worker.links[link_index]
@@ -209,6 +209,8 @@ cdef int authenticate(
         number = link.peer_first_hop_seq + <uint32_t>(header.hop_seq - <uint32_t>link.peer_first_hop_seq)
         if tag_fits(data, header, <uint32_t>(number >> 32), size, &link.offered.receive, company):
             link_take_offered(link, &worker.late)
+            if link.is_controlled:
+                pacer_on_route_change(link, now_us)
             post_event(worker, EVENT_LINK_KEYED, link_handle(worker, link_index))
             hop_seq[0] = number
             return ACCEPTED
@@ -299,7 +301,7 @@ cdef inline int receive_overlay(
         return UNKNOWN_PEER
     if header.type == TYPE_HELLO:
         return receive_hello(worker, link_index, data, &header, size, now_us)
-    verdict = authenticate(worker, link_index, data, &header, size, company, &hop_seq)
+    verdict = authenticate(worker, link_index, data, &header, size, company, &hop_seq, now_us)
     if verdict != ACCEPTED:
         return verdict
     link = &worker.links[link_index]

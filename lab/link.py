@@ -32,7 +32,7 @@ from heapq import heappop, heappush
 from itertools import pairwise
 
 from lab.bottleneck import Bottleneck, RateTrace
-from lab.errors import LinkConfigError
+from lab.errors import ClockError, LinkConfigError
 
 IPV4_UDP_HEADER_BYTES = 28  # RFC 791 3.1 (20, no options) and RFC 768 (8)
 
@@ -194,7 +194,9 @@ class LinkModel:
         "_highest_delivered",
         "_in_order_us",
         "_is_bad",
+        "_is_limited",
         "_lost",
+        "_now_us",
         "_oversized",
         "_queue_dropped",
         "_reordered",
@@ -209,6 +211,7 @@ class LinkModel:
         self._bottleneck = Bottleneck()
         self._apply(config)
         self._is_bad = False
+        self._now_us = -1
         self._in_order_us = 0  # arrival of the latest datagram's place in order
         self._highest_delivered = -1
         self._sent = self._sent_bytes = self._duplicated = 0
@@ -225,11 +228,13 @@ class LinkModel:
         Bytes waiting at the bottleneck stay there and drain at the new rate from now on, as seen by
         datagrams sent later. (What a `rate_trace` foresees is exact for all.)
         """
+        self._move_to(now_us)
         self._bottleneck.advance(now_us)
         self._apply(config)
 
     def queue_us(self, now_us: int) -> int:
         """How long a datagram would wait now before it begins to leave."""
+        self._move_to(now_us)
         self._bottleneck.advance(now_us)
         return self._bottleneck.wait_us()
 
@@ -243,25 +248,28 @@ class LinkModel:
         draw, draw_more = self._draw, self._draw_more
         lost, held_back, jitter = draw() < config.loss, draw() < config.reorder, draw()
         turn, burst_luck, is_twice = draw_more(), draw_more(), draw_more() < config.duplicate
-        burst = config.burst_loss
-        if burst is not None:
+        if (burst := config.burst_loss) is not None:
             self._is_bad = turn >= burst.p_good if self._is_bad else turn < burst.p_bad
             lost |= burst_luck < (burst.loss_bad if self._is_bad else burst.loss_good)
-        self._bottleneck.advance(now_us)
+        if now_us != self._now_us:
+            self._move_to(now_us)
         self._sent += 1
         self._sent_bytes += size_bytes
         wire_bytes = size_bytes + IPV4_UDP_HEADER_BYTES
         if wire_bytes > config.mtu_bytes:
             self._oversized += 1
             return ()
-        departure_us = self._bottleneck.take(wire_bytes)
-        if departure_us is None:
-            self._queue_dropped += 1
-            return ()
+        arrival_us = now_us + config.delay_us
+        if self._is_limited:
+            self._bottleneck.advance(now_us)
+            departure_us = self._bottleneck.take(wire_bytes)
+            if departure_us is None:
+                self._queue_dropped += 1
+                return ()
+            arrival_us += departure_us - now_us
         if lost:
             self._lost += 1
             return ()
-        arrival_us = departure_us + config.delay_us
         if config.jitter_us:
             arrival_us += int(jitter * (config.jitter_us + 1))
         if arrival_us > self._in_order_us:
@@ -298,8 +306,14 @@ class LinkModel:
             delivered_bytes=self._delivered_bytes,
         )
 
+    def _move_to(self, now_us: int) -> None:
+        if now_us < self._now_us:
+            raise ClockError(f"time went back from {self._now_us} to {now_us} us")
+        self._now_us = now_us
+
     def _apply(self, config: LinkConfig) -> None:
         self._config = config
+        self._is_limited = config.has_bottleneck
         if config.burst_loss is None:
             self._is_bad = False
         rates = config.rate_trace

@@ -103,7 +103,7 @@ class _End:
             return
         self.worst_lateness_us = max(self.worst_lateness_us, time_us - due_us)
         send, destination = far.sock.sendto, far.faces
-        for data in self.link.receive(time_us):
+        for _, data in self.link.receive_lanes(time_us):
             if destination is None:
                 self.unaddressed += 1
                 continue

@@ -17,6 +17,7 @@ ctypedef struct aimd_t:
     int64_t changed_us           # negative: not yet
     int32_t state                # AimdState
     int32_t profile              # RateProfile
+    bint is_node_link
     capacity_t capacity
 
 cdef void aimd_open(aimd_t* aimd, const rate_config_t* config) noexcept nogil

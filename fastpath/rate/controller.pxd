@@ -40,7 +40,9 @@ cdef void rate_on_receiver_report(
 cdef void rate_on_route_change(rate_t* rate, int64_t start_bps, int64_t now_us) noexcept nogil
 # Each 25 ms, or as often as it suits: growth after a report, silence, when to probe.
 cdef void rate_on_tick(rate_t* rate, int64_t now_us) noexcept nogil
-# Whether `probe` was set: to be sent at once, its packets' results told with its cluster.
+# Whether `probe` was set: to be sent at once, what waits first and then padding. All that is sent until it is
+# over belongs to it, and the results of these packets name its cluster. Nobody need take probes; then the
+# rate grows by 8 % a second at most. Ask when feedback came and on each tick.
 cdef bint rate_take_probe(rate_t* rate, probe_t* probe, int64_t now_us) noexcept nogil
 
 cdef inline int64_t rate_target_bps(const rate_t* rate) noexcept nogil:

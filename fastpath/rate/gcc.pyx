@@ -9,6 +9,11 @@ The target is what losses allow, never above what the delay allows; a path that 
 backed off from; the limits hold last, so that it never leaves [min, max]. alr and probing watch whether
 the estimate is used, and ask for probes that verify it.
 
+Two things are ours. A decrease is from what arrived in the last 300 ms, since a second's mean is far too
+high after a fall of the capacity, and leaves the queue full. And what is sent in or shortly after a probe
+says nothing of the trend: else a probe that came through is taken for an over-use, of a rate at which
+nothing was acknowledged yet.
+
 Source: libwebrtc goog_cc_network_control.cc, delay_based_bwe.cc, send_side_bandwidth_estimation.cc.
 """
 
@@ -21,16 +26,18 @@ from fastpath.rate.loss_based cimport (
     LOSS_DECREASING, LOSS_INCREASING, loss_based_is_ready, loss_based_limit, loss_based_open, loss_based_update,
 )
 from fastpath.rate.loss_only cimport loss_only_limit, loss_only_on_tick, loss_only_open, loss_only_report
-from fastpath.rate.probe_result cimport probe_result_add, probe_result_expect, probe_result_reset
+from fastpath.rate.probe_result cimport (
+    probe_estimate_bps, probe_outcome_t, probe_result_add, probe_result_expect, probe_result_reset,
+)
 from fastpath.rate.probing cimport (
     LIMIT_DELAY, LIMIT_LOSS, LIMIT_LOSS_GROWING, LIMIT_NONE, LIMIT_RTT, PROBING_NEW, probing_limit,
-    probing_on_recovery, probing_on_tick, probing_open, probing_set_estimate, probing_start, probing_take,
+    probing_on_check, probing_on_recovery, probing_on_tick, probing_open, probing_set_estimate, probing_start, probing_take,
 )
 from fastpath.rate.rtt_backoff cimport (
     BACKOFF_FACTOR, BACKOFF_FLOOR, rtt_backoff_is_above, rtt_backoff_on_feedback, rtt_backoff_on_sent,
     rtt_backoff_open, rtt_backoff_reduces,
 )
-from fastpath.rate.throughput cimport THROUGHPUT_WINDOW_US, throughput_add, throughput_bps, throughput_open
+from fastpath.rate.throughput cimport THROUGHPUT_WINDOW_US, throughput_add, throughput_bps, throughput_open, throughput_recent_bps
 from fastpath.rate.trendline cimport trendline_add, trendline_open
 from fastpath.rate.types cimport (
     RATE_DRAFT, USAGE_NORMAL, USAGE_OVER, USAGE_UNDER, clamp, is_usable, packet_result_t, probe_t, rate_config_t,
@@ -41,6 +48,7 @@ cdef enum:
     START_US = 2000000           # losses do not count yet, if there are none: kStartPhase
     COUNT_US = 1000000           # thresholds hear of losses so often: kLossUpdateInterval
     LONGEST_RTT_US = 60000000
+    SHADOW_US = 100000           # chosen: a probe of 15 ms at twice the rate is over and its queue gone
 
 cdef double FIRST_PACING = 2.5   # before feedback: kDefaultPaceMultiplier
 cdef double PACING = 1.1         # and after: PacingController's kDefaultPaceMultiplier of video calls
@@ -55,6 +63,7 @@ cdef void gcc_open(gcc_t* gcc, const rate_config_t* config, int64_t now_us) noex
     gcc.throughput_bps = -1
     gcc.began_us = -1
     gcc.fed_us = -1
+    gcc.probe_sent_us = -1
     gcc.profile = config.profile
     alr_open(&gcc.alr)
     rtt_backoff_open(&gcc.backoff)
@@ -135,8 +144,8 @@ cdef double take_arrivals(
 ) noexcept nogil:
     """Packets that arrived, in the order sent. The last probe's result, or negative."""
     cdef group_delta_t delta
-    cdef double probed_bps = -1
-    cdef double found_bps
+    cdef probe_outcome_t outcome
+    cdef bint has_outcome = False
     cdef int32_t before
     cdef int32_t i
     for i in range(count):
@@ -144,26 +153,32 @@ cdef double take_arrivals(
             continue
         throughput_add(&gcc.throughput, results[i].sent_us, results[i].arrival_us, results[i].bytes)
         if results[i].probe != 0:
-            found_bps = probe_result_add(
-                &gcc.probes, results[i].probe, results[i].sent_us, results[i].arrival_us, results[i].bytes
-            )
-            if found_bps > 0:
-                probed_bps = found_bps
+            if probe_result_add(
+                &gcc.probes, results[i].probe, results[i].sent_us, results[i].arrival_us, results[i].bytes, &outcome
+            ):
+                has_outcome = True
+            gcc.probe_sent_us = results[i].sent_us
+        if gcc.probe_sent_us >= 0 and results[i].sent_us - gcc.probe_sent_us < SHADOW_US:
+            continue             # behind a probe's queue, which is not the flow's
         if grouping_add(&gcc.grouping, results[i].sent_us, results[i].arrival_us, now_us, &delta):
             before = gcc.trendline.usage
             trendline_add(&gcc.trendline, &delta)
             if before == USAGE_UNDER and gcc.trendline.usage == USAGE_NORMAL:
                 recovered[0] = True
-    return probed_bps
+    if has_outcome and outcome.is_check:
+        return probing_on_check(&gcc.probing, outcome.sent_bps, outcome.received_bps)
+    return probe_estimate_bps(&outcome) if has_outcome else -1
 
 
 cdef void update_delay_part(gcc_t* gcc, double probed_bps, int64_t now_us) noexcept nogil:
     cdef double floor_bps
+    cdef double link_bps
     if gcc.trendline.usage == USAGE_OVER:
         if gcc.throughput_bps >= 0:
-            if not aimd_may_reduce(&gcc.aimd, gcc.throughput_bps, now_us):
+            link_bps = throughput_recent_bps(&gcc.throughput)
+            if not aimd_may_reduce(&gcc.aimd, link_bps, now_us):
                 return
-            aimd_update(&gcc.aimd, USAGE_OVER, gcc.throughput_bps, now_us)
+            aimd_update(&gcc.aimd, USAGE_OVER, link_bps, now_us)
         elif aimd_may_reduce(&gcc.aimd, gcc.aimd.bps, now_us):
             aimd_set(&gcc.aimd, gcc.aimd.bps / 2, now_us)    # nothing is known but that it is too much
     elif probed_bps > 0:
@@ -256,7 +271,7 @@ cdef void gcc_on_tick(gcc_t* gcc, int64_t now_us) noexcept nogil:
 cdef bint gcc_take_probe(gcc_t* gcc, probe_t* probe, int64_t now_us) noexcept nogil:
     if not probing_take(&gcc.probing, probe, now_us):
         return False
-    probe_result_expect(&gcc.probes, probe.cluster, probe.packets, probe.bytes, now_us)
+    probe_result_expect(&gcc.probes, probe.cluster, probe.packets, probe.bytes, gcc.probing.is_check)
     return True
 
 

@@ -7,10 +7,10 @@ cdef enum:
 ctypedef struct cluster_t:
     uint32_t id                  # 0: none
     uint32_t packets
+    bint is_check                # asked whether there is more than the flow has; see probing
     int64_t bytes
     int64_t wanted_packets
     int64_t wanted_bytes
-    int64_t began_us             # when it was asked for
     int64_t first_sent_us
     int64_t last_sent_us
     int64_t first_arrival_us
@@ -22,10 +22,16 @@ ctypedef struct probe_result_t:
     cluster_t clusters[PROBE_CLUSTERS]   # a ring
     int32_t next
 
+ctypedef struct probe_outcome_t: # of a cluster of which enough has arrived
+    double sent_bps
+    double received_bps
+    bint is_check
+
 cdef void probe_result_reset(probe_result_t* probes) noexcept nogil
 cdef void probe_result_expect(
-    probe_result_t* probes, uint32_t id, int64_t packets, int64_t bytes, int64_t now_us
+    probe_result_t* probes, uint32_t id, int64_t packets, int64_t bytes, bint is_check
 ) noexcept nogil
-cdef double probe_result_add(
-    probe_result_t* probes, uint32_t id, int64_t sent_us, int64_t arrival_us, int64_t bytes
+cdef bint probe_result_add(
+    probe_result_t* probes, uint32_t id, int64_t sent_us, int64_t arrival_us, int64_t bytes, probe_outcome_t* outcome
 ) noexcept nogil
+cdef double probe_estimate_bps(const probe_outcome_t* outcome) noexcept nogil

@@ -24,15 +24,15 @@ cdef void probe_result_reset(probe_result_t* probes) noexcept nogil:
 
 
 cdef void probe_result_expect(
-    probe_result_t* probes, uint32_t id, int64_t packets, int64_t bytes, int64_t now_us
+    probe_result_t* probes, uint32_t id, int64_t packets, int64_t bytes, bint is_check
 ) noexcept nogil:
     """A cluster that is about to be sent."""
     cdef cluster_t* cluster = &probes.clusters[probes.next]
     memset(cluster, 0, sizeof(cluster_t))
     cluster.id = id
+    cluster.is_check = is_check
     cluster.wanted_packets = packets
     cluster.wanted_bytes = bytes
-    cluster.began_us = now_us
     probes.next = probes.next + 1 if probes.next + 1 < PROBE_CLUSTERS else 0
 
 
@@ -51,38 +51,43 @@ cdef void note(cluster_t* cluster, int64_t sent_us, int64_t arrival_us, int64_t 
     cluster.bytes += bytes
 
 
-cdef double evaluate(const cluster_t* cluster) noexcept nogil:
+cdef bint evaluate(const cluster_t* cluster, probe_outcome_t* outcome) noexcept nogil:
     cdef int64_t sent_in_us = cluster.last_sent_us - cluster.first_sent_us
     cdef int64_t arrived_in_us = cluster.last_arrival_us - cluster.first_arrival_us
-    cdef double sent_bps
-    cdef double received_bps
     if (
         100 * <int64_t>cluster.packets < RECEIVED_PERCENT * cluster.wanted_packets
         or 100 * cluster.bytes < RECEIVED_PERCENT * cluster.wanted_bytes
         or not 0 < sent_in_us <= LONGEST_US or not 0 < arrived_in_us <= LONGEST_US
     ):
-        return -1
+        return False
     # The last packet left, and the first arrived, outside of these times.
-    sent_bps = <double>(cluster.bytes - cluster.last_sent_bytes) * 8e6 / <double>sent_in_us
-    received_bps = <double>(cluster.bytes - cluster.first_arrival_bytes) * 8e6 / <double>arrived_in_us
-    if sent_bps <= 0 or received_bps <= 0 or received_bps > HIGHEST_RATIO * sent_bps:
-        return -1
-    if received_bps < FREE_RATIO * sent_bps:
-        return UTILISATION * received_bps
-    return sent_bps if sent_bps < received_bps else received_bps
+    outcome.sent_bps = <double>(cluster.bytes - cluster.last_sent_bytes) * 8e6 / <double>sent_in_us
+    outcome.received_bps = <double>(cluster.bytes - cluster.first_arrival_bytes) * 8e6 / <double>arrived_in_us
+    outcome.is_check = cluster.is_check
+    return (
+        outcome.sent_bps > 0 and outcome.received_bps > 0
+        and outcome.received_bps <= HIGHEST_RATIO * outcome.sent_bps
+    )
 
 
-cdef double probe_result_add(
-    probe_result_t* probes, uint32_t id, int64_t sent_us, int64_t arrival_us, int64_t bytes
+cdef bint probe_result_add(
+    probe_result_t* probes, uint32_t id, int64_t sent_us, int64_t arrival_us, int64_t bytes, probe_outcome_t* outcome
 ) noexcept nogil:
-    """A probe's packet that arrived. bit/s, or negative: nothing is known (yet)."""
+    """A probe's packet that arrived. Whether its cluster has an outcome, so far."""
     cdef cluster_t* cluster
     cdef int i
     if id == 0:
-        return -1
+        return False
     for i in range(PROBE_CLUSTERS):
         cluster = &probes.clusters[i]
-        if cluster.id == id and sent_us >= cluster.began_us:
+        if cluster.id == id:
             note(cluster, sent_us, arrival_us, bytes)
-            return evaluate(cluster)
-    return -1
+            return evaluate(cluster, outcome)
+    return False
+
+
+cdef double probe_estimate_bps(const probe_outcome_t* outcome) noexcept nogil:
+    """What the link carries, or at least that."""
+    if outcome.received_bps < FREE_RATIO * outcome.sent_bps:
+        return UTILISATION * outcome.received_bps
+    return outcome.sent_bps if outcome.sent_bps < outcome.received_bps else outcome.received_bps

@@ -21,6 +21,8 @@ cdef enum RateLimit:             # what holds the estimate down
 ctypedef struct probing_t:
     double pending_bps[PENDING_PROBES]
     int32_t pending
+    bint is_check                # the pending one asks whether there is more than the flow has
+    int64_t check_us             # the next one, so long after the last probe or limit
     int64_t pending_until_us
     int32_t state                # ProbingState
     int32_t limit                # RateLimit
@@ -33,6 +35,7 @@ ctypedef struct probing_t:
     double before_drop_bps
     int64_t dropped_us           # negative: never
     int64_t drop_probed_us       # negative: never
+    int64_t limited_us           # last time that delay or losses held it down; negative: never
 
 cdef void probing_open(probing_t* probing, const rate_config_t* config) noexcept nogil
 cdef void probing_limit(probing_t* probing, const rate_config_t* config, int64_t now_us) noexcept nogil
@@ -40,4 +43,5 @@ cdef void probing_start(probing_t* probing, double start_bps, int64_t now_us) no
 cdef void probing_set_estimate(probing_t* probing, double bps, int limit, int64_t now_us) noexcept nogil
 cdef void probing_on_recovery(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil
 cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil
+cdef double probing_on_check(probing_t* probing, double sent_bps, double received_bps) noexcept nogil
 cdef bint probing_take(probing_t* probing, probe_t* probe, int64_t now_us) noexcept nogil

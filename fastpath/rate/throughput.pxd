@@ -25,3 +25,4 @@ cdef enum:
 cdef void throughput_open(throughput_t* throughput, int64_t window_us) noexcept nogil
 cdef void throughput_add(throughput_t* throughput, int64_t sent_us, int64_t arrival_us, int64_t bytes) noexcept nogil
 cdef double throughput_bps(const throughput_t* throughput) noexcept nogil
+cdef double throughput_recent_bps(const throughput_t* throughput) noexcept nogil

@@ -17,6 +17,7 @@ cdef enum:
     MIN_PACKETS = 20             # window_packets
     REQUIRED_PACKETS = 10        # required_packets
     SHORTEST_US = 1000           # of a duration
+    RECENT_US = 300000           # chosen: half the time in which a full second still tells the rate of before
 
 
 cdef void throughput_open(throughput_t* throughput, int64_t window_us) noexcept nogil:
@@ -134,3 +135,32 @@ cdef double throughput_bps(const throughput_t* throughput) noexcept nogil:
         <double>(last_sent_us - first_sent_us)
     )
     return received_bps if received_bps < sent_bps else sent_bps
+
+
+cdef double throughput_recent_bps(const throughput_t* throughput) noexcept nogil:
+    """Of the last 300 ms, not more than throughput_bps; negative: not known yet. While the bottleneck is
+    over-used this is its rate now, when the second's rate is still a mix with that of before."""
+    cdef double bps = throughput_bps(throughput)
+    cdef const span_t* span
+    cdef int64_t last_arrival_us
+    cdef int64_t first_arrival_us
+    cdef int64_t packets = 0
+    cdef double bytes = 0
+    cdef double recent_bps
+    cdef int place = throughput.count - 1
+    if bps < 0:
+        return bps
+    last_arrival_us = throughput.spans[span_index(throughput, place)].last_arrival_us
+    first_arrival_us = last_arrival_us
+    while place >= 0:
+        span = &throughput.spans[span_index(throughput, place)]
+        if last_arrival_us - span.first_arrival_us > RECENT_US:
+            break
+        bytes += <double>span.bytes
+        packets += span.packets
+        first_arrival_us = span.first_arrival_us
+        place -= 1
+    if packets < REQUIRED_PACKETS:
+        return bps
+    recent_bps = bytes * (packets - 1) / packets * 8e6 / duration_us(<double>(last_arrival_us - first_arrival_us))
+    return recent_bps if recent_bps < bps else bps

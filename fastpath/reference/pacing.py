@@ -39,7 +39,7 @@ def open_pacer(link: Link, kind: RateKind | None, rate: RateConfig | None, now_u
     if kind is None or rate is None:
         return
     config = replace(rate, max_bps=link.rate_bps, streams=0, is_node_link=not link.is_viewer)
-    link.pacer = Pacer(config, Controller(kind, config, now_us), now_us, now_us)
+    link.pacer = Pacer(kind, config, Controller(kind, config, now_us), now_us, now_us)
     link.pacer.has_numbers = link.is_viewer and kind != RateKind.LOSS_ONLY
     link.pacer.refresh(link)
 
@@ -55,6 +55,7 @@ class Cluster:
 
 @dataclass(eq=False, slots=True)
 class Pacer:
+    kind: RateKind
     config: RateConfig
     controller: Controller
     next_tick_us: int
@@ -62,6 +63,7 @@ class Pacer:
     has_numbers: bool = False  # of its own, for a viewer's feedback
     transport_number: int = 0  # last used
     noted_bytes: int = 0
+    is_heard: bool = False  # somebody tells of what is sent
     packets_before: int = 0  # that the link had sent when this draining began
     newest_sent_us: int = 0  # of media
     untold_since_us: int | None = None  # media sent then, or soon after, is the oldest without news
@@ -109,6 +111,7 @@ class Pacer:
     def on_results(self, link: Link, results: list[PacketResult], rtt_us: int, now_us: int) -> None:
         arrived = [result for result in results if result.arrival_us >= 0]
         self.feedbacks += 1
+        self.is_heard = True
         self.told_packets += len(results)
         self.told_lost += len(results) - len(arrived)
         self.acked_bytes += sum(result.size for result in arrived)
@@ -166,7 +169,8 @@ class Pacer:
             if self.untold_since_us is None:
                 self.untold_since_us = now_us
         if link.sent_bytes != self.noted_bytes:
-            self.controller.on_sent(link.sent_bytes - self.noted_bytes, now_us)
+            if self.is_heard or self.kind != RateKind.LOSS_ONLY:
+                self.controller.on_sent(link.sent_bytes - self.noted_bytes, now_us)
             self.noted_bytes = link.sent_bytes
 
     def _note_rtt(self, rtt_us: int, now_us: int) -> None:

@@ -68,7 +68,7 @@ def receive_overlay(
         return "unknown_peer"
     if header.type == PacketType.HELLO:
         return _receive_hello(worker, link, header, datagram, payload, now_us)
-    number = _authenticate(worker, link, header, datagram)
+    number = _authenticate(worker, link, header, datagram, now_us)
     if isinstance(number, str):
         return number
     forgive_unchecked(worker, link, number)
@@ -157,7 +157,9 @@ def _move_link(worker: Worker, link: Link, source: Address) -> None:
     worker.post(LinkMoved(link.handle, source))
 
 
-def _authenticate(worker: Worker, link: Link, header: Header, datagram: bytes) -> int | str:
+def _authenticate(
+    worker: Worker, link: Link, header: Header, datagram: bytes, now_us: int
+) -> int | str:
     """The extended hop_seq, or the verdict that refuses the packet."""
     if header.epoch != 0:
         return "wrong_epoch"
@@ -177,6 +179,8 @@ def _authenticate(worker: Worker, link: Link, header: Header, datagram: bytes) -
         worker, header, datagram, link.offered.receive, number
     ):
         link.take_offered()
+        if link.pacer is not None:
+            link.pacer.on_route_change(link, now_us)
         worker.post(LinkKeyed(link.handle))
         return number
     return verdict

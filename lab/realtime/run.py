@@ -93,6 +93,8 @@ def _for_virtual_time_only(scenario: Scenario) -> list[str]:
         found.append("nodes with several workers (links join one port each)")
     if any(broadcast.versions for broadcast in scenario.broadcasts):
         found.append("versions of a broadcast (an encoder process makes one)")
+    if any(broadcast.codec != "H264" for broadcast in scenario.broadcasts):
+        found.append("codecs other than H264")
     if any(broadcast.b_frames for broadcast in scenario.broadcasts):
         found.append("b_frames (the encoder makes none)")
     if any(viewer.feedback for viewer in scenario.viewers):

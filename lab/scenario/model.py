@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias, get_args
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -40,6 +40,8 @@ Bound = Annotated[str, AfterValidator(_bound)]
 ViewerName: TypeAlias = NodeName
 NamePattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*?-]+$", max_length=128)]
 """A name in which * and ? stand for any characters."""
+Codec: TypeAlias = Literal["H264", "H265", "VP8", "VP9", "AV1"]
+CODECS: tuple[str, ...] = get_args(Codec)
 BitrateBps = Annotated[int, Field(ge=50_000, le=100_000_000)]
 Feedback: TypeAlias = Literal["reports", "nack", "transport_cc", "pli"]
 
@@ -192,9 +194,10 @@ class Broadcast(Model):
     """Simulcast: the same pictures at several bitrates, the highest first, instead of
     `bitrate_bps`.
     """
+    codec: Codec = "H264"
     b_frames: int = Field(default=0, ge=0, le=7)
     """Between two anchors, as a pyramid: those in the middle are referenced, the others are
-    discardable."""
+    discardable. VP8, VP9 and AV1 show them in the order sent, as frames of temporal layers."""
     gop_s: float = Field(default=2.0, gt=0, le=60)
     audio: bool = True
 

@@ -8,7 +8,7 @@ from lab.virtual.clock import Agenda
 from lab.virtual.node_host import NodeHost
 from lab.virtual.settings import viewer_addresses
 from lab.virtual.world import TRANSPORT_CC_ID, World
-from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, RtcpMode, Viewer
+from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, Viewer
 from relay.errors import Refused
 
 RETRY_US = 500_000  # chosen: a player's next attempt
@@ -33,11 +33,6 @@ class Watcher:
         self.attempt = 0
         self.feedback: tuple[str, ...] = ()
         """The RTCP that it sends."""
-
-    @property
-    def rtcp(self) -> RtcpMode:
-        """As it tells its node: who says nothing does not promise to."""
-        return "next" if self.feedback else "none"
 
     @property
     def extensions(self) -> Extensions:
@@ -121,7 +116,6 @@ class Audience:
                 stream,
                 addresses,
                 now_us,
-                rtcp=watcher.rtcp,
                 expiry_us=None,
                 extensions=watcher.extensions,
                 is_premium=watcher.entry.premium,

@@ -23,6 +23,7 @@ ctypedef struct encoder_t:
     int64_t paused_us            # since when
     uint32_t broadcast
     uint32_t version             # 0: the best
+    uint8_t codec                # payloads.VideoCodec
     int32_t host                 # -1: it sends to nobody
     int32_t video_port           # of that host's engine
     int32_t audio_port
@@ -50,6 +51,7 @@ ctypedef struct encoder_t:
     bint is_discardable
     uint32_t frame_bytes
     uint32_t packet_count
+    uint32_t fragments           # of them: all but a packet of parameter sets
 
 cdef void encoder_restart(encoder_t* encoder) noexcept nogil
 cdef void encoder_on_rtcp(encoder_t* encoder, const uint8_t* data, uint32_t size) noexcept nogil

@@ -1,46 +1,32 @@
 """What an encoder sends: per frame one burst of RTP packets of at most 1,200 bytes.
 
-A key frame is a STAP-A of SPS, PPS and an SEI message (RFC 6184 5.7.1), then an IDR slice in FU-A
-fragments (5.8); another frame is one P or B slice, in one packet or in fragments. Nothing decodes it:
-behind a slice's first bytes stands `content`, by which a viewer judges each packet. A key frame has
-four times the bytes of a P frame, a B frame 0.7 times if it is referenced and else 0.4 (chosen);
+A packet is the codec's own (`payloads`): parameter sets before a key frame, one P or B slice or a part
+of it. Nothing decodes it: behind a picture's first bytes stands `content`, by which a viewer judges
+each packet. A key frame has four times the bytes of a P frame, a B frame 0.7 times if it is referenced and else 0.4 (chosen);
 sizes vary by 20 % either way. Frames are sent in the order of decoding, one each frame's time, with
 the time stamps of their display. Audio is a packet of 20 ms (RFC 7587).
 """
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 from lab.virtual.content cimport CONTENT_BYTES, VERSION_SHIFT, content_t, content_write
 from lab.virtual.draws cimport draw_bits, draw_unit
-from lab.virtual.pyramid cimport CODE_B, CODE_KEY, CODE_P, pyramid_of, pyramid_t
+from lab.virtual.payloads cimport (
+    LAB_CODECS, LAB_H264, has_parameter_packet, piece_t, put_head, put_parameter_sets, reorders_frames,
+)
+from lab.virtual.pyramid cimport CODE_B, CODE_KEY, CODE_P, MAX_B_FRAMES, pyramid_of, pyramid_t
 from rtp.big_endian cimport store_be16, store_be32
 from rtp.rtcp.walk cimport PSFB_PLI, RTCP_PSFB, feedback_t, read_feedback, rtcp_is_whole, rtcp_next, rtcp_packet_t
 
 cdef enum:
     RTP_BYTES = 12
     FRAGMENT_BYTES = 1186        # 1,200 - RTP header - FU indicator and header
-    SLICE_BYTES = 2              # of the slice header, before the content
     LEAST_BYTES = 64             # of a fragment
-    SEI_HEAD_BYTES = 19          # NAL header, payload type, size, UUID
     AUDIO_BYTES = 160            # 64 kbit/s
     KEY_TENTHS = 40              # sizes of frames, a P frame's being 10
     P_TENTHS = 10
     REFERENCED_B_TENTHS = 7
     B_TENTHS = 4
-
-cdef extern from *:
-    """
-    /* SPS of constrained baseline, 1280x720, and its PPS. */
-    static const unsigned char overlane_lab_sps[] = {0x67, 0x42, 0xc0, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xe8, 0x40};
-    static const unsigned char overlane_lab_pps[] = {0x68, 0xce, 0x3c, 0x80};
-    """
-    const uint8_t overlane_lab_sps[10]
-    const uint8_t overlane_lab_pps[4]
-
-cdef enum:
-    SPS_BYTES = 10
-    PPS_BYTES = 4
-
 
 cdef void new_track(draws_t* draws, rtp_track_t* track) noexcept nogil:
     track.ssrc = <uint32_t>draw_bits(draws) | 1
@@ -135,6 +121,8 @@ cdef void choose_kind(encoder_t* encoder) noexcept nogil:
         encoder.shown = encoder.anchor + pyramid_of(<int>encoder.group_b_frames).place[at]
         encoder.is_discardable = not pyramid_of(<int>encoder.group_b_frames).is_reference[at]
         encoder.group_left -= 1
+    if not reorders_frames(encoder.codec):
+        encoder.shown = encoder.frame
 
 
 cdef uint32_t size_of_kind(const encoder_t* encoder) noexcept nogil:
@@ -151,12 +139,13 @@ cdef void encoder_begin_frame(encoder_t* encoder) noexcept nogil:
     encoder.frame_bytes = <uint32_t>(<double>size_of_kind(encoder) * (0.8 + 0.4 * draw_unit(&encoder.draws)))
     if encoder.frame_bytes < LEAST_BYTES:
         encoder.frame_bytes = LEAST_BYTES
-    encoder.packet_count = (encoder.frame_bytes + FRAGMENT_BYTES - 1) // FRAGMENT_BYTES
-    if encoder.packet_count > MAX_FRAME_PACKETS - 1:
-        encoder.packet_count = MAX_FRAME_PACKETS - 1
-        encoder.frame_bytes = encoder.packet_count * FRAGMENT_BYTES
+    encoder.fragments = (encoder.frame_bytes + FRAGMENT_BYTES - 1) // FRAGMENT_BYTES
+    if encoder.fragments > MAX_FRAME_PACKETS - 1:
+        encoder.fragments = MAX_FRAME_PACKETS - 1
+        encoder.frame_bytes = encoder.fragments * FRAGMENT_BYTES
+    encoder.packet_count = encoder.fragments
     if encoder.is_key:
-        encoder.packet_count += 1  # the parameter sets
+        encoder.packet_count += 1 if has_parameter_packet(encoder.codec) else 0
         encoder.until_key = encoder.gop_frames
     encoder.until_key -= 1
 
@@ -170,54 +159,27 @@ cdef void put_rtp(rtp_track_t* track, uint8_t payload_type, bint marker, uint32_
     track.sequence_number += 1
 
 
-cdef uint32_t put_parameter_sets(const content_t* content, uint8_t* target) noexcept nogil:
-    """A STAP-A; the SEI is user data without a registered owner (H.264 D.1.7), zeros as its UUID
-    would need emulation prevention, so ones."""
-    cdef uint32_t at = 1
-    cdef uint32_t i
-    target[0] = 24 | 0x60
-    store_be16(target + at, SPS_BYTES)
-    memcpy(target + at + 2, overlane_lab_sps, SPS_BYTES)
-    at += 2 + SPS_BYTES
-    store_be16(target + at, PPS_BYTES)
-    memcpy(target + at + 2, overlane_lab_pps, PPS_BYTES)
-    at += 2 + PPS_BYTES
-    store_be16(target + at, SEI_HEAD_BYTES + CONTENT_BYTES + 1)
-    at += 2
-    target[at] = 6
-    target[at + 1] = 5
-    target[at + 2] = 16 + CONTENT_BYTES
-    for i in range(16):
-        target[at + 3 + i] = 0x11
-    at += SEI_HEAD_BYTES
-    content_write(content, target + at, CONTENT_BYTES)
-    target[at + CONTENT_BYTES] = 0x80
-    return at + CONTENT_BYTES + 1
-
-
-cdef uint32_t put_slice(const encoder_t* encoder, const content_t* content, uint8_t* target) noexcept nogil:
-    """One fragment of the slice, or all of it. The slice header begins with first_mb_in_slice 0 and
-    slice_type 7 (I), 5 (P) or 6 (B), in Exp-Golomb codes (H.264 7.3.3)."""
-    cdef uint32_t fragments = encoder.packet_count - (1 if encoder.is_key else 0)
-    cdef uint32_t fragment = content.index - (1 if encoder.is_key else 0)
+cdef uint32_t put_picture(const encoder_t* encoder, const content_t* content, uint8_t* target) noexcept nogil:
+    """One fragment of the frame, or all of it."""
+    cdef uint32_t before = encoder.packet_count - encoder.fragments
+    cdef uint32_t fragment = content.index - before
     cdef uint32_t size = FRAGMENT_BYTES
-    cdef uint8_t kind = 0x65 if encoder.is_key else 0x01 if encoder.is_discardable else 0x41
-    cdef uint32_t at = 1
-    if fragment + 1 == fragments:
+    cdef uint32_t at
+    cdef piece_t piece
+    piece.codec = encoder.codec
+    piece.is_key = encoder.is_key
+    piece.is_b = encoder.code >= CODE_B
+    piece.is_discardable = encoder.is_discardable
+    piece.is_first = fragment == 0
+    piece.is_last = fragment + 1 == encoder.fragments
+    piece.number = encoder.frame
+    if piece.is_last:
         size = encoder.frame_bytes - fragment * FRAGMENT_BYTES
         if size < LEAST_BYTES:
             size = LEAST_BYTES
-    if fragments == 1:
-        target[0] = kind
-    else:
-        target[0] = 28 | (kind & 0x60)
-        target[1] = (kind & 0x1F) | (0x80 if fragment == 0 else 0) | (0x40 if fragment + 1 == fragments else 0)
-        at = 2
-    if fragment == 0:
-        target[at] = 0x88 if encoder.is_key else 0x9B if encoder.code < CODE_B else 0x9F
-        target[at + 1] = 0xFF
-        at += SLICE_BYTES
-        size -= SLICE_BYTES
+    at = put_head(&piece, target)
+    # What stands before the content is part of the fragment, but for H.264's own two bytes (one of a whole unit).
+    size += (1 if encoder.codec == LAB_H264 and encoder.fragments == 1 else 2) - at
     content_write(content, target + at, size)
     return at + size
 
@@ -236,9 +198,9 @@ cdef uint32_t encoder_video_packet(encoder_t* encoder, uint32_t index, int64_t n
     put_rtp(&encoder.video, VIDEO_PAYLOAD_TYPE, is_last, ticks, target)
     if is_last:
         encoder.frame += 1
-    if encoder.is_key and index == 0:
-        return RTP_BYTES + put_parameter_sets(&content, target + RTP_BYTES)
-    return RTP_BYTES + put_slice(encoder, &content, target + RTP_BYTES)
+    if index == 0 and encoder.packet_count > encoder.fragments:
+        return RTP_BYTES + put_parameter_sets(encoder.codec, &content, target + RTP_BYTES)
+    return RTP_BYTES + put_picture(encoder, &content, target + RTP_BYTES)
 
 
 cdef uint32_t encoder_audio_packet(encoder_t* encoder, int64_t now_us, uint8_t* target) noexcept nogil:
@@ -255,3 +217,34 @@ cdef uint32_t encoder_audio_packet(encoder_t* encoder, int64_t now_us, uint8_t* 
     target[RTP_BYTES] = 0xFC  # one frame of 20 ms, CELT, stereo (RFC 6716 3.1)
     content_write(&content, target + RTP_BYTES + 1, AUDIO_BYTES)
     return RTP_BYTES + 1 + AUDIO_BYTES
+
+
+@cython.final
+cdef class SyntheticEncoder:
+    """One encoder by itself, for a look at its packets."""
+    cdef encoder_t encoder
+
+    def __cinit__(
+        self, uint64_t seed, *, uint8_t codec=0, uint32_t b_frames=0, uint32_t gop_frames=30,
+        uint32_t bitrate_bps=1000000,
+    ):
+        if codec >= LAB_CODECS or b_frames > MAX_B_FRAMES or gop_frames == 0:
+            raise ValueError("there is no such encoder")
+        self.encoder.codec = codec
+        self.encoder.b_frames = b_frames
+        self.encoder.gop_frames = gop_frames
+        self.encoder.fps = 30
+        self.encoder.broadcast = 1
+        self.encoder.draws.state = seed
+        encoder_restart(&self.encoder)
+        encoder_set_bitrate(&self.encoder, bitrate_bps)
+
+    def frame(self):
+        cdef uint8_t packet[MAX_PACKET_BYTES + 64]
+        cdef uint32_t size, i
+        cdef list packets = []
+        encoder_begin_frame(&self.encoder)
+        for i in range(self.encoder.packet_count):
+            size = encoder_video_packet(&self.encoder, i, encoder_frame_us(&self.encoder, self.encoder.frame), packet)
+            packets.append(packet[:size])
+        return packets, bool(self.encoder.is_key), bool(self.encoder.is_discardable)

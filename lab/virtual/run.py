@@ -11,6 +11,7 @@ from lab.link import LinkConfig
 from lab.scenario.expectations import judge
 from lab.scenario.link_keys import ms_to_us
 from lab.scenario.model import (
+    CODECS,
     BrainEvent,
     Broadcast,
     ChangeAccess,
@@ -112,7 +113,8 @@ class VirtualOverlay:
         for watcher in watchers:
             frame_us = 1_000_000 // watcher.broadcast.fps
             encoder = self.encoders[watcher.broadcast.name]
-            self.world.set_viewer(watcher.number, encoder, frame_us + GAP_MARGIN_US)
+            codec = CODECS.index(watcher.broadcast.codec)
+            self.world.set_viewer(watcher.number, encoder, frame_us + GAP_MARGIN_US, codec)
         self._open_access()
         self.flows = open_flows(self.scenario, self.world, self.numbers, self.agenda, self.luck)
         if scenario.brain is not None:
@@ -287,6 +289,7 @@ class VirtualOverlay:
                 b_frames=broadcast.b_frames,
                 broadcast=self.encoders[broadcast.name],
                 version=version,
+                codec=CODECS.index(broadcast.codec),
             )
 
     def _aim_all(self) -> None:

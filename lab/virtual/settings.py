@@ -113,8 +113,14 @@ def brain_settings(scenario: Scenario, joined: set[Pair], luck: Luck) -> BrainSe
 def _ingest(broadcast: Broadcast, version: int, index: int, number: int) -> dict[str, Any]:
     host = f"10.0.{number >> 8}.{number & 255}"
     port = 8000 + 4 * index
-    video = {"kind": "video", "codec": "H264", "payload_type": 96, "clock_rate": 90_000}
-    tracks = [{**video, "listen": f"{host}:{port}", "fmtp": "packetization-mode=1"}]
+    video: dict[str, Any] = {
+        "kind": "video",
+        "codec": broadcast.codec,
+        "payload_type": 96,
+        "clock_rate": 90_000,
+    }
+    fmtp = "packetization-mode=1" if broadcast.codec == "H264" else ""
+    tracks = [{**video, "listen": f"{host}:{port}", "fmtp": fmtp}]
     if broadcast.audio and version == 0:
         audio = {"kind": "audio", "codec": "opus", "payload_type": 111, "clock_rate": 48_000}
         tracks.append({**audio, "listen": f"{host}:{port + 2}"})

@@ -43,6 +43,7 @@ ctypedef struct change_t:
 ctypedef struct viewer_t:
     bint is_present
     uint32_t broadcast
+    uint8_t codec                # payloads.VideoCodec
     # this stay
     int64_t first_us             # its first packet; -1: none yet
     bint has_frames

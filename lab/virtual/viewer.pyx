@@ -10,6 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from lab.virtual.content cimport BROADCAST_MASK, CONTENT_BYTES, VERSION_SHIFT, content_read, content_t
+from lab.virtual.payloads cimport content_place
 from lab.virtual.pyramid cimport CODE_B, CODE_KEY, CODE_P, MAX_B_FRAMES, pyramid_of
 from lab.virtual.viewer_feedback cimport feedback_join, feedback_on_packet, feedback_on_rtp
 from rtp.big_endian cimport load_be16
@@ -175,26 +176,6 @@ cdef bint in_order(viewer_t* viewer, order_t* order, const rtp_header_t* rtp) no
     return True
 
 
-cdef uint32_t content_place(const uint8_t* payload, uint32_t size) noexcept nogil:
-    """Where a video packet's content begins; 0: nowhere. See `encoder`."""
-    cdef uint8_t kind
-    cdef uint32_t at = 1
-    cdef uint32_t nal
-    if size < 4:
-        return 0
-    kind = payload[0] & 0x1F
-    if kind == 28:
-        return 4 if payload[1] & 0x80 else 2
-    if kind != 24:
-        return 3
-    while at + 3 <= size:
-        nal = load_be16(payload + at)
-        if payload[at + 2] & 0x1F == 6:
-            return at + 2 + 19
-        at += 2 + nal
-    return 0
-
-
 cdef open_frame_t* open_frame(viewer_t* viewer, const content_t* content) noexcept nogil:
     """NULL: it has been judged."""
     cdef open_frame_t* frame = &viewer.frames[content.number % OPEN_FRAMES]
@@ -276,7 +257,7 @@ cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, u
     cdef rtp_header_t rtp
     cdef content_t content
     cdef bint is_new
-    cdef uint32_t at
+    cdef uint32_t at, end
     if not viewer.is_present:
         return
     if parse_rtp_header(data, size, &rtp) != RTP_HEADER_OK:
@@ -296,15 +277,12 @@ cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, u
         return
     if viewer.feedback != NULL:
         feedback_on_rtp(viewer.feedback, is_video, &rtp, now_us)
-    at = content_place(data + rtp.header_bytes, rtp.payload_bytes) if is_video else 1
-    if at == 0 or at + CONTENT_BYTES > rtp.payload_bytes:
+    end = rtp.payload_bytes
+    at = content_place(viewer.codec, data + rtp.header_bytes, rtp.payload_bytes, &end) if is_video else 1
+    if at == 0 or end > rtp.payload_bytes or at + CONTENT_BYTES > end:
         viewer.corrupt += 1
         return
-    # The byte behind an SEI's content ends its NAL; what fills a slice belongs to the content.
-    size = rtp.payload_bytes - at
-    if is_video and data[rtp.header_bytes] & 0x1F == 24:
-        size = CONTENT_BYTES
-    is_new = content_read(data + rtp.header_bytes + at, size, &content)
+    is_new = content_read(data + rtp.header_bytes + at, end - at, &content)
     if content.broadcast & BROADCAST_MASK != viewer.broadcast:
         viewer.corrupt += 1
     elif is_video:

@@ -79,8 +79,9 @@ class World:
         b_frames: int = 0,
         broadcast: int = -1,
         version: int = 0,
+        codec: int = 0,
     ) -> None:
-        """broadcast: whose version it is, by the number of the encoder of version 0; -1: its own."""
+        """codec: its place in `lab.scenario.model.CODECS`. broadcast: whose version it is, by the number of the encoder of version 0; -1: its own."""
     def pause_encoder(self, encoder: int) -> None:
         """It sends nothing until it is resumed, which goes on with a key frame."""
     def resume_encoder(self, encoder: int) -> None: ...
@@ -95,7 +96,9 @@ class World:
     def frames_sent(self, encoder: int) -> int: ...
 
     # -- viewers
-    def set_viewer(self, viewer: int, encoder: int, gap_threshold_us: int) -> None:
+    def set_viewer(
+        self, viewer: int, encoder: int, gap_threshold_us: int, codec: int = 0
+    ) -> None:
         """What it watches, and from how long on silences are listed."""
     def let_speak(self, viewer: int, wanted: int, seed: int) -> None:
         """Which RTCP it sends: 1 receiver reports, 2 NACK, 4 transport-wide feedback by the header

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(600)  # Cython annotates every module: minutes 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
     [
-        *(ROOT / "fastpath").glob("*.pyx"),
+        *(ROOT / "fastpath").rglob("*.pyx"),
         *(ROOT / "rtp").rglob("*.pyx"),
         *(ROOT / "lab" / "virtual").glob("*.pyx"),
     ]

@@ -131,14 +131,14 @@ class MeasuredLink(LinkModel):
     """Keeps how long each datagram waits at the bottleneck, with when it was sent."""
 
     def __init__(self, config: LinkConfig) -> None:
-        super().__init__(config, Random(1))
+        super().__init__(config, Random(1), Random(2))
         self.waits: list[tuple[int, int]] = []
 
-    def admit(self, size_bytes: int, now_us: int) -> int | None:
-        arrival_us = super().admit(size_bytes, now_us)
-        if arrival_us is not None:
+    def admit(self, size_bytes: int, now_us: int) -> tuple[int, ...]:
+        arrivals_us = super().admit(size_bytes, now_us)
+        for arrival_us in arrivals_us:
             self.waits.append((now_us, arrival_us - now_us - self.config.delay_us))
-        return arrival_us
+        return arrivals_us
 
 
 @pytest.mark.parametrize(("kind", "p95_us"), [(RateKind.GCC, 60_000), (RateKind.NADA, 260_000)])

@@ -173,6 +173,18 @@ def test_feedback_from_elsewhere_is_not_believed() -> None:
     assert edge.counted()["viewer_unknown"] == 1
 
 
+def test_a_viewer_that_never_reports_is_not_slowed_down() -> None:
+    """Silence from who has never spoken is no lost report: many players send no RTCP."""
+    edge = Edge()
+    rate = RateConfig(min_bps=1_000_000, start_bps=CEILING_BPS)
+    viewer = edge.add_viewer(
+        edge.add_track(), rate_bps=CEILING_BPS, rate_kind=RateKind.LOSS_ONLY, rate=rate
+    )
+    for n in range(600):
+        edge.encode(rtp(n, 9000 * n, key_slice()), after_us=100_000)
+    assert edge.engine.link_stats(viewer.link).target_bps == CEILING_BPS
+
+
 def test_a_loss_only_viewer_is_slowed_down_by_its_reports() -> None:
     """Half of everything lost: less than a quarter after 10 s, never below the lowest."""
     edge = Edge()

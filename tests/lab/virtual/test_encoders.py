@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, get_args
 
 import pytest
 
 from lab.scenario.loader import scenario_of
+from lab.scenario.model import CODECS
 from lab.scenario.report import ViewerReport
+from lab.virtual.encoder import SyntheticEncoder
 from lab.virtual.pyramid import pyramid
 from lab.virtual.run import VirtualOverlay, run_virtual
+from relay.config import Track
+from rtp.packet import RtpPacket
+from rtp.payload import h264, vp8
+from rtp.payload.marks import Marks
 from service.errors import ConfigError
+
+TAKEN = get_args(Track.model_fields["codec"].annotation)
+"""Codecs that nodes know."""
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -52,6 +62,42 @@ def test_every_frame_of_a_whole_stream_can_be_decoded(b_frames: int, gop_s: floa
     (viewer,) = run(document(b_frames=b_frames, gop_s=gop_s) | {"duration_s": 5.0})
     assert viewer.frames_intact == viewer.frames_expected > 80
     assert viewer.frames_undecodable == 0
+
+
+@pytest.mark.parametrize(("codec", "marks"), [("H264", h264.marks), ("VP8", vp8.marks)])
+def test_nodes_see_what_each_packet_is(codec: str, marks: Callable[..., int]) -> None:
+    encoder = SyntheticEncoder(1, codec=CODECS.index(codec), b_frames=3, gop_frames=10)
+    kinds = set()
+    for _ in range(30):
+        packets, is_key, is_discardable = encoder.frame()
+        found = [RtpPacket.parse(packet) for packet in packets]
+        assert [packet.marker for packet in found] == [False] * (len(found) - 1) + [True]
+        assert len({packet.timestamp for packet in found}) == 1
+        assert max(map(len, packets)) <= 1_200
+        seen = [Marks(marks(p.payload, int(p is found[0]), p.marker)) for p in found]
+        assert (Marks.GOP_START in seen[0]) == is_key
+        assert all((Marks.DISCARDABLE in each) == is_discardable for each in seen)
+        assert [Marks.FRAME_START in each for each in seen] == [p is found[0] for p in found]
+        kinds.add((is_key, is_discardable))
+    assert len(kinds) == 3
+
+
+@pytest.mark.parametrize("codec", [codec for codec in CODECS if codec in TAKEN])
+@pytest.mark.parametrize("b_frames", [0, 3])
+def test_frames_of_any_codec_are_whole_and_decodable(codec: str, b_frames: int) -> None:
+    parts = document(codec=codec, b_frames=b_frames, gop_s=1.0) | {"duration_s": 6.0}
+    lossy = [{"viewers": "v", "delay_ms": 10, "loss": 0.02, "back": {"loss": 0}}]
+    (clean,) = run(parts)
+    (repaired,) = run({**parts, "access": lossy})
+    for viewer in clean, repaired:
+        assert viewer.packets_corrupt == viewer.sequence_breaks == 0
+        assert viewer.frames_undecodable <= 2  # the last ones, whose packets were under way
+    assert clean.intact_ratio == 1.0
+    assert (repaired.intact_ratio or 0) > 0.98
+    # From a key frame on: nodes know them.
+    assert clean.frames_expected == pytest.approx(30 * 5.0, abs=31)
+    assert clean.first_frame_ms is not None
+    assert clean.first_frame_ms < 50
 
 
 @pytest.mark.parametrize("b_frames", [0, 3])

@@ -102,3 +102,25 @@ def test_transport_wide_feedback_tells_of_every_packet() -> None:
     assert stats.feedbacks > 200  # each 50 ms in which anything came
     assert 0.01 < stats.feedback_loss < 0.15
     assert stats.acked_bps > 300_000
+
+
+def test_numbers_that_wrap_are_told_and_asked_for_all_the_same() -> None:
+    """More than 65,536 packets: RTP sequence numbers and transport numbers begin anew."""
+    parts = document(loss=0.002, back={"loss": 0})
+    parts["duration_s"] = 50.0
+    parts["rate"]["viewers"]["start_bps"] = 20_000_000
+    parts["broadcasts"][0] |= {"bitrate_bps": 14_000_000, "adaptive": None}
+    parts["viewers"][0]["feedback"] = ["reports", "nack", "transport_cc"]
+    overlay = VirtualOverlay(scenario_of(parts))
+    (viewer,) = overlay.run().viewers
+    assert viewer.packets > 65_536 + 2_000
+    assert viewer.sequence_breaks == viewer.packets_corrupt == 0
+    assert (viewer.intact_ratio or 0) > 0.999
+    (watcher,) = overlay.audience.watchers
+    assert watcher.viewer is not None
+    assert watcher.viewer.link is not None
+    stats = overlay.nodes["a"].node.engine.link_stats(watcher.viewer.link)
+    assert stats.feedbacks > 900  # one each 50 ms to the end
+    assert stats.feedback_loss < 0.02
+    _, asked = overlay.world.feedback_counts(watcher.number)
+    assert 0.5 < asked / (0.002 * viewer.packets) < 2
