@@ -44,7 +44,7 @@ from bench.support.measure import (
 from bench.support.native import BenchError
 from bench.support.network import enter_private_network, receive_buffer_bytes, udp_socket
 from bench.support.progress import Progress
-from bench.support.relays import EngineRelay, Place, Relay, RelayMaker, accepts_option, makers
+from bench.support.relays import EngineRelay, Place, Relay, RelayMaker, makers
 from bench.support.report import case_report, write_report
 from bench.support.rig import DISTURBED_SHARE, MAX_BEHIND_S, MAX_LOSS, Rig
 from bench.support.schedule import (
@@ -65,7 +65,7 @@ PAYLOADS_BYTES = [1_200, 200]
 START_PPS = {"gro": 400_000.0, "plain": 200_000.0}
 STREAMS, LINKS = 1_000, [10, 100]
 EVEN_PPS = 20_000.0
-SPIN_US = 50  # where the engine can wait actively, it is measured with that, too
+SPIN_US = 50  # single packets are also measured with an engine that waits awake
 FULL = Plan(searches=3, trial_s=0.4, patience_s=4)
 FILL_TRIALS = 5
 QUICK = Plan(searches=1, trial_s=0.2, patience_s=1)
@@ -133,7 +133,7 @@ def even_cases(payloads: Sequence[int]) -> list[Case]:
 
 def relays_of(case: Case, peers: Iterable[Peer]) -> dict[str, RelayMaker]:
     made = makers()
-    if case.pacing == "even" and accepts_option("spin_us", SPIN_US):
+    if case.pacing == "even":
         name = f"engine_spin_{SPIN_US}us"
         made[name] = functools.partial(EngineRelay, name=name, options={"spin_us": SPIN_US})
     return made | {peer.name: peer for peer in peers}
@@ -205,7 +205,7 @@ def run(
     with udp_socket() as one:
         described["socket_buffer_bytes"] = receive_buffer_bytes(one)
     described |= spoilers.observe(cores)
-    watch = spoilers.Watch(cores.count)
+    watch = spoilers.Watch(cores.all)
     described["counts_softirq_thread"] = True
     reports = []
     start = time.monotonic()

@@ -130,6 +130,7 @@ cdef void add_link(worker_t* worker, const message_t* command, int64_t now_us) n
     link.peer = command.address
     link.address_bytes = address_to_sockaddr(&link.peer, <sockaddr_storage*>&link.address)
     memcpy(&link.hello_key, command.key_a, 16)
+    link.unchecked_seen = worker.overload.unchecked  # none of what was shed unseen so far came on it
     memset(&worker.delays[index], 0, sizeof(histogram_t))
     rebuild_peers(worker)
 

@@ -8,7 +8,7 @@ Times are integer microseconds of one monotonic clock; rates are bit/s on the wi
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import TypeAlias, final
+from typing import Literal, TypeAlias, final
 
 from fastpath.events import Event
 from fastpath.handles import Chains as Chains
@@ -218,6 +218,8 @@ class Engine:
     def link_stats(self, link: int) -> LinkStats: ...
     def stream_stats(self, stream: int) -> StreamStats: ...
     def cursor_stats(self, cursor: int) -> CursorStats: ...
+    def used(self, table: Literal["streams", "cursors", "viewer_links"]) -> int:
+        """Of `memory`, how many of these are in use: asked for each one that is added."""
     def memory(self) -> MemoryStats: ...
     def delays(self, link: int | None = None) -> DelayHistogram:
         """How long media stayed in this worker on its way to a neighbour, or (None) to all viewers:

@@ -799,6 +799,9 @@ cdef class Engine:  # its attributes are in engine.pxd
             stalls=c.qoe.stalls, stalled_us=c.qoe.stalled_us,
         )
 
+    def used(self, table):
+        return len({"streams": self.streams, "cursors": self.cursors, "viewer_links": self.viewer_links}[table])
+
     def memory(self):
         cdef worker_t* w = self.worker
         return MemoryStats(

@@ -2,7 +2,7 @@
 
 Its input is the age of the oldest packet of each turn, from the kernel's receive time. What a turn
 takes is the head of the queue, so a queue that stands is one whose age is above the threshold in
-every turn for a while (CoDel's idea, and its 5 ms, RFC 8289 4): more than two long turns explain. A
+every turn for a while (CoDel's idea, and its 5 ms, RFC 8289 4): more than the longest turn explains. A
 worker has 50 ms of patience with such a queue before it begins to shed, unless a socket's queue is
 more than half full: 8 MiB of buffer can fill in 7 ms, and then the kernel drops control with
 the rest.

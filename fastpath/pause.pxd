@@ -5,4 +5,4 @@ from fastpath.worker cimport worker_t
 
 cdef void on_refused(worker_t* worker, int32_t port, const address_t* destination, int64_t now_us) noexcept nogil
 cdef void on_viewer_timer(worker_t* worker, int32_t link, int64_t now_us) noexcept nogil
-cdef void end_pause(worker_t* worker, int32_t cursor) noexcept nogil
+cdef void end_pause(worker_t* worker, int32_t cursor, int64_t now_us) noexcept nogil

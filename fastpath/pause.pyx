@@ -59,10 +59,11 @@ cdef void on_refused(worker_t* worker, int32_t port, const address_t* destinatio
         at = cursor.next_in_address_bucket
 
 
-cdef void end_pause(worker_t* worker, int32_t index) noexcept nogil:
+cdef void end_pause(worker_t* worker, int32_t index, int64_t now_us) noexcept nogil:
     cdef cursor_t* cursor = &worker.cursors[index]
     cdef stream_t* stream = &worker.streams[cursor.stream]
     cursor.resume_us = 0
+    cursor.began_us = now_us
     if not cursor_begin(cursor, &stream.ring, stream.media == MEDIA_VIDEO) and stream.has_started:
         want_key_frame(worker, cursor.stream)
     queue_cursor(worker, index)
@@ -81,7 +82,7 @@ cdef void on_viewer_timer(worker_t* worker, int32_t link_index, int64_t now_us) 
         while at >= 0:
             cursor = &worker.cursors[at]
             if cursor.state == CURSOR_PAUSED and cursor.resume_us <= now_us:
-                end_pause(worker, at)
+                end_pause(worker, at, now_us)
             elif cursor.state == CURSOR_PAUSED and (link.resume_us < 0 or cursor.resume_us < link.resume_us):
                 link.resume_us = cursor.resume_us
             at = cursor.next_of_link

@@ -372,7 +372,10 @@ cdef void receive_together(
     """Datagrams from one source to an overlay port."""
     cdef company_t company
     cdef uint32_t at = 0
-    cdef bint has_tags = total > segment_bytes and segment_bytes >= FIB_LEG_BYTES + TAGGED_PAYLOAD_BYTES
+    cdef bint has_tags = (
+        total > segment_bytes and segment_bytes >= FIB_LEG_BYTES + TAGGED_PAYLOAD_BYTES
+        and worker.overload.step < STEP_UNCHECKED_VIDEO  # or most would be made for nothing
+    )
     company.peers_version = worker.peers_version - 1
     company.at = 0
     company.count = 0

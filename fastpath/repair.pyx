@@ -328,7 +328,8 @@ cdef void on_link_timer(worker_t* worker, int32_t link_index, int64_t now_us) no
             say_arrivals(worker, link_index, now_us)
         if link.next_probe_us <= now_us:
             send_probe(worker, link_index, now_us)
-        if link.is_up and now_us >= link_dead_at_us(link, worker.probe_interval_us):
+        # Within a round nothing was taken in: its packets may wait in the socket.
+        if link.is_up and worker.round_left == 0 and now_us >= link_dead_at_us(link, worker.probe_interval_us):
             link.is_up = False
             post_event(worker, EVENT_LINK_DOWN, link_handle(worker, link_index))
     mark_ready(worker, link_index)

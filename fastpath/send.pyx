@@ -341,9 +341,9 @@ cdef inline void send_due_report(worker_t* worker, cursor_t* cursor, int64_t now
 
 
 cdef inline void count_sent(
-    worker_t* worker, cursor_t* cursor, const slot_t* slot, int64_t now_us
+    worker_t* worker, cursor_t* cursor, const slot_t* slot, bint is_again, int64_t now_us
 ) noexcept nogil:
-    if slot.arrival_us >= cursor.began_us:
+    if slot.arrival_us >= cursor.began_us and not is_again:
         histogram_note(
             &worker.delays[worker.node_link_count if cursor.is_viewer else cursor.link], now_us - slot.arrival_us
         )
@@ -351,7 +351,9 @@ cdef inline void count_sent(
     cursor.bytes += slot.size
 
 
-cdef void send_for_cursor(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil:
+cdef void send_for_cursor(
+    worker_t* worker, cursor_t* cursor, slot_t* slot, bint is_again, int64_t now_us
+) noexcept nogil:
     """One packet, wherever it stands in the ring."""
     cdef run_t run
     if cursor.has_moved:  # before a report tells of it
@@ -365,7 +367,7 @@ cdef void send_for_cursor(worker_t* worker, cursor_t* cursor, slot_t* slot, int6
     else:
         begin_cursor_run(worker, &run, cursor, now_us)
         send_to_node(worker, &run, slot, 0, now_us)
-    count_sent(worker, cursor, slot, now_us)
+    count_sent(worker, cursor, slot, is_again, now_us)
 
 
 cdef void send_run(
@@ -379,7 +381,7 @@ cdef void send_run(
         cursor.deficit_bytes -= slot.size
         cursor.next += 1
         send_to_node(worker, &run, slot, 0, now_us)
-        count_sent(worker, cursor, slot, now_us)
+        count_sent(worker, cursor, slot, False, now_us)
         slot = &ring.slots[cursor.next & ring.mask]
         if (
             cursor.next == ring.head or slot.state != SLOT_HELD or slot.stream_seq != cursor.next
@@ -414,7 +416,7 @@ cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, in
             cursor.resent += 1
         else:
             cursor.late_packets += 1
-        send_for_cursor(worker, cursor, slot, now_us)
+        send_for_cursor(worker, cursor, slot, late.answers != 0, now_us)
 
 
 cdef void queue_cursor(worker_t* worker, int32_t index) noexcept nogil:
@@ -481,7 +483,7 @@ cdef bint drain_cursor(worker_t* worker, int32_t index, int64_t now_us) noexcept
         if cursor.is_viewer:
             cursor.deficit_bytes -= slot.size
             cursor.next += 1
-            send_for_cursor(worker, cursor, slot, now_us)
+            send_for_cursor(worker, cursor, slot, False, now_us)
         else:
             send_run(worker, cursor, &stream.ring, slot, now_us)
 

@@ -9,7 +9,7 @@ header's class before the tag is checked; the numbers that are missing then are 
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
-from fastpath.link cimport REPLAY_WINDOW, link_t
+from fastpath.link cimport REPLAY_WINDOW, WINDOW_WORDS, link_t
 from fastpath.mailbox cimport EVENT_OVERLOAD, mailbox_post, message_t
 from fastpath.overload cimport (
     OVERLOAD_BEGAN, OVERLOAD_ENDED, SHED_KINDS, STEP_ALL_VIDEO, STEP_AUDIO, STEP_DISCARDABLE, STEP_STREAMS,
@@ -130,18 +130,18 @@ cdef int shed_unchecked(worker_t* worker, uint8_t traffic_class) noexcept nogil:
 
 
 cdef void forgive_unchecked(worker_t* worker, link_t* link, uint64_t hop_seq) noexcept nogil:
-    """The first packet of a link after something was shed unchecked: the numbers it skips may be that,
-    so they are no holes (their packets are taken if they come yet), and nothing is asked for now."""
+    """The first packet ahead on a link after something was shed unchecked: the numbers it skips may be
+    that, so they are no holes (their packets are taken if they come yet), and nothing is asked for now."""
     cdef uint64_t at = link.highest + 1
+    if hop_seq < at:
+        return  # it is late, and skips none
     link.unchecked_seen = worker.overload.unchecked
     link.given_up += <uint64_t>link.hole_count
     link.lost += <uint64_t>link.hole_count
     link.hole_count = 0
     link.next_repair_us = -1
-    if hop_seq <= at:
-        return
     if hop_seq - at >= REPLAY_WINDOW:
-        memset(link.window, 0, sizeof(link.window))
+        memset(link.window, 0, WINDOW_WORDS * sizeof(uint64_t))
         at = hop_seq
     while at < hop_seq:
         link.window[(at & (REPLAY_WINDOW - 1)) >> 6] &= ~(<uint64_t>1 << (at & 63))

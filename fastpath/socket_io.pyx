@@ -135,7 +135,8 @@ cdef struct socket_io_t:
     int ready_count
     int ready_at                 # of these, the next to be seen to
     int take                     # buffers a call, at most
-    bint took_all                # in this turn a call brought as many
+    bint took_any                # since the last adaptation
+    bint took_all                # and a call brought as many
     # the deadline, kept by the kernel
     int timer
     int64_t armed_us             # -1: it has fired, or was never set
@@ -177,6 +178,7 @@ cdef int socket_io_open(worker_t* worker) noexcept nogil:
     worker.transmit_context = io
     if io == NULL:
         return -1
+    io.timer = -1
     io.buffers = <uint8_t*>calloc(RECEIVE_DATAGRAMS, RECEIVE_BYTES)
     worker.epoll = epoll_create1(EPOLL_CLOEXEC)
     if io.buffers == NULL or worker.epoll < 0:
@@ -470,18 +472,22 @@ cdef void socket_io_receive(worker_t* worker, int64_t began_us) noexcept nogil:
         if io.ready_at < io.ready_count:
             now_us = monotonic_us()
     if worker.counters[<int>RECEIVE_BATCHES] != batches:
+        io.took_any = True
         note_arrival(worker, began_us)
 
 
 cdef void socket_io_adapt(worker_t* worker, int64_t spent_us) noexcept nogil:
     """All that was taken has been sent, in this time: take as much less, or if there was more, more."""
     cdef socket_io_t* io = <socket_io_t*>worker.transmit_context
+    if not io.took_any:
+        return  # what took this time came from elsewhere
     if spent_us > TURN_US:
         io.take = <int>(io.take * TURN_US // spent_us)
         if io.take < 1:
             io.take = 1
     elif io.took_all and spent_us < TURN_US // 2:
         io.take = 2 * io.take if 2 * io.take < RECEIVE_DATAGRAMS else RECEIVE_DATAGRAMS
+    io.took_any = False
     io.took_all = False
 
 

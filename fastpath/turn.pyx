@@ -5,9 +5,11 @@ lab from virtual time. Nothing here sleeps or knows the time but by its argument
 link allocates (its holes, history and queues), nothing that a packet does.
 
 On sockets a turn is bounded, so that commands and control are seen to in time whatever the load and
-the fan-out: it takes in no more than it can send in about 2 ms (the number of buffers follows what
+the fan-out: it takes in no more than it can send in about 4 ms (the number of buffers follows what
 turns have cost), and leaves links that it has not come to in that time to the next turns, which
-take in nothing till then. What has to wait, waits in the sockets, where its age tells of overload.
+take in nothing till then. These links are a round: those that get ready meanwhile are the next
+round's, or many viewers with much to catch up on would keep a worker from hearing anything. What
+has to wait, waits in the sockets, where its age tells of overload.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -55,6 +57,7 @@ cdef void drain_ready(worker_t* worker, int64_t began_us) noexcept nogil:
         drain_link(worker, worker.ready_links[done], now_us)
         done += 1
     worker.ready_count -= done
+    worker.round_left = worker.round_left - done if worker.round_left > done else 0
     if worker.ready_count > 0:
         memmove(worker.ready_links, worker.ready_links + done, <size_t>worker.ready_count * sizeof(int32_t))
 
@@ -69,9 +72,11 @@ cdef void end_turn(worker_t* worker, int64_t now_us) noexcept nogil:
         link = wheel_pop(&worker.wheel, now_us)
     ask_for_key_frames(worker, now_us)
     wake_cursors(worker)
+    if worker.round_left == 0:
+        worker.round_left = worker.ready_count
     drain_ready(worker, now_us)
     expire_early(worker, now_us)
-    if worker.ready_count == 0:
+    if worker.round_left == 0:
         shed_turn(worker, now_us)
     mailbox_ring(&worker.events)
 
@@ -85,12 +90,13 @@ cdef int64_t next_turn_us(const worker_t* worker) noexcept nogil:
 
 cdef void run_on_sockets(worker_t* worker) noexcept nogil:
     cdef int64_t now_us = monotonic_us()
-    cdef int64_t began_us
-    cdef int64_t round_us = now_us  # when the links began that are not through yet
+    cdef int64_t began_us, due_us
+    cdef int64_t round_us = now_us  # when the round began
     cdef bint is_ready = False
     while not overlane_load_flag(&worker.stop):
-        if worker.ready_count == 0:
-            is_ready = socket_io_wait(worker, next_turn_us(worker), now_us)
+        if worker.round_left == 0:
+            due_us = next_turn_us(worker) if worker.ready_count == 0 else now_us
+            is_ready = socket_io_wait(worker, due_us, now_us)
             now_us = monotonic_us()
             round_us = now_us
         began_us = now_us
@@ -102,5 +108,5 @@ cdef void run_on_sockets(worker_t* worker) noexcept nogil:
         count(worker, TURNS)
         now_us = monotonic_us()
         worker.overload.busy_us += now_us - began_us
-        if worker.ready_count == 0:
+        if worker.round_left == 0:
             socket_io_adapt(worker, now_us - round_us)

@@ -86,7 +86,7 @@ cdef void on_report_block(worker_t* worker, int32_t index, const report_block_t*
         on_round_trip(cursor, block, now_us)
     tell_controller(worker, cursor, block, now_us)
     if cursor.state == CURSOR_PAUSED:
-        end_pause(worker, index)  # somebody is there
+        end_pause(worker, index, now_us)  # somebody is there
 
 
 cdef bint may_resend(worker_t* worker, int32_t index, uint32_t seq, int64_t now_us) noexcept nogil:

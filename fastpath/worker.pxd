@@ -224,6 +224,7 @@ cdef struct worker_t:
     wheel_t wheel
     int32_t* ready_links         # to be drained in this turn
     int32_t ready_count
+    int32_t round_left           # the first so many are seen to before more is taken in
     int32_t* dirty_streams
     int32_t dirty_count
     batch_t batch

@@ -57,7 +57,7 @@ def measure(
 def _before() -> list[str]:
     """What can be said without a measurement."""
     cores = Cores.allowed()
-    watch = spoilers.Watch(cores.count)
+    watch = spoilers.Watch(cores.all)
     time.sleep(LOOK_S)
     return spoilers.warnings({**spoilers.observe(cores), **watch.facts()})
 

@@ -4,7 +4,6 @@ Unknown keys are errors, and all problems are reported at once: what is malforme
 what contradicts itself (`config_checks`) among the parts that are well formed.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -22,6 +21,7 @@ from pydantic import (
 )
 
 from relay.config_checks import MAX_PORT, Parts, cross_check
+from relay.cores import usable_cores
 from rtp.errors import RtpParseError
 from rtp.payload.parameter_sets import stap_a_from_sprop
 from rtp.sdp import PayloadFormat
@@ -332,7 +332,8 @@ class NodeConfig(Model):
     Workers are reached at the ports after it, in the same order."""
     workers: Workers = 1
     """Native threads that forward, each with its own port and memory. "auto": one for each core
-    that the process may use, less one for Python if there are more than two."""
+    that the process may use, by its affinity and its control group's quota, less one for Python if
+    there are more than two."""
     worker_cpus: tuple[CpuNumber, ...] = ()
     """The core each worker is bound to; empty: where the system puts it."""
     viewers_per_worker: int = Field(default=500, ge=1, le=524_288)
@@ -401,7 +402,7 @@ def count_workers(workers: Workers) -> int:
     """What "auto" stands for on this host."""
     if workers != "auto":
         return workers
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     return min(cores - 1 if cores > CORES_WITHOUT_PYTHON else cores, MAX_WORKERS)
 
 

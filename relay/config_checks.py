@@ -5,13 +5,14 @@ Works on the parts that are well formed by themselves, so one typing error hides
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from control_client.connection import Tls, check_url, ssl_context
 from control_client.errors import ConnectionConfigError
-from service.address import Address, clashes, ip_of, parse_address
+from service.address import Address, ip_of, parse_address
 from service.errors import Problem
 
 if TYPE_CHECKING:
@@ -151,9 +152,9 @@ def _check_ingests(parts: Parts) -> Iterator[Problem]:
 
 
 def _check_sockets(parts: Parts) -> Iterator[Problem]:
-    taken: list[tuple[str, Address]] = []
+    taken = Sockets()
     if parts.listen is not None:
-        taken += _of_workers("listen", parse_address(parts.listen), parts.workers)
+        taken.add_all(_of_workers("listen", parse_address(parts.listen), parts.workers))
         if parse_address(parts.listen)[1] == 0:
             yield Problem("listen", "neighbours need a fixed port, not 0")
     if parts.viewers is not None:
@@ -161,7 +162,7 @@ def _check_sockets(parts: Parts) -> Iterator[Problem]:
         sockets = _of_workers("viewers.listen", first, parts.workers)
         for _, address in sockets:
             yield from _clashes("viewers.listen", address, taken)
-        taken += sockets
+        taken.add_all(sockets)
     tracks = [
         (f"ingests[{i}].tracks[{j}]", track)
         for i, ingest in parts.ingests
@@ -172,7 +173,7 @@ def _check_sockets(parts: Parts) -> Iterator[Problem]:
         shared.setdefault(track.endpoint, []).append((key, track))
     for address, users in shared.items():
         yield from _clashes(f"{users[0][0]}.listen", address, taken)
-        taken.append((f"{users[0][0]}.listen", address))
+        taken.add(f"{users[0][0]}.listen", address)
         yield from _check_shared(users)
     for users in shared.values():
         key, track = users[0]
@@ -180,7 +181,7 @@ def _check_sockets(parts: Parts) -> Iterator[Problem]:
             for problem in _clashes(f"{key}.rtcp", track.rtcp_endpoint, taken):
                 hint = 'use rtcp = "mux", or leave the port after "listen" free'
                 yield Problem(problem.key, f"{problem.text}: {hint}")
-            taken.append((f"{key}.rtcp", track.rtcp_endpoint))
+            taken.add(f"{key}.rtcp", track.rtcp_endpoint)
 
 
 def _of_workers(key: str, first: Address, workers: int) -> list[tuple[str, Address]]:
@@ -206,10 +207,49 @@ def _check_shared(users: Sequence[tuple[str, Track]]) -> Iterator[Problem]:
             yield Problem(f"{key}.rtcp", f"differs from {users[0][0]}, which has the same socket")
 
 
-def _clashes(key: str, address: Address, taken: list[tuple[str, Address]]) -> Iterator[Problem]:
-    for other, other_address in taken:
-        if clashes(address, other_address):
-            yield Problem(key, f"the same UDP socket as {other}")
+class Sockets:
+    """Addresses with their keys, found by what they clash with (`service.address.clashes`): a node
+    may have thousands."""
+
+    def __init__(self) -> None:
+        self._keys: list[str] = []
+        self._same: defaultdict[Address, list[int]] = defaultdict(list)
+        self._wildcards: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        self._family: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+
+    def add(self, key: str, address: Address) -> None:
+        """One more; whether it clashes is another question."""
+        ip, port = ip_of(address), address[1]
+        at = len(self._keys)
+        self._keys.append(key)
+        self._same[address].append(at)
+        self._family[ip.version, port].append(at)
+        if ip.is_unspecified:
+            self._wildcards[ip.version, port].append(at)
+
+    def add_all(self, sockets: Iterable[tuple[str, Address]]) -> None:
+        """By key."""
+        for key, address in sockets:
+            self.add(key, address)
+
+    def clashing_with(self, address: Address) -> list[str]:
+        """The keys of those that could not be bound beside it, in the order they were added."""
+        ip, port = ip_of(address), address[1]
+        if port == 0:
+            return []
+        if ip.is_unspecified:
+            found = set(self._family.get((ip.version, port), ()))
+        else:
+            found = {
+                *self._same.get(address, ()),
+                *self._wildcards.get((ip.version, port), ()),
+            }
+        return [self._keys[at] for at in sorted(found)]
+
+
+def _clashes(key: str, address: Address, taken: Sockets) -> Iterator[Problem]:
+    for other in taken.clashing_with(address):
+        yield Problem(key, f"the same UDP socket as {other}")
 
 
 def _check_paths(parts: Parts) -> Iterator[Problem]:

@@ -26,7 +26,7 @@ from relay.config_file import load
 from relay.control.agent import ControlAgent
 from relay.control_shell import ControlShell
 from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, RtcpMode, Viewer
-from relay.errors import RefusalCode, Refused, RelayError
+from relay.errors import RefusalCode, Refused, RelayError, WorkerError
 from relay.events import ViewerStarted, ViewerTurnedAway
 from relay.loop_watch import LoopWatch
 from relay.messages import Track
@@ -229,7 +229,13 @@ class Daemon:
         """Before the first command: a large configuration has more than the mailbox holds."""
         atexit.register(self._stop_workers)
         for thread in self._threads:
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self._is_stopping = True
+                self._stop_workers()
+                text = f"workers: {error}; is there a limit of threads or processes?"
+                raise WorkerError(text) from None
         for engine in self.workers.engines:
             # A native thread sets no asyncio event.
             while self._is_working and not engine.is_running:  # noqa: ASYNC110
@@ -239,6 +245,8 @@ class Daemon:
         try:
             self._pin(number)
             self.workers.engines[number].run()
+        except OSError as error:
+            self.logger.error("worker_not_started", worker=number, reason=str(error))
         finally:
             if not self._is_stopping:
                 self._loop.call_soon_threadsafe(self._on_worker_death)

@@ -11,6 +11,10 @@ class SocketError(RelayError):
     """A socket could not be opened or bound."""
 
 
+class WorkerError(RelayError):
+    """A worker could not be made or started."""
+
+
 class MessageError(RelayError):
     """A control message that does not parse or is larger than a link carries."""
 

@@ -139,7 +139,9 @@ class Lanes:
         since_us = neighbour.up_since_us
         if since_us is None or now_us - since_us < BLOCKED_US:
             return []
-        silent, name = neighbour.pairs.silent(now_us), neighbour.name
+        name = neighbour.name
+        if not (silent := neighbour.pairs.silent(now_us)):
+            return []
         return [
             broadcast
             for broadcast, sources in self._sources.items()

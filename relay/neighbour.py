@@ -121,6 +121,11 @@ class Neighbour:
 
     # -- which workers there are
 
+    def expect_session(self) -> None:
+        """Keys are new, and what took a pair's link is about to leave it: nothing is asked of
+        whoever is there now in words of the session before."""
+        self.is_settling = len(self._workers) > 1
+
     def begin_session(self, now_us: int) -> None:
         """Keys are new: whoever is there now has heard nothing yet. What took a pair's link must
         have left it."""

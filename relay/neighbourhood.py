@@ -217,6 +217,7 @@ class Neighbourhood:
                 handshake.on_keyed()
                 has_restarted = neighbour.carry_out()
                 self._begun.append((neighbour, True))
+                neighbour.expect_session()
                 if has_restarted:
                     self._subscriptions.on_peer_restarted(name, now_us)
                 else:

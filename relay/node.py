@@ -289,9 +289,10 @@ class Node:
     def _place_viewer(self, stream: str) -> int:
         """Where fewest of the stream's viewers are. When it has as many there as one worker should
         serve, the next ones find a copy in another."""
-        home = self._placement.home(stream)
         if len(self.engine) == 1:
-            return home
+            return 0
+        # Not where it is to live: one that starts here may be about to come from elsewhere.
+        home = next((s.home for s in self.streams.of(stream)), self._placement.home(stream))
         copies = self._replicas.workers_of(stream)
         ready = [home, *(w for w in sorted(copies) if self._replicas.is_ready(stream, w))]
         chosen = min(ready, key=lambda worker: self.edge.served(stream, worker))
@@ -426,11 +427,26 @@ class Node:
                 self._full(error)  # said again with the next refresh
 
     def _on_copy_started(self, cursor: int, first_stream_seq: int, now_us: int) -> bool:
+        """False if the cursor is for another purpose than a copy."""
+        stream_id = self._carried.copied_by(cursor)
+        if stream_id is None:
+            return False
+        waiting = self._carried.take_waiting(stream_id)
+        stream = self.streams.by_id(stream_id)
         try:
-            return self._carried.on_cursor_started(cursor, first_stream_seq, now_us)
+            self._carried.on_copy_started(cursor, first_stream_seq)
         except EngineFullError as error:
-            self._full(error)
-            return True
+            text = self._full(error)
+            for peer in waiting or ():
+                self.subscriptions.on_cursor_refused(peer, stream_id, text, now_us)
+            waiting = {}
+        for peer, start_seq in (waiting or {}).items():
+            self._add_cursor(wanted.AddCursor(peer, stream_id, start_seq), now_us)
+        if stream is not None and (
+            waiting is not None or self._carried.has_parts(stream.broadcast)
+        ):
+            self._carried.prune(stream.broadcast)
+        return True
 
     # -- what the subscriptions want
 

@@ -205,7 +205,8 @@ class NodeStreams:
 
     def remove_cursor(self, peer: str, stream_id: int) -> None:
         """One that is gone already is fine."""
-        self._waiting[stream_id].pop(peer, None)
+        if (waiting := self._waiting.get(stream_id)) is not None:
+            waiting.pop(peer, None)  # the copy is begun all the same: `on_cursor_started`
         self.cursors.mark_copy(peer, stream_id, is_copy=False)
         self.cursors.remove(peer, stream_id)
         if len(self._workers) > 1 and (stream := self.registry.by_id(stream_id)) is not None:
@@ -229,22 +230,44 @@ class NodeStreams:
             self.prune(broadcast)
         return has_moved
 
-    def on_cursor_started(self, cursor: int, first_stream_seq: int, now_us: int) -> bool:
-        """True if it was a copy's, which is there now; who waited for it is sent it."""
-        stream = self._replicas.on_cursor_started(cursor, first_stream_seq)
-        if stream is None:
-            return False
-        for peer, start_seq in self._waiting.pop(stream.track.stream_id, {}).items():
-            self.add_cursor(peer, stream.track.stream_id, start_seq, now_us)
-        return True
+    def copied_by(self, cursor: int) -> int | None:
+        """The id of the stream that a cursor is to make a copy of; None if it is for another
+        purpose."""
+        stream = self._replicas.copied_by(cursor)
+        return stream.track.stream_id if stream else None
 
-    def move_home(self, broadcast: str, worker: int) -> None:
+    def take_waiting(self, stream_id: int) -> dict[str, int | None] | None:
+        """Neighbours that a copy is made for, and where each begins; None: it is for viewers."""
+        return self._waiting.pop(stream_id, None)
+
+    def has_parts(self, broadcast: str) -> bool:
+        """Whether some copy has not all of its tracks."""
+        workers = self._replicas.workers_of(broadcast)
+        return any(not self._replicas.is_ready(broadcast, worker) for worker in workers)
+
+    def on_copy_started(self, cursor: int, first_stream_seq: int) -> None:
+        """There is a copy now."""
+        self._replicas.on_cursor_started(cursor, first_stream_seq)
+
+    def move_home(self, broadcast: str, worker: int, now_us: int) -> None:
         """It is to be delivered to another worker; the upstream is still to be set. What an encoder
         sends here stays where that arrives, until it comes from elsewhere."""
         self._placement.set_home(broadcast, worker)
-        if broadcast in self._upstreams:
-            self._replicas.move_home(broadcast, worker)
-            self.prune(broadcast)
+        if broadcast not in self._upstreams:
+            return
+        self._replicas.move_home(broadcast, worker)
+        for stream in self.registry.of(broadcast):  # copies that were being made are not any more
+            stream_id = stream.track.stream_id
+            for peer, start_seq in self._waiting.pop(stream_id, {}).items():
+                self.add_cursor(peer, stream_id, start_seq, now_us)
+        self.prune(broadcast)
+
+    def is_sent_on(self, peer: str, broadcast: str, link: int | None) -> bool:
+        """Whether a neighbour has cursors on a link, though it should be sent it on another."""
+        cursors = (
+            self.cursors.of(peer, stream.track.stream_id) for stream in self.registry.of(broadcast)
+        )
+        return any(c is not None and self.cursors.link_of(c) == link for c in cursors)
 
     def prune(self, broadcast: str) -> None:
         """Remove copies that nobody is served from any more."""
@@ -253,7 +276,7 @@ class NodeStreams:
             ids = [stream.track.stream_id for stream in streams]
             is_needed = (
                 self._edge.served(broadcast, worker)
-                or not self._replicas.is_ready(broadcast, worker)
+                or self._replicas.is_making(broadcast, worker)
                 or any(worker in self.cursors.workers_of(stream_id) for stream_id in ids)
             )
             if not is_needed:

@@ -49,5 +49,5 @@ class Placement:
         return min(workers, key=self._load)
 
     def _load(self, worker: int) -> int:
-        cursors, _ = self._workers.engines[worker].memory().cursors
+        cursors = self._workers.engines[worker].used("cursors")
         return cursors + HOME_WEIGHT * self._counts[worker]

@@ -45,17 +45,24 @@ def ingest_tracks(config: NodeConfig) -> Iterator[tuple[str, IngestKey, Track]]:
 
 def ingest_workers(config: NodeConfig) -> dict[str, int]:
     """Which worker each ingest is in: in turns, but those that share a socket together."""
-    groups: list[tuple[set[Address], list[str]]] = []
+    leaders: dict[str, str] = {}  # who stands for it: itself, or one that shares a socket with it
+    users: dict[Address, str] = {}
+
+    def leader_of(name: str) -> str:
+        while (leader := leaders[name]) != name:
+            leaders[name] = leaders[leader]  # half the way for those who ask later
+            name = leader
+        return name
+
     for ingest in config.ingests:
-        sockets, names = {track.endpoint for track in ingest.tracks}, [ingest.name]
-        for group in [group for group in groups if group[0] & sockets]:
-            sockets, names = sockets | group[0], group[1] + names
-            groups.remove(group)
-        groups.append((sockets, names))
+        leaders[ingest.name] = ingest.name
+        for track in ingest.tracks:
+            first = leader_of(users.setdefault(track.endpoint, ingest.name))
+            leaders[leader_of(ingest.name)] = first
+    turns: dict[str, int] = {}
     return {
-        name: number % config.worker_count
-        for number, (_, names) in enumerate(groups)
-        for name in names
+        ingest.name: turns.setdefault(leader_of(ingest.name), len(turns)) % config.worker_count
+        for ingest in config.ingests
     }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from random import Random
 
+from fastpath import EngineFullError
 from relay.hkdf import KEY_BYTES
 from relay.stream import Stream, StreamRegistry
 from relay.workers import Workers
@@ -52,15 +53,26 @@ class Replicas:
             if (stream.track.stream_id, worker) in self._feeds
         }
 
+    def is_making(self, broadcast: str, worker: int) -> bool:
+        """Whether a copy of any of its tracks has been begun there, but is not finished."""
+        return any(
+            stream.broadcast == broadcast and worker == there
+            for stream, there in self._making.values()
+        )
+
     def is_ready(self, broadcast: str, worker: int) -> bool:
         """Whether viewers can be served there: every track has a ring."""
         streams = self._registry.of(broadcast)
         return bool(streams) and all(worker in stream.handles for stream in streams)
 
     def add(self, broadcast: str, worker: int) -> None:
-        """Begin to copy it there, from a key frame on."""
-        for stream in self._registry.of(broadcast):
-            self.add_one(stream, worker)
+        """Begin to copy it there, where none of it is yet, from a key frame on; all or nothing."""
+        try:
+            for stream in self._registry.of(broadcast):
+                self.add_one(stream, worker)
+        except EngineFullError:
+            self.remove(broadcast, worker)
+            raise
 
     def add_one(self, stream: Stream, worker: int, start_seq: int | None = None) -> None:
         """Begin to copy one of its streams; `on_cursor_started` finishes that. start_seq: where it
@@ -72,15 +84,25 @@ class Replicas:
             self._feeds[feed] = cursor, stream.home
             self._making[cursor] = stream, worker
 
-    def on_cursor_started(self, cursor: int, first_stream_seq: int) -> Stream | None:
-        """The stream that now has its copy; None if the cursor is for another purpose."""
-        found = self._making.pop(cursor, None)
-        if found is None:
-            return None
-        stream, worker = found
-        upstream = self._links[worker, stream.home]
-        self._registry.add_copy(stream, worker, upstream, first_stream_seq)
-        return stream
+    def copied_by(self, cursor: int) -> Stream | None:
+        """The stream that a home's cursor makes a copy of; None if it is for another purpose."""
+        found = self._making.get(cursor)
+        return found[0] if found else None
+
+    def on_cursor_started(self, cursor: int, first_stream_seq: int) -> None:
+        """Finish the copy; one that there is no room for is not begun any more. What was sent till
+        now was early, and may be more than a worker holds: it is sent again."""
+        stream, worker = self._making.pop(cursor)
+        link, upstream = self._links[stream.home, worker], self._links[worker, stream.home]
+        self._starve(stream, worker)
+        try:
+            self._registry.add_copy(stream, worker, upstream, first_stream_seq)
+            self._feed(stream, worker, link, first_stream_seq)
+        except EngineFullError:
+            if worker in stream.handles:
+                self._registry.remove_copy(stream, worker)
+            self.part_unused()
+            raise
 
     def follow(self, stream: Stream, workers: Collection[int]) -> None:
         """Copy a stream that has just been made, from its first packet."""

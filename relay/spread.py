@@ -15,6 +15,7 @@ from relay.lanes import Lanes
 from relay.messages import Message, Ok, Subscribe, WorkerPorts
 from relay.neighbour import Neighbour
 from relay.node_streams import NodeStreams
+from relay.pairs import Pair
 from relay.placement import Placement
 from relay.slowpath.subscription import SubscriptionTable
 
@@ -59,7 +60,7 @@ class Spread:
             neighbour.block()
             self._report(events.WorkersBlocked(neighbour.name))
             self._move_all(neighbour, now_us)
-        neighbour.pairs.sweep(partial(self._lanes.is_used, neighbour), now_us)
+        neighbour.pairs.sweep(partial(self._is_used, neighbour), now_us)
 
     def follow(self, peer: str, message: Subscribe | Ok, now_us: int) -> None:
         """Of a subscription that is held, the neighbour has named its worker."""
@@ -69,6 +70,7 @@ class Spread:
         if isinstance(message, Subscribe):
             node = broadcast.nodes.get(peer)
             if node is not None and node.transaction == message.transaction:
+                self._say_blocked_again(peer, message)
                 self._lanes.on_subscribe(peer, message, now_us)
                 self._carry_out(now_us)
                 self._move_cursors(peer, broadcast.name, now_us)
@@ -76,9 +78,7 @@ class Spread:
         way = broadcast.on_way(peer)
         if way is None or way.transaction != message.transaction:
             return
-        neighbour = self._neighbours[peer]
-        if neighbour.is_blocked and message.worker:
-            neighbour.block()  # it has not heard that yet
+        self._say_blocked_again(peer, message)
         if self._lanes.on_ok(peer, message, now_us):
             self._subscriptions.ask_again(peer, broadcast.name, now_us)
         self._carry_out(now_us)
@@ -100,6 +100,20 @@ class Spread:
 
     # -- inside
 
+    def _is_used(self, neighbour: Neighbour, pair: Pair, broadcast: str) -> bool:
+        """Whether a broadcast goes between these two workers, or has cursors there still."""
+        link = neighbour.link_of(pair)
+        return self._lanes.is_used(neighbour, pair, broadcast) or (
+            self._carried.is_sent_on(neighbour.name, broadcast, link)
+        )
+
+    def _say_blocked_again(self, peer: str, message: Subscribe | Ok) -> None:
+        """It names a further worker: it has not heard yet that these are not to be used."""
+        neighbour = self._neighbours[peer]
+        is_used = isinstance(message, Ok) or message.mode == "active"
+        if neighbour.is_blocked and message.worker and is_used:
+            neighbour.block()
+
     def _move_all(self, neighbour: Neighbour, now_us: int) -> None:
         """It is, or is no longer, one whose further workers are heard."""
         name = neighbour.name
@@ -113,7 +127,7 @@ class Spread:
 
     def _move_home(self, name: str, worker: int, now_us: int) -> None:
         """And let those who send it know."""
-        self._carried.move_home(name, worker)
+        self._carried.move_home(name, worker, now_us)
         broadcast = self._subscriptions.find(name)
         if broadcast is None or broadcast.upstream is None or broadcast.is_local:
             return
@@ -127,7 +141,10 @@ class Spread:
         try:
             has_moved = self._carried.move_cursors(peer, broadcast, now_us)
         except EngineFullError as error:
-            self._full(error)
+            text = self._full(error)
+            for stream in self._carried.registry.of(broadcast):  # the first refuses it whole
+                stream_id = stream.track.stream_id
+                self._subscriptions.on_cursor_refused(peer, stream_id, text, now_us)
             return
         if has_moved:
             self._subscriptions.answer_again(peer, broadcast)

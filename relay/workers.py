@@ -12,6 +12,7 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
+from typing import Literal, TypeAlias
 
 from fastpath import Codec, Engine, EngineFullError, Media, PortKind
 from fastpath import events as engine_events
@@ -24,8 +25,11 @@ from fastpath.stats import (
     StreamStats,
 )
 from relay.config import NodeConfig
+from relay.errors import WorkerError
 from relay.slowpath.rate import LinkController
 from service.address import Address
+
+Table: TypeAlias = Literal["streams", "cursors", "viewer_links"]
 
 WORKER_SHIFT = 52  # fastpath/handles.py: 20 bits of index, 32 of generation
 _MASK = (1 << WORKER_SHIFT) - 1
@@ -63,12 +67,12 @@ class Workers:
             raise KeyError(f"{others} are not of worker {worker_of(first)}, as {first} is")
         return self._at(first)
 
-    def _check_room(self, table: str) -> None:
+    def _check_room(self, table: Table) -> None:
         limit = self._limits.get(table)
-        if limit is not None and len(self.engines) > 1:
-            used = sum(getattr(engine.memory(), table)[0] for engine in self.engines)
-            if used >= limit:
-                raise EngineFullError(table, limit)
+        if limit is None or len(self.engines) == 1:
+            return
+        if sum(engine.used(table) for engine in self.engines) >= limit:
+            raise EngineFullError(table, limit)
 
     # -- ports and links
 
@@ -349,10 +353,15 @@ def new_engine(config: NodeConfig) -> Engine:
 
 
 def new_workers(config: NodeConfig) -> Workers:
-    """All of a node's."""
+    """All of a node's. Raises MemoryError, and WorkerError if the system gives no descriptors."""
     limits = config.limits
+    try:
+        engines = [new_engine(config) for _ in range(config.worker_count)]
+    except OSError as error:
+        text = f"workers: {error}; is there a limit of open files (ulimit -n)?"
+        raise WorkerError(text) from None
     return Workers(
-        [new_engine(config) for _ in range(config.worker_count)],
+        engines,
         {
             "streams": limits.streams,
             "cursors": limits.cursors,

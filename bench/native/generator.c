@@ -13,11 +13,11 @@
 
 enum { MAX_FRAME_BYTES = 65000, RTP_BYTES = 12, PAYLOAD_TYPE = 96, FRAME_TICKS = 3000, STAMP_BYTES = 8 };
 
-static void sleep_until(int64_t due_ns)
+/* 0, or -EINTR: a signal has a handler, and whoever waits for it waits for this call's end. */
+static int sleep_until(int64_t due_ns)
 {
     struct timespec due = {due_ns / 1000000000, due_ns % 1000000000};
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR) {
-    }
+    return -clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
 }
 
 static void write_rtp(const struct generator *generator, const struct frame *frame, uint16_t place, uint8_t *rtp)
@@ -155,8 +155,9 @@ int64_t bench_generate(struct generator *generator, const struct frame *frames, 
     start_ns = bench_now_ns();
     for (int64_t i = 0; i < count && failure == 0; i++) {
         if (start_ns + frames[i].due_ns > bench_now_ns())
-            sleep_until(start_ns + frames[i].due_ns);
-        failure = send_frame(generator, &frames[i], tags + sent, data, packet_bytes);
+            failure = sleep_until(start_ns + frames[i].due_ns);
+        if (failure == 0)
+            failure = send_frame(generator, &frames[i], tags == NULL ? NULL : tags + sent, data, packet_bytes);
         sent += frames[i].packets;
     }
     free(tags);

@@ -103,6 +103,7 @@ int bench_loop(struct route *route)
     if (loop == NULL)
         return result;
     loop->route = route;
+    bench_lay_out(&loop->inbox);
     loop->groups = bench_groups(route);
     loop->first = malloc(loop->groups * sizeof *loop->first);
     loop->last = malloc(loop->groups * sizeof *loop->last);

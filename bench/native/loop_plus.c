@@ -370,6 +370,7 @@ struct loop_plus *loop_plus_open(struct route *route, uint32_t ring_slots, const
     if (plus == NULL)
         return NULL;
     plus->route = route;
+    bench_lay_out(&plus->inbox);
     plus->mask = ring_slots - 1;
     plus->group_count = bench_groups(route);
     if (allocate(plus, ring_slots) < 0) {

@@ -29,7 +29,7 @@ struct generator {
     uint32_t port_count;           /* 0: all go where the socket is connected to */
     uint32_t next_port;
 };
-/* Send the frames, each when it is due; how long that took in nanoseconds. */
+/* Send the frames, each when it is due; how long that took in nanoseconds. A signal ends it (-EINTR). */
 int64_t bench_generate(struct generator *generator, const struct frame *frames, int64_t count);
 
 /* -- the receiving side ----------------------------------------------------------------------- */

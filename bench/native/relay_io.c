@@ -1,20 +1,37 @@
 /* epoll, recvmmsg with UDP_GRO, sendmsg with UDP_SEGMENT. */
 #include "relay_io.h"
 
+/* Set what the kernel writes in the first few messages it filled (recvmsg(2)). */
+static void make_ready(struct inbox *inbox, int number)
+{
+    for (int i = 0; i < number; i++) {
+        inbox->messages[i].msg_hdr.msg_namelen = sizeof inbox->sources[i];
+        inbox->messages[i].msg_hdr.msg_controllen = CONTROL_BYTES;
+        inbox->messages[i].msg_hdr.msg_flags = 0;
+    }
+}
+
+void bench_lay_out(struct inbox *inbox)
+{
+    for (uint32_t i = 0; i < BUFFERS; i++) {
+        inbox->vectors[i] = (struct iovec){inbox->data[i], BUFFER_BYTES};
+        inbox->messages[i].msg_hdr = (struct msghdr){
+            .msg_name = &inbox->sources[i],
+            .msg_iov = &inbox->vectors[i], .msg_iovlen = 1,
+            .msg_control = inbox->controls[i],
+        };
+    }
+    inbox->given_back = BUFFERS;
+}
+
 int bench_receive(const struct route *route, struct inbox *inbox)
 {
     uint32_t buffers = route->buffers == 0 ? BUFFERS : route->buffers;
     struct cmsghdr *control;
     int got, size;
-    for (uint32_t i = 0; i < buffers; i++) {
-        inbox->vectors[i] = (struct iovec){inbox->data[i], BUFFER_BYTES};
-        inbox->messages[i].msg_hdr = (struct msghdr){
-            .msg_name = &inbox->sources[i], .msg_namelen = sizeof inbox->sources[i],
-            .msg_iov = &inbox->vectors[i], .msg_iovlen = 1,
-            .msg_control = inbox->controls[i], .msg_controllen = CONTROL_BYTES,
-        };
-    }
+    make_ready(inbox, inbox->given_back);
     got = recvmmsg(route->in_fd, inbox->messages, buffers, MSG_DONTWAIT, NULL);
+    inbox->given_back = got > 0 ? got : 0;
     for (int i = 0; i < got; i++) {
         struct msghdr *message = &inbox->messages[i].msg_hdr;
         inbox->sizes[i] = inbox->segment_bytes[i] = inbox->messages[i].msg_len;

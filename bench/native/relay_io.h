@@ -20,6 +20,7 @@ struct inbox {
     uint8_t controls[BUFFERS][CONTROL_BYTES];
     uint32_t sizes[BUFFERS];
     uint32_t segment_bytes[BUFFERS];
+    int given_back;                /* messages that the last call filled, to be made ready again */
     uint8_t data[BUFFERS][BUFFER_BYTES];
 };
 
@@ -31,6 +32,8 @@ struct batch {
     uint32_t total_bytes;
 };
 
+/* Once, before the first call; an inbox stays where it is. */
+void bench_lay_out(struct inbox *inbox);
 /* One recvmmsg of what has arrived, with receive times; how many buffers it filled. */
 int bench_receive(const struct route *route, struct inbox *inbox);
 /* Send the batch in one call, count it, and empty it. */

@@ -53,7 +53,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Plan:
-    searches: int  # of each relay; medians are taken. Trials at a given rate: as many
+    searches: int  # of each relay; medians are taken
     trial_s: float
     patience_s: float  # what a case may spend on repeating trials that others disturbed
     # Encoders send for so long before anything is measured: rings (2 s) are then as full as they

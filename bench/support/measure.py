@@ -25,6 +25,7 @@ GIVEN = 2.0  # length of a trial where only one rate is measured
 # Of the lowest of the highest rates: what passed once may not pass again.
 COMMON_SHARES = {"highest": 0.93, "half": 0.5}
 COMMON_TRIES, COMMON_STEP = 3, 0.85
+COMMON_ROUNDS = 5  # what is compared, so more of them than searches
 OWN_SHARES = {"10%": 0.1, "50%": 0.5, "90%": 0.9}
 Tell = Callable[[str], None]
 
@@ -80,16 +81,18 @@ def median(trials: list[Trial]) -> Trial:
     failed = [trial for trial in trials if not trial.passed]
     if 2 * len(failed) < len(trials):
         trials = [trial for trial in trials if trial.passed]
+    costs = [trial.cpu_us_per_packet_out for trial in trials]
     sizes = tuple(sum(column) for column in zip(*(t.sent.sizes for t in trials), strict=True))
     return Trial(
         packets_out=round(statistics.median(t.packets_out for t in trials)),
         pps_out=statistics.median(t.pps_out for t in trials),
-        cpu_us_per_packet_out=statistics.median(t.cpu_us_per_packet_out for t in trials),
+        cpu_us_per_packet_out=statistics.median(costs),
         loss=statistics.median(t.loss for t in trials),
         sent=Sent(sum(t.sent.packets for t in trials), sum(t.sent.batches for t in trials), sizes),
         cpu_share=statistics.median(t.cpu_share for t in trials),
         limited_by=next((t.limited_by for t in trials if not t.passed), None),
         delays=together(t.delays for t in trials),
+        cpu_us_range=(min(costs), max(costs)),
     )
 
 
@@ -98,7 +101,7 @@ def measure_at(
 ) -> dict[str, Trial]:
     """All at the same rate, in turns; medians."""
     taken: dict[str, list[Trial]] = {name: [] for name in rig.relays}
-    for _ in range(plan.searches):
+    for _ in range(COMMON_ROUNDS if plan.searches > 1 else 1):
         for name, trials in taken.items():
             tell(f"{name} at {pps_out / 1000:,.0f} k/s, as the others")
             trials.append(rig.trial(name, pps_out, trial_s, PATIENCE_S))
@@ -110,11 +113,11 @@ def measure_common(
 ) -> dict[str, Trial]:
     """At this rate, or the highest one a little below that all those compared pass."""
     for _ in range(COMMON_TRIES - 1):
-        trials = measure_at(rig, pps_out, plan.trial_s / 2, plan, tell)
+        trials = measure_at(rig, pps_out, plan.trial_s, plan, tell)
         if all(trials[name].passed for name in compared if name in trials):
             return trials
         pps_out *= COMMON_STEP
-    return measure_at(rig, pps_out, plan.trial_s / 2, plan, tell)
+    return measure_at(rig, pps_out, plan.trial_s, plan, tell)
 
 
 def measure_given(rig: Rig, pps_out: float, plan: Plan, tell: Tell) -> dict[str, Found]:

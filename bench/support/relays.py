@@ -23,7 +23,7 @@ IP_RECVERR = 11  # linux/in.h
 KEY_BYTES = 16
 START_S = 10.0
 GIVE_UP_US = 200_000  # after a trial that lost packets nobody answers the engine's requests
-SLOTS_OF_ONE_STREAM = 1_024
+SLOTS_OF_ONE_STREAM = 4_096  # the engine's largest ring
 SLOTS_A_STREAM = 128
 MAX_SLOTS = 1 << 17  # 256 MiB
 SLAB_BYTES = 64 << 20
@@ -193,7 +193,9 @@ class EngineRelay:
         )
 
     def is_settled(self) -> bool:
-        """Holes are given up, so no more requests are made for them."""
+        """Holes are given up, so no more requests are made for them; and nothing is shed."""
+        if self.engine.overload().step > 0:
+            return False
         return self._upstream is None or self.engine.link_stats(self._upstream).holes_open == 0
 
     def close(self) -> None:
@@ -297,15 +299,6 @@ class LoopPlusRelay(LoopRelay):
     def close(self) -> None:
         super().close()
         native().lib.loop_plus_close(self._plus)
-
-
-def accepts_option(name: str, value: object) -> bool:
-    """Whether this Engine has such an option."""
-    try:
-        Engine(streams=1, cursors=1, node_links=1, viewer_links=1, ports=1, **{name: value})  # type: ignore[arg-type]  # may not exist
-    except TypeError:
-        return False
-    return True
 
 
 def makers() -> dict[str, RelayMaker]:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from bench.support.case import Case
 from bench.support.measure import Found
-from bench.support.relays import SIZES
+from bench.support.relays import OURS, SIZES
 from bench.support.rig import Rig, Trial
 
 # A yardstick that costs more beside the bare loop than this is no yardstick.
-SETS_COMMON_RATE = ("engine", "loop", "loop_plus")  # a slower peer need not keep it
 MAX_PLUS_TO_LOOP = {"gro": 2.1, "plain": 1.25}
 
 
@@ -31,6 +30,7 @@ def figures(trial: Trial) -> dict[str, object]:
         "packets_out": trial.packets_out,
         "pps_out": round(trial.pps_out),
         "cpu_us_per_packet_out": round(trial.cpu_us_per_packet_out, 4),
+        "cpu_us_range": [round(end, 4) for end in trial.cpu_us_range or ()],
         "cpu_share": round(trial.cpu_share, 3),
         "loss": round(trial.loss, 6),
         "delay_us": trial.delays.figures(),
@@ -84,7 +84,7 @@ def case_warnings(case: Case, found: dict[str, Found]) -> list[str]:
                 f"{name}: its highest rate is the {' or '.join(others)}'s limit; compare CPU time"
             )
         for common, trial in one.common.items():
-            if not trial.passed and name in SETS_COMMON_RATE:
+            if not trial.passed and name in OURS:  # a slower peer need not keep it
                 told.append(
                     f"{name}: a trial at the {common} common rate failed ({trial.limited_by})"
                 )

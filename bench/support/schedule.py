@@ -44,6 +44,14 @@ def length_s(schedule: Schedule) -> float:
     return last_s * len(schedule) / max(len(schedule) - 1, 1)
 
 
+def key_frames(streams: int, packets_per_s: float) -> Schedule:
+    """One of each stream, at equal distances."""
+    frames = saturated(streams, packets_per_s, burst_packets=KEY_FRAME_PACKETS)
+    frames["stream"] = np.arange(streams)
+    frames["is_key"] = 1
+    return frames
+
+
 def packets_per_s(streams: int) -> float:
     """What `encoders` send in the mean."""
     frame_rate = sum(FRAME_RATES) / 2

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from bench.support.network import SOCKET_BYTES, SOL_UDP, UDP_GRO
 from bench.support.threads import Cores
 
+STEAL = 7  # of a line of /proc/stat, counted from user
 UDP_SEGMENT = 103  # linux/udp.h
 ROOT = Path("/")
 CPUS = "sys/devices/system/cpu"
@@ -36,7 +37,7 @@ SLOW_BUILDS = {
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()  # a process's name may be any bytes
     except OSError:
         return None
 
@@ -96,7 +97,8 @@ def _accepts(option: int) -> bool:
     return True
 
 
-def _slow_builds(extension: Path) -> list[str]:
+def slow_builds(extension: Path) -> list[str]:
+    """What an extension was built with that makes it slow."""
     built = extension.read_bytes()
     return [name for name, mark in SLOW_BUILDS.items() if mark in built]
 
@@ -120,7 +122,7 @@ def observe(cores: Cores, *, root: Path = ROOT, extension: Path | None = None) -
         "wmem_max": _number(root / "proc/sys/net/core/wmem_max"),
         "has_gso": _accepts(UDP_SEGMENT),
         "has_gro": _accepts(UDP_GRO),
-        "slow_builds": _slow_builds(extension or engine_file()),
+        "slow_builds": slow_builds(extension or engine_file()),
     }
     return {name: value for name, value in facts.items() if value is not None}
 
@@ -141,45 +143,55 @@ def _others_s(root: Path) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def _core_times_s(root: Path) -> dict[str, list[float]]:
+    """In s, of all cores together ("cpu") and of each ("cpu0", ...): proc(5), /proc/stat."""
+    lines = (root / "proc/stat").read_text().splitlines()
+    return {
+        fields[0]: [int(field) / os.sysconf("SC_CLK_TCK") for field in fields[1:]]
+        for fields in (line.split() for line in lines)
+        if fields and fields[0].startswith("cpu")
+    }
+
+
 @dataclass(frozen=True)
 class _Times:
     """In s, since the start of the host."""
 
     at_s: float
     working_s: float  # of all cores in processes, so without what interrupts cost
-    steal_s: float
+    steal_s: float  # of the cores looked at
     ours_s: float
     others_s: float
 
     @classmethod
-    def now(cls, root: Path) -> _Times:
-        fields = (root / "proc/stat").read_text().split(maxsplit=9)[1:9]
-        ticks_s = [int(field) / os.sysconf("SC_CLK_TCK") for field in fields]
-        user, nice, system, _, _, _, _, steal = ticks_s
+    def now(cls, root: Path, cores: Collection[int]) -> _Times:
+        times_s = _core_times_s(root)
+        user, nice, system, *_ = times_s["cpu"]
+        steal = sum(times_s[name][STEAL] for core in cores if (name := f"cpu{core}") in times_s)
         own = os.times()
         ours_s = own.user + own.system + own.children_user + own.children_system
         return cls(time.monotonic(), user + nice + system, steal, ours_s, _others_s(root))
 
 
 class Watch:
-    """From its making on: what others took from the cores."""
+    """From its making on: what others took from these cores."""
 
-    def __init__(self, cores: int, root: Path = ROOT) -> None:
+    def __init__(self, cores: Collection[int], root: Path = ROOT) -> None:
         self._cores, self._root = cores, root
-        self._start = _Times.now(root)
+        self._start = _Times.now(root, cores)
 
     def facts(self) -> dict[str, object]:
-        """steal_share: of all cores' time. other_load: cores that other processes used.
+        """steal_share: of these cores' time. other_load: cores that other processes used.
 
         The latter in two ways, both of which miss some: a container does not see the host's
         processes, and a kernel that does not account for interrupts apart has them in our time.
         """
-        start, now = self._start, _Times.now(self._root)
+        start, now = self._start, _Times.now(self._root, self._cores)
         seconds = max(now.at_s - start.at_s, 1e-3)
         seen_s = now.others_s - start.others_s
         left_s = now.working_s - start.working_s - (now.ours_s - start.ours_s)
         return {
-            "steal_share": round((now.steal_s - start.steal_s) / seconds / self._cores, 4),
+            "steal_share": round((now.steal_s - start.steal_s) / seconds / len(self._cores), 4),
             "other_load": round(max(seen_s, left_s, 0) / seconds, 2),
         }
 
@@ -200,7 +212,7 @@ def _slow_build(facts: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"the engine is built with {', '.join(builds)}: no figure holds; "
-        "build it again without OVERLANE_DEBUG and OVERLANE_COVERAGE"
+        "build it again without OVERLANE_DEBUG, OVERLANE_TSAN and OVERLANE_COVERAGE"
     )
 
 
@@ -333,6 +345,7 @@ CHECKS = (
 )
 # True of every run, so it is said once and is no warning.
 LOOPBACK_NOTE = (
-    "Traffic goes over loopback: no network card takes part. Packets to GRO receivers pass the "
-    "kernel joined, which is a ceiling; packets to plain receivers are nearer to what a card does."
+    "Traffic goes over loopback: no network card takes part. Packets come in joined as they were "
+    "sent, a frame at a time. Those to GRO receivers leave joined, too, which is a ceiling; those "
+    "to plain receivers are nearer to what a card does."
 )

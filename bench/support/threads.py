@@ -29,8 +29,8 @@ class Cores:
     others: frozenset[int]
 
     @property
-    def count(self) -> int:
-        return len(self.others) + (self.relay is not None)
+    def all(self) -> frozenset[int]:
+        return self.others if self.relay is None else self.others | {self.relay}
 
     @classmethod
     def allowed(cls) -> Cores:
@@ -48,23 +48,6 @@ class Tasks(Protocol):
 
     def check(self) -> None:
         """Raise BenchError if it has ended."""
-
-
-class ProcessTasks:
-    """All threads of another process."""
-
-    def __init__(self, name: str, pid: int) -> None:
-        self._name = name
-        self._folder = Path(f"/proc/{pid}/task")
-
-    def schedstats(self) -> list[Path]:
-        try:
-            return [task / "schedstat" for task in self._folder.iterdir()]
-        except FileNotFoundError:
-            raise BenchError(f"{self._name} ended") from None
-
-    def check(self) -> None:
-        self.schedstats()
 
 
 class PinnedThread:
@@ -127,7 +110,7 @@ def _softirq_thread(core: int) -> Path | None:
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
-                if (process / "comm").read_text().strip() == f"ksoftirqd/{core}":
+                if (process / "comm").read_text(errors="replace").strip() == f"ksoftirqd/{core}":
                     return process / "schedstat"
             except OSError:
                 continue  # it ended while we looked

@@ -85,6 +85,7 @@ class ReferenceEngine:
 
         def apply(now_us: int) -> None:
             open_pacer(link, rate_kind, rate, now_us)
+            link.unchecked_seen = self._worker.overload.unchecked  # before it was there
             self._worker.links.append(link)
             self._worker.links.sort(key=lambda k: k.handle & INDEX_MASK)
 

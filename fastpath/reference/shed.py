@@ -117,13 +117,13 @@ def shed_unchecked(worker: Worker, traffic_class: int) -> str | None:
 
 
 def forgive_unchecked(worker: Worker, link: Link, hop_seq: int) -> None:
-    """The first packet of a link after something was shed unchecked: the numbers it skips may be
-    that, so they are no holes (their packets are taken if they come yet)."""
-    if link.unchecked_seen == worker.overload.unchecked:
+    """The first packet ahead on a link after something was shed unchecked: the numbers it skips may
+    be that, so they are no holes (their packets are taken if they come yet)."""
+    if link.unchecked_seen == worker.overload.unchecked or hop_seq <= link.highest:
         return
     link.unchecked_seen = worker.overload.unchecked
     link.give_up_holes()
-    link.highest = max(link.highest, hop_seq - 1)
+    link.highest = hop_seq - 1
 
 
 def shed_answer(worker: Worker, stream: Stream) -> bool:

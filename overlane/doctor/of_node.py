@@ -9,6 +9,7 @@ from typing import Any
 
 from yarl import URL
 
+from fastpath.footprint import state_bytes
 from overlane.doctor.brain import BrainAddress
 from overlane.doctor.certificates import CertificateFile
 from overlane.doctor.check import ok, problems_of
@@ -25,10 +26,8 @@ from service.address import Address, parse_address
 from service.errors import ConfigError
 
 FILES_BESIDE_SOCKETS = 128  # chosen: HTTP clients, logs, libraries
-# ARCHITECTURE.md, "Who owns which memory": what a full engine takes.
-NODE_LINK_BYTES = 400 << 10
-VIEWER_LINK_BYTES = 20 << 10
-STREAM_BYTES = 14 << 10  # seven classes of rings with equal memory: 64 slots of 32 bytes each
+FILES_OF_WORKER = 4  # fastpath: two mailboxes' bells, epoll, timer
+RINGS_OF_STREAM = 7  # classes of rings, with equal memory
 PROCESS_BYTES = 100 << 20  # chosen: the interpreter and its libraries
 
 
@@ -114,11 +113,14 @@ def needs_of(config: NodeConfig) -> Needs:
     """Of a node, when all that `limits` allows is in use."""
     limits, workers = config.limits, config.worker_count
     sockets = len(list(_sockets(config))) + workers - 1  # viewers' of any port
+    each = state_bytes()
     memory_bytes = (
         (limits.slab_mib << 20)
-        + limits.node_links * workers * NODE_LINK_BYTES
-        + limits.viewers * VIEWER_LINK_BYTES
-        + limits.streams * STREAM_BYTES
+        + limits.node_links * workers * each["node_link"]
+        + limits.viewers * each["link"]
+        + limits.cursors * each["cursor"]
+        + limits.streams * (each["stream"] + RINGS_OF_STREAM * each["smallest_ring"])
         + PROCESS_BYTES
     )
-    return Needs(FILES_BESIDE_SOCKETS + sockets, workers + 1, memory_bytes=memory_bytes)
+    files = FILES_BESIDE_SOCKETS + FILES_OF_WORKER * workers + sockets
+    return Needs(files, workers + 1, memory_bytes=memory_bytes, worker_cpus=config.worker_cpus)

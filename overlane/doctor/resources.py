@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from overlane.doctor.check import Check, Host, ok, problem, size_text, warning
@@ -11,16 +12,20 @@ from overlane.doctor.check import Check, Host, ok, problem, size_text, warning
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a process takes when it is full. memory_bytes: None: not known before."""
+    """What a process takes when it is full. memory_bytes: None: not known before. worker_cpus: the
+    cores that its threads are to be bound to."""
 
     files: int = 64
     cores: int = 2  # a node's engine has a thread beside the event loop's
     memory_bytes: int | None = None
+    worker_cpus: tuple[int, ...] = ()
 
 
 def check_resources(host: Host, needs: Needs, is_running: bool) -> list[Check]:
     """is_running: it has its memory already."""
     checks = [_check_files(needs), _check_cores(host, needs)]
+    if needs.worker_cpus:
+        checks.append(_check_worker_cpus(needs))
     if needs.memory_bytes is not None:
         checks.append(check_memory(host, needs.memory_bytes, is_running))
     return checks
@@ -77,3 +82,18 @@ def _check_cores(host: Host, needs: Needs) -> Check:
         mend = f"give it {needs.cores}: its threads stall whenever something else runs"
         return warning(what, found, mend)
     return ok(what, found)
+
+
+def _check_worker_cpus(needs: Needs) -> Check:
+    """Those that are not there, or not for this process, are passed over by a node."""
+    what = "worker_cpus"
+    allowed = os.sched_getaffinity(0)
+    missing = [cpu for cpu in needs.worker_cpus if cpu not in allowed]
+    if missing:
+        found = f"{_numbers(missing)} not among the cores of this process: {_numbers(allowed)}"
+        return problem(what, found, "name others, or none: then the system places the workers")
+    return ok(what, f"{_numbers(needs.worker_cpus)}, all of them for this process")
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(values)))

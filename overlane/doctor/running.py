@@ -64,6 +64,10 @@ def _get_status(address: Address) -> dict[str, Any] | str | None:
     return printable(answer) if isinstance(answer, dict) else "not a JSON object"
 
 
+# Caches, and what is in use whole from the start (fastpath/stats).
+_MEANT_TO_BE_FULL = frozenset({"small_blocks", "large_blocks", "packet_bytes", "index_bytes"})
+
+
 def _links(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     listed = status.get("neighbours")
     return {
@@ -107,9 +111,7 @@ def check_running(node: RunningNode) -> list[Check]:
     full = [
         f"{name} {used} of {limit}"
         for name, (used, limit) in (memory.items() if isinstance(memory, dict) else ())
-        if limit
-        and used >= 0.9 * limit
-        and name not in ("small_blocks", "large_blocks")  # caches: they are meant to be full
+        if limit and used >= 0.9 * limit and name not in _MEANT_TO_BE_FULL
     ]
     if full:
         checks.append(warning("limits", f"nearly used up: {', '.join(full)}", "raise [limits]"))

@@ -232,7 +232,10 @@ class PlainRtpEdge:
             self._by_cursor.pop(leg.cursor, None)
         if viewer.link is not None:
             self._workers.remove_link(viewer.link)
-            self._served[viewer.broadcast, viewer.worker] -= 1
+            place = viewer.broadcast, viewer.worker
+            self._served[place] -= 1
+            if not self._served[place]:
+                del self._served[place]
 
     def expired(self, now_us: int) -> list[Viewer]:
         """Those not refreshed in time; the caller removes them."""

@@ -157,11 +157,15 @@ class Hammer:
 
 def hammer(seconds: float, seed: int) -> dict[str, int]:
     """Figures of one run."""
+    before = sys.getswitchinterval()
     sys.setswitchinterval(0.0002)  # readers never sleep, and nobody is to wait 5 ms for them
-    with Pair() as pair:
-        made = Hammer(pair, seed)
-        made.run(seconds)
-        forwarded = pair.second.engine.verdicts()["accepted"]
+    try:
+        with Pair() as pair:
+            made = Hammer(pair, seed)
+            made.run(seconds)
+            forwarded = pair.second.engine.verdicts()["accepted"]
+    finally:
+        sys.setswitchinterval(before)
     return {"seed": seed, "forwarded": forwarded} | made.counted
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from fastpath import PortKind
 from fastpath.stats import DelayHistogram
+from tests.support.edge import nack
 from tests.support.peer import PEER, PeerBench, media_payload
 
-OTHER = ("10.0.0.3", 7000)
+OTHER, VIEWER = ("10.0.0.3", 7000), ("192.0.2.9", 6000)
 
 
 class Bench(PeerBench):
@@ -22,17 +23,17 @@ class Bench(PeerBench):
         self.engine.offer_keys(
             self.other, receive_key=self.receive_key, send_key=self.send_key, send_now=True
         )
-        self.number = 0
+        self.number = self.viewer_port = 0
 
     def follow(self, *, viewers: int = 0) -> None:
         self.engine.add_cursor(stream=self.stream, link=self.other)
-        port = self.engine.open_port(PortKind.VIEWER)
+        port = self.viewer_port = self.engine.open_port(PortKind.VIEWER)
         for _ in range(viewers):
             self.engine.add_viewer_cursor(
                 stream=self.stream,
                 link=self.engine.add_viewer_link(rate_bps=10**9),
                 port=port,
-                address=("192.0.2.9", 6000),
+                address=VIEWER,
                 ssrc=1,
                 payload_type=96,
                 first_sequence_number=0,
@@ -89,6 +90,16 @@ def test_what_lay_in_the_ring_before_the_subscriber_came_is_no_delay() -> None:
     assert bench.engine.delays(bench.other).count == 0
     bench.pass_on(3)
     assert bench.engine.delays(bench.other).count == 1
+
+
+def test_what_a_viewer_is_sent_again_is_no_delay() -> None:
+    bench = Bench()
+    bench.follow(viewers=1)
+    bench.pass_on(5, 5)
+    bench.now_us += 300_000
+    sent = bench.turn(nack(1, 0, 1), source=VIEWER, port=bench.viewer_port)
+    assert len([data for data in sent if data[0] >> 6 == 2]) == 2  # RTP
+    assert bench.engine.delays().buckets == in_bucket(3, 2)
 
 
 def test_a_new_link_in_an_old_place_begins_at_nothing() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import resource
 import select
 import socket
 import threading
@@ -219,3 +221,26 @@ def test_a_destination_that_refuses_batches_costs_the_others_nothing() -> None:
         # Which viewer a turn serves first is not fixed: the refused one's last batch may come last.
         assert wait_until(lambda: pair.second.engine.verdicts()["send_refused"] >= 100)
         assert pair.second.engine.fallbacks() == []
+
+
+def test_a_worker_that_cannot_start_closes_nothing_of_others() -> None:
+    """There is no descriptor left for its epoll."""
+    kept = os.dup(0)
+    before, (soft, hard) = os.fstat(0), resource.getrlimit(resource.RLIMIT_NOFILE)
+    engine = Engine()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="epoll"):
+            engine.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    del engine
+    gc.collect()
+    try:
+        after = os.fstat(0)
+    except OSError:
+        os.dup2(kept, 0)
+        raise
+    finally:
+        os.close(kept)
+    assert (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino)

@@ -85,6 +85,15 @@ class Server:
             await asyncio.sleep(0.02)
         return 1001 in self.close_codes
 
+    async def has_heard(self, kind: type[object]) -> bool:
+        """A node has sent such a message."""
+        end_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end_s:
+            if any(isinstance(getattr(e, "message", None), kind) for e in self.brain.events):
+                return True
+            await asyncio.sleep(0.02)
+        return False
+
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         connection = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES + 1)
         await connection.prepare(request)
@@ -272,9 +281,7 @@ def test_nodes_live_by_their_brain_and_without_it(tmp_path: Path) -> None:
             await server.say("b", older)
             status = await found.until("b", lambda s: "older" in s["controller"]["last_problem"])
             assert status["controller"]["table"]["version"].startswith("5.")
-            assert any(
-                isinstance(getattr(e, "message", None), TableRefused) for e in server.brain.events
-            )
+            assert await server.has_heard(TableRefused)
             assert await heard_after(found, receiver, 20) >= 15
 
             # The brain is gone, and b starts anew: by the table it has kept.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import uvloop
@@ -66,6 +68,23 @@ async def wait_until_keyed(urls: list[str], children: list[Child]) -> None:
             await asyncio.sleep(0.1)
 
 
+def homes(status: dict[str, Any]) -> set[int]:
+    """The workers that the broadcasts' videos are in."""
+    found = [stream["tracks"].get("video", {}).get("worker") for stream in status["streams"]]
+    return {worker for worker in found if worker is not None}
+
+
+async def status_with_both(urls: list[str]) -> list[dict[str, Any]]:
+    """Of both nodes, once both broadcasts have come over a pair; else the last that they said."""
+    end = time.monotonic() + SECONDS
+    while True:
+        found = await fetch(urls)
+        is_there = all(homes(s) == {0, 1} and s["neighbours"][0]["pairs"] for s in found)
+        if is_there or time.monotonic() > end:
+            return found
+        await asyncio.sleep(0.1)
+
+
 def test_two_broadcasts_go_between_two_workers_each(tmp_path: Path) -> None:
     rng = Random(secrets.randbits(64))
     rtp_ports, admin = free_pairs(8, rng), free_ports(2, rng)
@@ -109,8 +128,7 @@ def test_two_broadcasts_go_between_two_workers_each(tmp_path: Path) -> None:
                 )
                 for stream in STREAMS
             ]
-            await asyncio.sleep(1)
-            during = await fetch(urls)
+            during = await status_with_both(urls)
             reports = await asyncio.gather(*watching)
             await asyncio.gather(*sending)
         for report in reports:
@@ -118,8 +136,7 @@ def test_two_broadcasts_go_between_two_workers_each(tmp_path: Path) -> None:
             assert report.path == ["a", "b"]
             assert report.packets_lost == 0
         for status in during:
-            homes = {stream["tracks"]["video"]["worker"] for stream in status["streams"]}
-            assert homes == {0, 1}
+            assert homes(status) == {0, 1}
             assert len(status["workers"]) == 2
             assert all(worker["cpu_s"] is not None for worker in status["workers"])
             (neighbour,) = status["neighbours"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,6 +132,27 @@ def test_json_to_standard_output_is_all_there_is_on_it() -> None:
     (case,) = json.loads(done.stdout)["cases"]
     assert case["kind"] == "edge"
     assert "Gbit/s" in done.stderr
+
+
+@pytest.mark.integration
+def test_an_interrupt_ends_it_within_a_trial() -> None:
+    """In the midst of a trial of two minutes, at a rate at which the generator mostly sleeps."""
+    command = [sys.executable, "-m", "overlane", "bench", "--quick", "--kind", "node"]
+    options = ["--fanout", "1", "--receiver", "plain", "--rate", "500", "--trial-s", "60"]
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as bench:
+        assert bench.stdout is not None
+        while "1 case" not in bench.stdout.readline():
+            assert bench.poll() is None
+        time.sleep(3)  # it has set up by then; if it has not, it is interrupted in this
+        bench.send_signal(signal.SIGINT)
+        try:
+            told, _ = bench.communicate(timeout=30)
+        finally:
+            bench.kill()
+    assert bench.returncode == 128 + signal.SIGINT
+    assert "Traceback" not in told
 
 
 def test_help_names_the_options() -> None:

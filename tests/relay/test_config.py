@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from relay.config import NodeConfig
+from relay.config_checks import Parts, Sockets, cross_check
 from relay.config_file import load
+from relay.cores import usable_cores
+from service.address import Address, clashes
 from service.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -487,7 +491,7 @@ def test_workers_have_consecutive_ports(tmp_path: Path) -> None:
 
 
 def test_auto_counts_the_cores_of_the_process(tmp_path: Path) -> None:
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     config = load(write(tmp_path, 'workers = "auto"\n' + MINIMAL))
     assert config.worker_count == (cores - 1 if cores > 2 else cores)
 
@@ -530,3 +534,49 @@ clock_rate = 90000
 def test_a_number_of_workers_that_cannot_be(tmp_path: Path, workers: str) -> None:
     (*_, problem) = problems_of(write(tmp_path, f"workers = {workers}\n{MINIMAL}"))
     assert "workers" in problem
+
+
+def parts_of(ingests: int) -> Parts:
+    listens = [f"127.0.0.{1 + number % 8}:{5000 + 2 * (number // 8)}" for number in range(ingests)]
+    made = [
+        {"name": f"s{at}", "tracks": [track("video", at, listen=listen)]}
+        for at, listen in enumerate(listens)
+    ]
+    document = {"name": "n", "node_id": 1, "listen": "127.0.0.1:4000", "ingests": made}
+    document |= {"limits": {"streams": 10_000, "ports": 10_000}}
+    return Parts.of(NodeConfig.model_validate(document))
+
+
+def calls_of(parts: Parts) -> int:
+    """How many functions are called, or generators resumed, to check it."""
+    calls = 0
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        assert cross_check(parts) == []
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def test_many_ingests_are_checked_in_proportion_to_their_number() -> None:
+    few, many = calls_of(parts_of(100)), calls_of(parts_of(400))
+    assert many < 5 * few
+
+
+def test_sockets_that_clash_are_found_as_by_comparing_each_with_each() -> None:
+    rng = Random(11)
+    hosts = ["0.0.0.0", "127.0.0.1", "192.0.2.1", "::", "::1"]
+    sockets = Sockets()
+    taken: list[tuple[str, Address]] = []
+    for number in range(300):
+        address = rng.choice(hosts), rng.choice([0, 5000, 5001, 5002])
+        expected = [key for key, other in taken if clashes(address, other)]
+        assert sockets.clashing_with(address) == expected
+        taken.append((f"key {number}", address))
+        sockets.add(*taken[-1])

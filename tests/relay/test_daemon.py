@@ -317,13 +317,18 @@ def test_more_viewers_than_fit_and_slow_clients_do_no_harm(pair: Pair) -> None:
         client.close()
 
 
-def start_that_fails(path: Path, *settings: str) -> str:
-    """What a node that exits with 1 says."""
+def start_that_fails(path: Path, *settings: str, files: int = 1024) -> str:
+    """What a node that exits with 1 says. files: how many it may open."""
     path.write_text('name = "x"\nnode_id = 9\nlisten = "127.0.0.1:1"\n[limits]\nslab_mib = 8\n')
     command = [sys.executable, "-m", "relay", "--config", str(path)]
     for setting in settings:
         command += ["--set", setting]
     memory = (8 << 30, 8 << 30)
+
+    def set_limits() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, memory)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
     result = subprocess.run(
         command,
         cwd=ROOT,
@@ -331,7 +336,7 @@ def start_that_fails(path: Path, *settings: str) -> str:
         text=True,
         timeout=20,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, memory),
+        preexec_fn=set_limits,
     )
     assert result.returncode == 1, result.stderr
     (line,) = result.stderr.splitlines()
@@ -370,6 +375,13 @@ def test_sizes_beyond_the_memory_are_one_clear_line(tmp_path: Path) -> None:
     line = start_that_fails(tmp_path / "x.toml", "limits.slab_mib=1048576")
     assert line.startswith("limits: this host has no memory for them, make them smaller: ")
     assert "slab_mib = 1048576" in line
+
+
+def test_too_few_open_files_for_the_workers_is_one_clear_line(tmp_path: Path) -> None:
+    settings = ("workers=16", "limits.slab_mib=64", "listen=127.0.0.1:7000")
+    line = start_that_fails(tmp_path / "x.toml", *settings, files=24)
+    assert line.startswith("workers: ")
+    assert "ulimit -n" in line
 
 
 def start_until_stopped(path: Path, number: signal.Signals, delay_s: float) -> tuple[int, str]:

@@ -134,3 +134,23 @@ def test_ingests_that_share_a_socket_are_in_one_worker() -> None:
     assert found["a"] == found["c"]
     assert sorted((found["a"], found["b"], found["d"])) in ([0, 0, 1], [0, 1, 1])
     assert set(ingest_workers(NodeConfig.model_validate(config)).values()) == {0}
+
+
+def test_ingests_that_share_a_socket_through_others_are_in_one_worker() -> None:
+    def tracks(*ports: int) -> list[dict[str, Any]]:
+        kinds = ({"kind": "video", "codec": "H264"}, {"kind": "audio", "codec": "opus"})
+        return [
+            {**kind, "clock_rate": 48_000, "listen": f"127.0.0.1:{port}", "rtcp": "mux"}
+            for kind, port in zip(kinds, ports, strict=True)
+        ]
+
+    made = {"a": (5000, 5002), "b": (5004, 5006), "c": (5008, 5010), "d": (5006, 5002)}
+    ingests: list[dict[str, Any]] = [
+        {"name": name, "tracks": tracks(*ports)} for name, ports in made.items()
+    ]
+    for number, ingest in enumerate(ingests):
+        for at, track in enumerate(ingest["tracks"]):
+            track["payload_type"] = 96 + 2 * number + at
+    config = {"name": "n", "node_id": 1, "listen": "127.0.0.1:7000", "ingests": ingests}
+    found = ingest_workers(NodeConfig.model_validate(config | {"workers": 2}))
+    assert found["a"] == found["b"] == found["d"] != found["c"]

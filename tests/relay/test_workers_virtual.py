@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from fastpath.events import CursorStarted, Event
 from fastpath.stats import MemoryStats
 from lab.scenario.loader import load_scenario, scenario_of
 from lab.virtual.run import VirtualOverlay
@@ -22,8 +23,8 @@ SCENARIOS = Path(__file__).parents[2] / "lab" / "scenarios"
 SECOND_US = 1_000_000
 
 
-def broadcast(number: int, node: str) -> dict[str, Any]:
-    times = {"start_s": 0.1, "bitrate_bps": 500_000, "fps": 15, "gop_s": 1.0}
+def broadcast(number: int, node: str, bitrate_bps: int = 500_000) -> dict[str, Any]:
+    times = {"start_s": 0.1, "bitrate_bps": bitrate_bps, "fps": 15, "gop_s": 1.0}
     return {"name": f"b{number}", "node": node, **times}
 
 
@@ -35,6 +36,7 @@ def chain(
     viewers_per_worker: int = 500,
     between_s: float = 0.01,
     loss: float = 0.0,
+    bitrate_bps: int = 500_000,
     **changes: Any,
 ) -> VirtualOverlay:
     """A producer, relays and a consumer n0, n1, ... of so many workers; all viewers at the end."""
@@ -51,7 +53,7 @@ def chain(
         "paths": [
             {"node": last, "stream": f"b{k}", "via": before[::-1]} for k in range(broadcasts)
         ],
-        "broadcasts": [broadcast(k, "n0") for k in range(broadcasts)],
+        "broadcasts": [broadcast(k, "n0", bitrate_bps) for k in range(broadcasts)],
         "viewers": [
             {
                 "name": f"v{k}",
@@ -187,6 +189,23 @@ def test_a_killed_node_comes_back_with_all_its_workers(killed: str) -> None:
     assert [homes(host.node) for host in overlay.nodes.values()] == [{0, 1}, {0, 1, 2}, {0, 1}]
 
 
+@pytest.mark.parametrize("killed", ["n0", "n1"])
+@pytest.mark.parametrize("workers", [(2, 3, 2), (2, 2, 2)], ids=str)
+def test_a_restarted_node_is_asked_once_it_is_known_which_workers_it_has(
+    workers: tuple[int, ...], killed: str
+) -> None:
+    """Not in words of the session before, which would stand until the next refresh."""
+    events = [
+        {"at_s": 5.0, "do": "kill", "node": killed},
+        {"at_s": 6.0, "do": "start", "node": killed},
+    ]
+    overlay = chain(workers, duration_s=20.0, events=events)
+    run(overlay, 9)
+    for watcher in overlay.audience.watchers:
+        newest_us = overlay.world.newest_frame_us(watcher.number)
+        assert overlay.world.now_us - newest_us < SECOND_US, watcher.name
+
+
 @pytest.mark.parametrize("file", sorted(SCENARIOS.glob("*.toml")), ids=lambda file: file.stem)
 @pytest.mark.parametrize(("workers", "viewers_per_worker"), [(2, 500), (3, 1)])
 def test_switches_and_moves_are_as_with_one_worker(
@@ -307,3 +326,104 @@ def test_where_only_first_ports_are_open_they_take_it_all(workers: tuple[int, ..
 
 def memories(nodes: Sequence[Node]) -> list[MemoryStats]:
     return [engine.memory() for node in nodes for engine in node.engine.engines]
+
+
+@pytest.mark.parametrize("blocked", ["n0", "n1"])
+def test_a_neighbour_that_has_not_heard_of_closed_ports_is_told_again(blocked: str) -> None:
+    """Both words of it are lost."""
+    overlay = chain((2, 2), duration_s=16.0)
+    run(overlay, 1)
+    (neighbour,) = overlay.nodes[blocked].node.neighbours.values()
+    assert neighbour.is_aware
+    neighbour.is_blocked, neighbour.is_aware = True, False
+    run(overlay, 4)
+    for watcher in overlay.audience.watchers:
+        newest_us = overlay.world.newest_frame_us(watcher.number)
+        assert overlay.world.now_us - newest_us < SECOND_US, watcher.name
+    for host in overlay.nodes.values():
+        (neighbour,) = host.node.neighbours.values()
+        assert neighbour.is_blocked
+
+
+def test_viewers_of_a_broadcast_that_is_about_to_move_are_served_where_it_is() -> None:
+    overlay = chain((2, 1), broadcasts=2, viewers=1)
+    knows_no_workers(overlay.nodes["n1"].node)
+    run(overlay, 4)
+    node = overlay.nodes["n0"].node
+    assert {stream.home for stream in node.streams.of("b1")} == {1}
+    now_us = overlay.world.now_us
+    node.rehome("b1", (("n1",),), now_us)  # heard by the first worker alone; it has no such stream
+    viewer = node.add_viewer("b1", {"video": ("10.200.0.1", 6004)}, now_us)
+    assert viewer.worker == 1
+    assert set(viewer.legs) == {"video"}
+
+
+def test_a_copy_that_there_is_no_room_for_leaves_nothing_behind() -> None:
+    overlay = chain((1, 3), broadcasts=1, viewers=6, viewers_per_worker=1, between_s=0.5)
+    node = overlay.nodes["n1"].node
+    run(overlay, 1)
+    node.engine._limits["streams"] = 3  # the second track of the copy is one too many
+    run(overlay, 3.3)
+    assert served(overlay) == {0: 3, 1: 0, 2: 0}
+    for engine in node.engine.engines[1:]:
+        assert (engine.memory().streams[0], engine.memory().node_links[0]) == (0, 0)
+    assert node.engine.engines[0].memory().node_links[0] == 1
+    node.engine._limits["streams"] = 16
+    check_viewers(overlay, least=50)
+    assert min(served(overlay).values()) > 0
+
+
+def test_a_neighbour_that_there_is_no_copy_for_is_refused() -> None:
+    """It only hears the first worker, and there is no room for the broadcast there."""
+    overlay = chain((1, 2, 1), broadcasts=2, viewers=2, between_s=1.0)
+    knows_no_workers(overlay.nodes["n2"].node)
+    run(overlay, 1)
+    overlay.nodes["n1"].node.engine._limits["streams"] = 4
+    run(overlay, 5)
+    counters = overlay.nodes["n2"].node.counters
+    assert counters["received_error"] >= 1
+    for engine in overlay.nodes["n1"].node.engine.engines:
+        assert engine.memory().node_links[0] <= 2
+
+
+def test_a_link_that_still_has_cursors_is_not_taken_for_unused() -> None:
+    """The home has moved, and the neighbour has not asked again since."""
+    overlay = chain((1, 2, 2), broadcasts=2, viewers=2, duration_s=30.0)
+    run(overlay, 5)
+    relay, consumer = overlay.nodes["n1"].node, overlay.nodes["n2"].node
+    (moved,) = (b for b in ("b0", "b1") if relay.streams.of(b)[0].home == 1)
+    for broadcast in consumer.subscriptions.broadcasts:
+        for way in broadcast.subscriptions:
+            way._ask_at_us += 9 * SECOND_US  # refreshes are lost
+    relay._spread._move_home(moved, 0, overlay.world.now_us)
+    overlay.nodes["n1"].settle()
+    run(overlay, 9)
+    cursors = relay._carried.cursors
+    for stream in relay.streams.of(moved):
+        cursor = cursors.of("n2", stream.track.stream_id)
+        assert cursor is not None
+        relay.engine.cursor_stats(cursor)  # or it is gone in the worker: KeyError
+
+
+def test_a_copy_begins_whole_however_late_its_first_packet_is_told() -> None:
+    """More comes meanwhile than a worker holds of streams that it does not know."""
+    overlay = chain((1, 2), broadcasts=1, viewers=1, viewers_per_worker=1, bitrate_bps=16_000_000)
+    workers = overlay.nodes["n1"].node.engine
+    take, held = workers.events, list[Event]()
+
+    def without_cursors() -> list[Event]:
+        found = take()
+        held.extend(event for event in found if isinstance(event, CursorStarted))
+        return [event for event in found if not isinstance(event, CursorStarted)]
+
+    workers.events = without_cursors  # type: ignore[method-assign]
+    run(overlay, 4.2)
+    assert held
+    assert workers.verdicts()["early_evicted"] > 0
+    workers.events = lambda: [held.pop(0)] if held else take()  # type: ignore[method-assign]
+    overlay.nodes["n1"].settle()
+    run(overlay, 0.1)
+    for stream in overlay.nodes["n1"].node.streams.all:
+        home, copy = (workers.stream_stats(stream.handles[worker]) for worker in (0, 1))
+        assert home.next_stream_seq - copy.next_stream_seq < 100  # under way
+        assert copy.held_packets == copy.next_stream_seq - copy.first_stream_seq > 0

@@ -24,7 +24,7 @@ FIRST_SEQ = (1 << 32) - 400  # numbers wrap within a second
 FIRST_HOP_SEQ = (1 << 32) - 3_000
 
 KEPT_US, SHED_US, UNCHECKED_US = 200, 20, 4  # of the worker, per packet
-TURN_US = 2_000
+TURN_US = 4_000
 
 
 @dataclass

@@ -29,6 +29,7 @@ def trial(cpu_us: float, limited_by: str | None = None) -> Trial:
 def test_the_middle_one_counts_and_delays_of_all() -> None:
     found = median([trial(3), trial(1), trial(2)])
     assert found.cpu_us_per_packet_out == 2
+    assert found.cpu_us_range == (1, 3)
     assert found.passed
     assert found.delays.samples == 300
     assert (found.sent.packets, found.sent.batches, found.sent.sizes[4]) == (3_000, 300, 300)
@@ -37,6 +38,7 @@ def test_the_middle_one_counts_and_delays_of_all() -> None:
 def test_a_disturbed_trial_is_left_out() -> None:
     found = median([trial(1), trial(9, "relay"), trial(2)])
     assert found.cpu_us_per_packet_out == 1.5
+    assert found.cpu_us_range == (1, 2)
     assert found.passed
     assert found.delays.samples == 200
 

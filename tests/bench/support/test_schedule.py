@@ -9,6 +9,7 @@ from bench.support.schedule import (
     FRAME_PACKETS,
     KEY_FRAME_PACKETS,
     encoders,
+    key_frames,
     length_s,
     packets_per_s,
     saturated,
@@ -41,6 +42,14 @@ def test_encoders_send_at_their_own_pace() -> None:
     # Phases differ: no instant has many streams' frames.
     per_ms = np.bincount(frames["due_ns"] // 1_000_000)
     assert per_ms.max() < 25
+
+
+def test_each_stream_has_its_key_frame() -> None:
+    frames = key_frames(5, 160.0)
+    assert list(frames["stream"]) == list(range(5))
+    assert list(frames["due_ns"]) == [n * 100_000_000 for n in range(5)]
+    assert set(frames["packets"]) == {KEY_FRAME_PACKETS}
+    assert frames["is_key"].all()
 
 
 def test_speed_changes_the_rate_alone() -> None:

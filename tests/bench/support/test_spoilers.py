@@ -111,20 +111,33 @@ def test_a_plain_host_is_read(tmp_path: Path) -> None:
     assert facts["slow_builds"] == []
 
 
+def stat(together: str, *steal: str) -> str:
+    """/proc/stat of a host, and what was stolen of each of its cores."""
+    lines = [f"cpu{core} 0 0 0 0 0 0 0 {ticks} 0 0" for core, ticks in enumerate(steal)]
+    return "\n".join([f"cpu  {together}", *lines, "intr 1 2 3"])
+
+
 def test_what_others_took_is_watched(tmp_path: Path) -> None:
     """Between two readings 100 s of work and as much of steal, far more than time has passed."""
-    put(tmp_path, "proc/stat", "cpu 1000 0 1000 50 0 0 0 0 0 0")
-    watch = Watch(2, tmp_path)
-    put(tmp_path, "proc/stat", "cpu 6000 0 6000 50 0 0 0 10000 0 0")
+    put(tmp_path, "proc/stat", stat("1000 0 1000 50 0 0 0 0 0 0", "0", "0", "0"))
+    watch = Watch({0, 1}, tmp_path)
+    put(tmp_path, "proc/stat", stat("6000 0 6000 50 0 0 0 10000 0 0", "5000", "5000", "0"))
     found = warnings(watch.facts())
     assert len(found) == 2
     assert "steal" in found[0]
     assert "other processes" in found[1]
 
 
+def test_what_was_stolen_of_cores_we_do_not_use_is_not_told(tmp_path: Path) -> None:
+    put(tmp_path, "proc/stat", stat("0 0 0 0 0 0 0 0 0 0", "0", "0", "0"))
+    watch = Watch({1, 2}, tmp_path)
+    put(tmp_path, "proc/stat", stat("0 0 0 0 0 0 0 9000 0 0", "9000", "0", "0"))
+    assert watch.facts()["steal_share"] == 0
+
+
 def test_the_work_of_interrupts_is_not_taken_for_that_of_others(tmp_path: Path) -> None:
     put(tmp_path, "proc/stat", "cpu 0 0 0 0 0 0 0 0 0 0")
-    watch = Watch(2, tmp_path)
+    watch = Watch({0, 1}, tmp_path)
     put(tmp_path, "proc/stat", "cpu 0 0 0 9000 9000 9000 9000 0 0 0")
     assert watch.facts() == {"steal_share": 0.0, "other_load": 0.0}
 
@@ -139,13 +152,22 @@ def test_other_processes_are_seen_but_not_ours_nor_what_works_for_us(tmp_path: P
     put(tmp_path, "proc/stat", "cpu 0 0 0 0 0 0 0 0 0 0")
     for pid in (1, 2, 3, os.getpid()):
         process(tmp_path, pid, "idle", 0, 0)
-    watch = Watch(2, tmp_path)
+    watch = Watch({0, 1}, tmp_path)
     process(tmp_path, 1, "ksoftirqd/1", 0, 5_000)
     process(tmp_path, 2, "a peer", os.getpid(), 5_000)
     process(tmp_path, os.getpid(), "bench", 0, 5_000)
     assert watch.facts()["other_load"] == 0
     process(tmp_path, 3, "a) b (c", 0, 5_000)
     assert "other processes" in warnings(watch.facts())[0]
+
+
+def test_a_process_may_have_any_bytes_for_a_name(tmp_path: Path) -> None:
+    """The kernel cuts a name after 15 bytes, be it within a letter."""
+    put(tmp_path, "proc/stat", "cpu 0 0 0 0 0 0 0 0 0 0")
+    process(tmp_path, 5, "x", 0, 0)
+    file = tmp_path / "proc/5/stat"
+    file.write_bytes(file.read_bytes().replace(b"(x)", b"(\xc3)"))
+    assert Watch({0}, tmp_path).facts()["other_load"] == 0
 
 
 def test_lists_of_cpus_are_read_as_the_kernel_writes_them() -> None:

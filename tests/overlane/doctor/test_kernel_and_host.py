@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,13 @@ def test_files_and_cores(tmp_path: Path) -> None:
     assert checks["cores"].found == "0.5 by the control group's cpu.max"
     assert checks["open files"].verdict is Verdict.PROBLEM
     assert "LimitNOFILE=" in checks["open files"].mend
+
+
+def test_cores_for_workers_that_are_not_there(tmp_path: Path) -> None:
+    here = min(os.sched_getaffinity(0))
+    checks = by_name(check_resources(host(tmp_path), Needs(worker_cpus=(here,)), is_running=False))
+    assert checks["worker_cpus"].verdict is Verdict.OK
+    needs = Needs(worker_cpus=(here, 65_535))
+    (check,) = (c for c in check_resources(host(tmp_path), needs, False) if c.what == "worker_cpus")
+    assert check.verdict is Verdict.PROBLEM
+    assert check.found.startswith("65535 not among")
