@@ -14,7 +14,7 @@ from fastpath.histogram cimport histogram_t
 from fastpath.insert cimport claim_early, forget_early
 from fastpath.link cimport CNAME_BYTES, link_close, link_number_anew, link_open, link_set_rate, link_t
 from fastpath.mailbox cimport (
-    ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CURSOR_STARTED, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR,
+    ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CURSOR_STARTED, MARK_COPY, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR,
     REMOVE_LINK, REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
     mailbox_done, mailbox_first, mailbox_post, message_t,
 )
@@ -462,6 +462,17 @@ cdef void move_cursor(worker_t* worker, const message_t* command) noexcept nogil
         begin_cursor(worker, index)
 
 
+cdef void mark_copy(worker_t* worker, const message_t* command) noexcept nogil:
+    """Whether what a node is sent here comes to it by another path as well."""
+    cdef cursor_t* cursor = &worker.cursors[index_of(command.handle)]
+    if cursor.state == CURSOR_FREE or cursor.generation != generation_of(command.handle):
+        count(worker, COMMAND_STALE)
+        return
+    cursor.is_copy = command.flag
+    if command.flag:
+        worker.links[cursor.link].has_copies = True
+
+
 cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) noexcept nogil:
     cdef link_t* link
     cdef cursor_t* cursor
@@ -497,6 +508,8 @@ cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) 
     elif command.kind == MOVE_CURSOR:
         move_cursor(worker, command)
         worker.cursors[index_of(command.handle)].began_us = now_us
+    elif command.kind == MARK_COPY:
+        mark_copy(worker, command)
     elif command.kind == REMOVE_CURSOR:
         cursor = &worker.cursors[index_of(command.handle)]
         if cursor.state != CURSOR_FREE and cursor.generation == generation_of(command.handle):

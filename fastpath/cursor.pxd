@@ -2,6 +2,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport address_t, sockaddr_in6, socklen_t
 from fastpath.ring cimport SLOT_HELD, ring_t, slot_t
+from fastpath.view_qoe cimport view_qoe_t
 
 cdef enum CursorState:
     CURSOR_FREE
@@ -87,7 +88,9 @@ ctypedef struct cursor_t:
     uint32_t rtx_ssrc            # what a viewer asks for again goes under this
     uint16_t rtx_number          # next
     uint8_t rtx_payload_type     # 0: under its own number, as at first
-    uint8_t apart[1]             # six lines in all
+    uint8_t is_copy              # to a node that gets the stream from elsewhere too: packets are marked
+    view_qoe_t qoe               # of a viewer: what its player makes of what leaves
+    uint8_t apart[8]             # seven lines in all
 
 cdef bint cursor_begin(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil
 cdef bint cursor_begin_at(cursor_t* cursor, const ring_t* ring, uint32_t seq) noexcept nogil

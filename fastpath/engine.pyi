@@ -164,6 +164,9 @@ class Engine:
         """A node's subscription. Starts at `start_seq` if the ring still holds that place or is about
         to reach it (else counted as `start_not_held`); at the newest complete key frame (audio:
         live); on a ring still empty, at its first packet. Answered by CursorStarted."""
+    def mark_copy(self, cursor: int, is_copy: bool) -> None:
+        """Of a node's: whether the stream comes to it by another path as well, which the header's
+        duplicate flag tells of each packet."""
     def add_viewer_link(
         self,
         *,

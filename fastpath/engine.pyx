@@ -22,7 +22,7 @@ from fastpath.link cimport link_close, link_send_key, link_t
 from fastpath.mailbox cimport (
     ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CONTROL, EVENT_CURSOR_STARTED, EVENT_FALLBACK,
     EVENT_HELLO, EVENT_INGEST_SOURCE, EVENT_KEY_FRAME_WANTED, EVENT_LINK_DOWN, EVENT_LINK_KEYED, EVENT_LINK_MOVED,
-    EVENT_LINK_UP, EVENT_STREAM_STARTED, EVENT_OVERLOAD, EVENT_UPSTREAM_FLOWS, EVENT_VIEWER_PAUSED, MAILBOX_MESSAGES, MESSAGE_BYTES, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR, REMOVE_LINK,
+    EVENT_LINK_UP, EVENT_STREAM_STARTED, EVENT_OVERLOAD, EVENT_UPSTREAM_FLOWS, EVENT_VIEWER_PAUSED, MAILBOX_MESSAGES, MESSAGE_BYTES, MARK_COPY, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR, REMOVE_LINK,
     REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
     mailbox_clear_bell, mailbox_close, mailbox_done, mailbox_first, mailbox_open, mailbox_post,
     mailbox_reserve, mailbox_ring, message_t,
@@ -548,6 +548,12 @@ cdef class Engine:  # its attributes are in engine.pxd
         self.note_cursor(handle, stream, link)
         return handle
 
+    def mark_copy(self, int64_t cursor, bint is_copy):
+        self.cursors.check(cursor)
+        cdef message_t* message = self.command(MARK_COPY, cursor)
+        message.flag = is_copy
+        self.post()
+
     def add_viewer_link(self, *, int64_t rate_bps, bytes cname=b"overlane-viewer0", rate_kind=None, rate=None):
         if rate_bps <= 0 or len(cname) != 16:
             raise ValueError("rate_bps must be positive and cname have 16 bytes")
@@ -807,7 +813,8 @@ cdef class Engine:  # its attributes are in engine.pxd
             too_old=s.too_old, gone=s.gone, restarts=s.restarts, held_packets=s.ring.held,
             capacity=s.ring.mask + 1, subscribers=s.subscribers, key_frames=s.ring.key_frames,
             first_stream_seq=s.ring.tail, next_stream_seq=s.ring.head, first_lacking_seq=s.ring.lacking, delay_us=s.delay_us,
-            last_packet_us=s.last_packet_us,
+            last_packet_us=s.last_packet_us, copies=s.copies,
+            covered_by_other_path=s.copies - s.copies_confirmed if s.copies > s.copies_confirmed else 0,
         )
 
     def cursor_stats(self, int64_t cursor):
@@ -821,6 +828,8 @@ cdef class Engine:  # its attributes are in engine.pxd
             rtt_us=c.rtt_us, fraction_lost=c.fraction_lost / 256.0, cumulative_lost=c.cumulative_lost,
             jitter_us=<int64_t>c.jitter * 1000000 // s.clock_rate if s.clock_rate else 0,
             nacked=c.nacked, resent=c.resent, keys_wanted=c.keys_wanted,
+            first_sent_us=c.qoe.first_sent_us, first_frame_us=c.qoe.first_frame_us, newest_frame_us=c.qoe.newest_us,
+            stalls=c.qoe.stalls, stalled_us=c.qoe.stalled_us,
         )
 
     def used(self, table):

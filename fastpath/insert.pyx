@@ -13,7 +13,7 @@ from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, link_is_lossy, link_may_repai
 from fastpath.mailbox cimport EVENT_STREAM_STARTED
 from fastpath.ring cimport (
     INSERT_DUPLICATE, INSERT_JUMP, INSERT_LATE, INSERT_RESTARTED, INSERT_TOO_OLD,
-    ring_classify, ring_fill, ring_note_lacking, ring_place, ring_t, slot_t,
+    ring_classify, ring_fill, ring_held, ring_note_lacking, ring_place, ring_t, slot_t,
 )
 from fastpath.send cimport queue_cursor
 from fastpath.shed cimport KEPT, may_be_shed, shed_media
@@ -22,6 +22,7 @@ from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, EARLY_EVICTED, HELD_EARLY, JUMP_UNCONFIRMED,
     NO_BLOCK_LEFT, RING_GROWN, RING_GROWTH_REFUSED, TOO_OLD_FOR_RING, UNKNOWN_STREAM,
 )
+from fastpath.wire cimport FLAG_DUPLICATE, FLAG_REPAIR
 from fastpath.worker cimport (
     EARLY_AGE_US, EARLY_PACKETS, MEDIA_AUDIO, comes_from, count_many, count, early_t, mark_dirty, mark_ready,
     post_event, push_late, stream_handle, stream_t, get_block, want_key_frame, want_lost_gop,
@@ -80,9 +81,17 @@ cdef void on_first_packet(worker_t* worker, int32_t stream_index) noexcept nogil
         at = worker.cursors[at].next_of_stream
 
 
-cdef int refuse(worker_t* worker, stream_t* stream, int result) noexcept nogil:
+cdef inline void confirm_copy(stream_t* stream, uint32_t seq) noexcept nogil:
+    """What came as a copy has come by the first path too: that had not lost it. What it repairs it had."""
+    if stream.copies and ring_held(&stream.ring, seq).flags & FLAG_DUPLICATE:
+        stream.copies_confirmed += 1
+
+
+cdef int refuse(worker_t* worker, stream_t* stream, const media_t* media, int result) noexcept nogil:
     if result == INSERT_DUPLICATE:
         stream.duplicates += 1
+        if not media.flags & (FLAG_DUPLICATE | FLAG_REPAIR):
+            confirm_copy(stream, media.stream_seq)
         return DUPLICATE_PACKET
     if result == INSERT_TOO_OLD:
         stream.too_old += 1
@@ -106,14 +115,14 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
         # Its number was accepted on the link, so nobody sends it again: keep it until it is believed.
         hold_early(worker, stream.stream_id, media, now_us)
     if result == INSERT_DUPLICATE or result == INSERT_TOO_OLD or result == INSERT_JUMP:
-        return refuse(worker, stream, result)
+        return refuse(worker, stream, media, result)
     block = get_block(worker, media.size)
     if block == NO_BLOCK:
         return NO_BLOCK_LEFT
     # Making room may have evicted from this very ring.
     if result == INSERT_LATE and <int32_t>(media.stream_seq - stream.ring.tail) < 0:
         slab_give(&worker.slab, block)
-        return refuse(worker, stream, INSERT_TOO_OLD)
+        return refuse(worker, stream, media, INSERT_TOO_OLD)
     grown = stream.ring.grown
     refused = stream.ring.growth_refused
     overwritten = stream.ring.gop_overwritten
@@ -127,6 +136,8 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
     count_growth(worker, stream_index, grown, refused, overwritten)
     stream.packets += 1
     stream.bytes += media.size
+    if media.flags & FLAG_DUPLICATE:
+        stream.copies += 1
     stream.last_packet_us = media.arrival_us
     if result == INSERT_RESTARTED:
         stream.restarts += 1

@@ -91,7 +91,7 @@ ctypedef struct link_t:
     uint16_t late_count[LATE_CLASSES]
     uint16_t charged_as          # the last packet's size, and whether of a key frame; its price: most are like it
     uint8_t is_controlled        # has a pacer
-    uint8_t apart_of_first[1]
+    uint8_t has_copies           # of its cursors, one is or was a copy
     int64_t free_at_ns           # when what was sent has left at the link's rate
     int64_t charged_ns
     # keys, what has left

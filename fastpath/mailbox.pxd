@@ -23,6 +23,7 @@ cdef enum MessageKind:
     ADD_CURSOR
     REMOVE_CURSOR
     MOVE_CURSOR
+    MARK_COPY
     # events
     EVENT_HELLO
     EVENT_CONTROL

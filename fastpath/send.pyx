@@ -28,15 +28,16 @@ from fastpath.slab cimport HEADROOM_BYTES, slab_payload
 from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
 from fastpath.wheel cimport wheel_cancel, wheel_set
 from fastpath.wire cimport (
-    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FIB_LEG_BYTES, FLAG_REPAIR, FLAG_SEALED, HEADER_BYTES, REPAIR_BLOCK_BYTES, TAG_BYTES, TYPE_FEEDBACK,
+    CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FIB_LEG_BYTES, FLAG_DUPLICATE, FLAG_REPAIR, FLAG_SEALED, HEADER_BYTES, REPAIR_BLOCK_BYTES, TAG_BYTES, TYPE_FEEDBACK,
     TYPE_HELLO, TYPE_MEDIA, TYPE_PROBE, header_t, is_plain, packet_tag, write_header, write_media_header,
 )
 from fastpath.worker cimport (
     BATCH_BYTES, BATCH_SEGMENTS, LONG_HEADER_BYTES, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES,
     batch_t, count, count_many, post_event, stream_handle, stream_t, want_key_frame, worker_t,
 )
+from fastpath.view_qoe cimport qoe_on_move, qoe_on_sent
 from rtp.big_endian cimport load_be32, store_be16, store_be32, store_be64
-from rtp.payload.marks cimport MARK_KEY
+from rtp.payload.marks cimport MARK_FRAME_END, MARK_KEY
 from rtp.payload.rtp_header cimport RTP_HEADER_OK, parse_rtp_header, rtp_header_t
 
 cdef enum:
@@ -148,6 +149,7 @@ ctypedef struct run_t:           # packets of one stream that leave on one link,
     uint8_t class_bits
     uint8_t key_mark             # of what has a price of its own: video key frames
     bint is_audio
+    uint8_t copy_flag            # that its subscriber has another path
     int64_t leaves_us            # now, and half the next hop's round trip
     int64_t probe_us             # when a pause after it is to be looked at
 
@@ -164,8 +166,17 @@ cdef inline void begin_run(
     run.is_audio = stream.media == MEDIA_AUDIO
     run.class_bits = (CLASS_AUDIO if run.is_audio else CLASS_VIDEO) << 5
     run.key_mark = 0 if run.is_audio else MARK_KEY
+    run.copy_flag = 0
     run.leaves_us = now_us + run.link.rtt_us // 2
     run.probe_us = now_us + link_settle_us(run.link)
+
+
+cdef inline void begin_cursor_run(
+    worker_t* worker, run_t* run, const cursor_t* cursor, int64_t now_us
+) noexcept nogil:
+    begin_run(worker, run, cursor.link, cursor.stream, now_us)
+    if run.link.has_copies and cursor.is_copy:
+        run.copy_flag = FLAG_DUPLICATE
 
 
 cdef inline void send_to_node(
@@ -176,7 +187,7 @@ cdef inline void send_to_node(
     cdef batch_t* batch = &worker.batch
     cdef uint32_t overhead = FIB_LEG_BYTES if answers == 0 else FIB_LEG_BYTES + REPAIR_BLOCK_BYTES
     cdef uint32_t size = slot.size
-    cdef uint8_t flags = slot.flags & FLAG_SEALED
+    cdef uint8_t flags = slot.flags & FLAG_SEALED | run.copy_flag
     cdef uint8_t* payload
     cdef uint64_t hop_seq
     cdef history_t* entry
@@ -253,6 +264,7 @@ cdef bint hears_reports(const cursor_t* cursor) noexcept nogil:
 
 cdef void join_timestamps(cursor_t* cursor, uint32_t timestamp, uint32_t clock_rate, int64_t now_us) noexcept nogil:
     """A viewer that has moved sees its RTP time go on by what went by here meanwhile."""
+    qoe_on_move(&cursor.qoe, now_us)
     if cursor.last_sent_us > 0:
         cursor.timestamp_offset = (
             cursor.last_timestamp + <uint32_t>((now_us - cursor.last_sent_us) * <int64_t>clock_rate // 1000000)
@@ -372,6 +384,10 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64
         add_part(batch, payload + skipped, slot.size - skipped)
     batch.packets += 1
     link_charge_media(link, size, slot.marks & key_mark)
+    qoe_on_sent(
+        &cursor.qoe, cursor.last_timestamp, worker.streams[cursor.stream].clock_rate,
+        key_mark == 0 or slot.marks & MARK_FRAME_END, now_us,
+    )
 
 
 cdef inline void send_due_report(worker_t* worker, cursor_t* cursor, int64_t now_us) noexcept nogil:
@@ -404,7 +420,7 @@ cdef void send_for_cursor(
     if cursor.is_viewer:
         send_to_viewer(worker, cursor, slot, now_us)
     else:
-        begin_run(worker, &run, cursor.link, cursor.stream, now_us)
+        begin_cursor_run(worker, &run, cursor, now_us)
         send_to_node(worker, &run, slot, 0, now_us)
     count_sent(worker, cursor, slot, is_again, now_us)
 
@@ -415,7 +431,7 @@ cdef void send_run(
     """A node's next packet, and those after it as long as there is nothing else to decide."""
     cdef run_t run
     send_due_report(worker, cursor, now_us)
-    begin_run(worker, &run, cursor.link, cursor.stream, now_us)
+    begin_cursor_run(worker, &run, cursor, now_us)
     while True:
         cursor.deficit_bytes -= slot.size
         cursor.next += 1

@@ -57,7 +57,10 @@ class StreamStats:
     """One ring. `delay_us`: smoothed accumulated delay of the header field, at receipt.
 
     `first_lacking_seq`: the lowest packet not here that another upstream might still have: the
-    head, or the first hole of the last one to two seconds. It may lag a little behind.
+    head, or the first hole of the last one to two seconds. It may lag a little behind. `copies`:
+    packets that came first as a second path's copy; `covered_by_other_path`: of these, those that
+    the first path did not bring, or only when asked again. It counts what is still on its way, and
+    so may fall by a few.
     """
 
     stream_id: int
@@ -77,6 +80,8 @@ class StreamStats:
     first_lacking_seq: int
     delay_us: int
     last_packet_us: int
+    copies: int
+    covered_by_other_path: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,10 @@ class CursorStats:
     """One subscriber's place in a ring. `late_packets`: recovered after it had passed them.
 
     From `is_paused` on, of viewers only: what their host and their RTCP say (RFC 3550 6.4; loss as
-    a fraction of 1). `reports_sent`: sender reports; to a node, clock messages.
+    a fraction of 1). `reports_sent`: sender reports; to a node, clock messages. From
+    `first_sent_us` on, what its player makes of what leaves here (fastpath/view_qoe): when its
+    first packet, its first whole frame and the start of its newest one left, 0 for never; how
+    often, and how long, a player with a buffer of 300 ms stalled.
     """
 
     packets: int
@@ -104,6 +112,11 @@ class CursorStats:
     nacked: int
     resent: int
     keys_wanted: int
+    first_sent_us: int
+    first_frame_us: int
+    newest_frame_us: int
+    stalls: int
+    stalled_us: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,9 @@ ctypedef struct stream_t:
     uint64_t restarts
     shed_t shed
     uint32_t deadline_us         # a packet that comes later than this after those that follow it is of no use
-    uint8_t apart[24]            # five lines in all
+    uint64_t copies              # packets that the second path brought first
+    uint64_t copies_confirmed    # of these, the first path brought as well, unasked
+    uint8_t apart[8]             # five lines in all
 
 ctypedef struct resent_t:        # to a viewer: once per round trip
     uint32_t cursor              # low bits of its handle

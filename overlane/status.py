@@ -54,10 +54,29 @@ def render(status: dict[str, Any]) -> RenderableType:
         parts += [_viewers(status), Text()]
     memory = ", ".join(f"{name} {used}/{limit}" for name, (used, limit) in status["memory"].items())
     parts.append(Text(f"memory: {memory}"))
+    parts += _qoe(status["qoe"])
     parts += _overload(status["overload"])
     if status["fallbacks"]:
         parts.append(Text(f"fallbacks: {', '.join(status['fallbacks'])}", style="bold yellow"))
     return Group(*parts)
+
+
+def _qoe(qoe: dict[str, Any]) -> list[RenderableType]:
+    """How views fare, in LiveNet's terms; nothing before the first."""
+    if not qoe["begun"]:
+        return []
+    shown = [f"{qoe['views']} views"]
+    for word, name in (("no stall", "zero_stall_ratio"), ("fast start", "fast_start_up_ratio")):
+        if qoe[name] is not None:
+            shown.append(f"{word} {qoe[name]:.1%}")
+    for word, name in (
+        ("first packet", "first_packet_ms"),
+        ("path delay", "cdn_path_delay_ms"),
+        ("streaming delay", "streaming_delay_ms"),
+    ):
+        if qoe[name]["p50"] is not None:
+            shown.append(f"{word} {qoe[name]['p50']:.0f} ms")
+    return [Text("quality (medians; stalls are estimated): " + ", ".join(shown))]
 
 
 def _overload(overload: dict[str, Any]) -> list[RenderableType]:
@@ -119,6 +138,7 @@ def _streams(status: dict[str, Any]) -> list[RenderableType]:
         for word, names in (
             (", ", " > ".join(stream["path"])),
             ("; in reserve ", " > ".join(stream["standby"])),
+            ("; copies ", " > ".join((stream["copies"] or {"path": ()})["path"])),
             ("; to ", ", ".join(stream["subscribers"])),
         ):
             line.append(word + names if names else "", style="not bold")

@@ -77,7 +77,7 @@ def new_application(daemon: Daemon) -> web.Application:
 class _Api:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._registry = new_registry(daemon.node, lambda: daemon.agent)
+        self._registry = new_registry(daemon.node, lambda: daemon.agent, daemon.loop_watch)
 
     async def livez(self, _request: web.Request) -> web.Response:
         return web.json_response({"alive": True})
@@ -105,7 +105,9 @@ class _Api:
     async def add_viewer(self, request: web.Request) -> web.Response:
         name = _stream_name(request)
         body = await _json_object(request)
-        _refuse_unknown(body, (*_MEDIA, "rtcp", "expires_s", "rtx_payload_type", *_EXTENSIONS))
+        _refuse_unknown(
+            body, (*_MEDIA, "rtcp", "expires_s", "rtx_payload_type", "premium", *_EXTENSIONS)
+        )
         addresses = {
             media: await self._resolve(media, body[media]) for media in _MEDIA if media in body
         }
@@ -118,6 +120,7 @@ class _Api:
             expiry_us=_expiry_us(body["expires_s"]) if "expires_s" in body else -1,
             rtx_payload_type=_rtx_payload_type(body.get("rtx_payload_type")),
             extensions=_extensions(body),
+            is_premium=_is_premium(body.get("premium", False)),
         )
         return web.json_response(viewer_status(self._daemon.node, viewer), status=201)
 
@@ -223,6 +226,12 @@ def _rtx_payload_type(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 96 <= value <= 127:
         text = "rtx_payload_type is 96 to 127"
         raise Refused(RefusalCode.BAD_REQUEST, text, "rtx_payload_type")
+    return value
+
+
+def _is_premium(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise Refused(RefusalCode.BAD_REQUEST, "premium is true or false", "premium")
     return value
 
 

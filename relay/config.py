@@ -101,6 +101,9 @@ class Viewers(Model):
     expiry_s: float = Field(default=15.0, ge=1, le=3600)
     """A viewer not refreshed for so long is removed, unless its request says otherwise. Three
     refreshes of the test player."""
+    premium_streams: tuple[StreamName, ...] = ()
+    """Broadcasts all of whose viewers here are premium: what one path loses is taken from another,
+    which costs this node twice the traffic of the broadcast. A request may say so of one viewer."""
     allow_multicast: bool = False
     """Whether a viewer may be a multicast group. Off: one request would reach many hosts."""
 

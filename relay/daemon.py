@@ -20,6 +20,7 @@ from control_client.errors import ConnectionConfigError
 from fastpath import EngineFullError
 from relay import admin, descriptors, log
 from relay.clock import now_us
+from relay.collector import spare_what_lasts
 from relay.config import NodeConfig
 from relay.config_file import load
 from relay.control.agent import ControlAgent
@@ -27,6 +28,7 @@ from relay.control_shell import ControlShell
 from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused, RelayError, WorkerError
 from relay.events import ViewerStarted, ViewerTurnedAway
+from relay.loop_watch import LoopWatch
 from relay.messages import Track
 from relay.node import Node
 from relay.sockets import open_sockets
@@ -56,6 +58,7 @@ class Daemon:
             ControlShell(self.node, self.settle, self.logger) if config.controller else None
         )
         self.started_us = now_us()
+        self.loop_watch = LoopWatch()
         self._threads = [
             threading.Thread(
                 target=self._run_worker, args=(number,), name=f"worker-{number}", daemon=True
@@ -110,6 +113,8 @@ class Daemon:
         for engine in self.workers.engines:
             loop.add_reader(engine.event_fd, self._on_engine_bell)
         self.settle()
+        spare_what_lasts()
+        self.loop_watch.start()
         self.logger.info("node_started", listen=self.config.listen, admin=server.address)
         try:
             await self._stop.wait()
@@ -159,6 +164,7 @@ class Daemon:
         expiry_us: int | None = -1,
         rtx_payload_type: int | None = None,
         extensions: Extensions = NO_EXTENSIONS,
+        is_premium: bool = False,
     ) -> Viewer:
         """Returns once the stream is on its way. Raises Refused."""
         viewer = self.node.add_viewer(
@@ -169,6 +175,7 @@ class Daemon:
             expiry_us=expiry_us,
             rtx_payload_type=rtx_payload_type,
             extensions=extensions,
+            is_premium=is_premium,
         )
         started = self._waiting[viewer.id] = self._loop.create_future()
         try:
@@ -207,6 +214,7 @@ class Daemon:
 
     async def _close(self, server: Server) -> None:
         self._is_stopping = True
+        self.loop_watch.stop()
         self.node.stop()
         self.settle()
         await server.close()

@@ -68,6 +68,16 @@ class BroadcastChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class CopiesChanged:
+    """Premium viewers' copies of a broadcast now come this way, the producer first; empty: only one
+    way is left. is_disjoint: no relay is on both ways, so nothing but the producer fails both."""
+
+    stream: str
+    path: tuple[str, ...]
+    is_disjoint: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TrackStarted:
     """The first packet of a track arrived."""
 
@@ -201,4 +211,5 @@ NodeEvent: TypeAlias = (
     | ViewerLeft
     | PathsWanted
     | UpstreamSwitched
+    | CopiesChanged
 )

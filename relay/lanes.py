@@ -102,7 +102,7 @@ class Lanes:
         home, source = self._upstream_pair(peer, message.broadcast)
         is_first = peer not in self._sources.get(message.broadcast, ())
         is_small = len(neighbour.worker_ports) <= MOST_LISTENED_TO
-        if is_first and is_small and message.mode == "active":
+        if is_first and is_small and message.mode != "standby":
             with suppress(EngineFullError):  # then it is repaired
                 neighbour.listen(home, now_us)
         if (home, source) == FIRST_PAIR:

@@ -54,7 +54,8 @@ class Subscribe(_Struct, frozen=True, tag="subscribe"):
 
     path: nodes still to visit after the receiver, the producer last. visited: those before it,
     the first asker first and the sender last. mode "standby": be ready to, but send no media yet;
-    the same transaction with mode "active" ends that and is never taken back. starts, with start
+    "duplicate": send it, to one who gets it from elsewhere too; the same transaction may go on to
+    "duplicate" and to "active", and never back. starts, with start
     "seq": by stream id, the first packet that the asker lacks. worker: the asker's, to send to.
     source, generation: the worker that OK named, and of the link between the two as the asker has
     it, 0 while it has none (see Ok).

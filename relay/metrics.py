@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from relay.control.agent import ControlAgent
+from relay.loop_watch import BOUNDS_US as LOOP_BOUNDS_US
+from relay.loop_watch import LoopWatch
 from relay.node import Node
+from relay.qoe import BOUNDS_US as QOE_BOUNDS_US
+from relay.qoe import Qoe
 from relay.workers import Workers
 from service.log import standard_error
 
 
 class NodeCollector(Collector):
-    """One node's metrics, all named overlane_... agent: of a node with a controller."""
+    """One node's metrics, all named overlane_... agent: of a node with a controller. loop_watch: of
+    the event loop it runs in."""
 
-    def __init__(self, node: Node, agent: Callable[[], ControlAgent | None]) -> None:
+    def __init__(
+        self, node: Node, agent: Callable[[], ControlAgent | None], loop_watch: LoopWatch | None
+    ) -> None:
         self._node = node
         self._agent = agent
+        self._loop_watch = loop_watch
 
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client, once per scrape."""
         yield from self._of_node()
         yield from self._of_memory()
         yield from _of_workers(self._node.engine)
+        yield from _of_qoe(self._node.qoe)
+        if self._loop_watch is not None:
+            yield from _of_loop(self._loop_watch)
         if (agent := self._agent()) is not None:
             yield from _of_control(agent)
 
@@ -86,12 +103,65 @@ class NodeCollector(Collector):
 
 
 def new_registry(
-    node: Node, agent: Callable[[], ControlAgent | None] = lambda: None
+    node: Node,
+    agent: Callable[[], ControlAgent | None] = lambda: None,
+    loop_watch: LoopWatch | None = None,
 ) -> CollectorRegistry:
-    """A registry of this node alone, so that several fit in one process."""
+    """A registry of this node alone, so that several fit in one process. loop_watch: of one that
+    runs in an event loop."""
     registry = CollectorRegistry()
-    registry.register(NodeCollector(node, agent))
+    registry.register(NodeCollector(node, agent, loop_watch))
     return registry
+
+
+def _of_qoe(qoe: Qoe) -> Iterator[Metric]:
+    """Of the views since the node's start, whoever they were; relay/qoe says what each is."""
+    counts = {
+        "views": ("Viewers who asked", qoe.views),
+        "views_begun": ("Of them, those who were sent a whole frame", qoe.begun),
+        "views_fast": ("Whose first whole frame left within 1 s", qoe.fast),
+        "views_slow": ("Who waited longer for it, or in vain", qoe.slow),
+        "views_stalled": ("Whose player has stalled, as far as this node can tell", qoe.stalled),
+        "stalls": ("Stalls of players, as far as this node can tell", qoe.stalls),
+    }
+    for name, (text, value) in counts.items():
+        counter = CounterMetricFamily(f"overlane_{name}", text)
+        counter.add_metric([], value)
+        yield counter
+    stalled = CounterMetricFamily("overlane_stalled_seconds", "How long these lasted")
+    stalled.add_metric([], qoe.stalled_us * 1e-6)
+    yield stalled
+    histograms = {
+        "first_packet": ("From the request to the first packet", qoe.first_packet),
+        "start_up": ("From the request to the first whole frame", qoe.start_up),
+        "cdn_path_delay": ("From the producer to the viewer's side of this node", qoe.path_delay),
+        "streaming_delay": ("The same, to the picture: estimated", qoe.streaming_delay),
+    }
+    for name, (text, histogram) in histograms.items():
+        family = HistogramMetricFamily(f"overlane_view_{name}_seconds", text)
+        buckets = _buckets(QOE_BOUNDS_US, histogram.counts)
+        family.add_metric([], buckets, sum_value=histogram.sum_us / 1e6)
+        yield family
+
+
+def _of_loop(watch: LoopWatch) -> Iterator[Metric]:
+    """What Python is late by; media does not wait for it."""
+    text = "How late the event loop wakes a task that sleeps 10 ms"
+    family = HistogramMetricFamily("overlane_event_loop_delay_seconds", text)
+    buckets = _buckets(LOOP_BOUNDS_US, watch.counts)
+    family.add_metric([], buckets, sum_value=watch.sum_us / 1e6)
+    yield family
+    yield GaugeMetricFamily(
+        "overlane_event_loop_longest_stall_seconds",
+        "The longest of these delays since the start",
+        value=watch.longest_us / 1e6,
+    )
+
+
+def _buckets(bounds_us: Sequence[int], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Cumulative, as Prometheus has them."""
+    bounds = [*(str(bound_us / 1e6) for bound_us in bounds_us), "+Inf"]
+    return list(zip(bounds, accumulate(map(float, counts)), strict=True))
 
 
 def _of_workers(workers: Workers) -> Iterator[Metric]:

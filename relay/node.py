@@ -40,6 +40,8 @@ from relay.neighbourhood import Neighbourhood
 from relay.node_streams import NodeStreams
 from relay.placement import Placement
 from relay.ports import VIRTUAL, Ports, ingest_workers, open_ports
+from relay.qoe import Qoe
+from relay.qoe_sampler import QoeSampler
 from relay.replicas import Replicas
 from relay.slowpath import subscription_events as wanted
 from relay.slowpath.path_monitor import SAMPLE_US
@@ -94,6 +96,11 @@ class Node:
         """By name, configured ones and those of a table."""
         return self.neighbourhood.by_name
 
+    @property
+    def qoe(self) -> Qoe:
+        """How the viewers here fare, and have fared."""
+        return self._sampler.qoe
+
     def start(self, now_us: int, sockets: Ports = VIRTUAL) -> Ports:
         """Open everything and say the first HELLO. Raises EngineFullError if limits are too low."""
         config = self.config
@@ -107,6 +114,7 @@ class Node:
             self._place_viewer,
             config.rate.viewers,
         )
+        self._sampler = QoeSampler(self.engine, self.edge)
         self._replicas.start(self.ports.overlays, config.worker_endpoints)
         self.neighbourhood.start(self.ports.overlays, now_us)
         made = self._carried.open(self.edge, config.ingests, self.ports.ingests)
@@ -126,7 +134,7 @@ class Node:
 
     def next_timer_us(self) -> int | None:
         """When `handle_timer` is due."""
-        parts = self.neighbourhood, self.subscriptions, self.edge
+        parts = self.neighbourhood, self.subscriptions, self.edge, self._sampler
         times = [*(part.next_timer_us() for part in parts), self._next_sample_us]
         return min((time_us for time_us in times if time_us is not None), default=None)
 
@@ -142,6 +150,7 @@ class Node:
         self.subscriptions.handle_timer(now_us)
         self._carry_out(now_us)
         self._take_samples(now_us)
+        self._sampler.handle_timer(now_us)
 
     def _take_samples(self, now_us: int) -> None:
         """Of broadcasts that could come another way, in case that is better."""
@@ -198,6 +207,7 @@ class Node:
         expiry_us: int | None = -1,
         rtx_payload_type: int | None = None,
         extensions: Extensions = NO_EXTENSIONS,
+        is_premium: bool = False,
     ) -> Viewer:
         """Ask for a stream on behalf of a viewer; ViewerStarted or ViewerTurnedAway follows.
 
@@ -229,10 +239,14 @@ class Node:
             expiry_us=expiry_us,
             rtx_payload_type=rtx_payload_type,
             extensions=extensions,
+            is_premium=is_premium or stream in self.config.viewers.premium_streams,
         )
+        self._sampler.on_joined(viewer)
         path = self.config.path_to(stream)
         paths = (path,) if path else self._pushed_paths.get(stream, ())
-        self.subscriptions.join_viewer(viewer.number, stream, paths, now_us)
+        self.subscriptions.join_viewer(
+            viewer.number, stream, paths, now_us, is_premium=viewer.is_premium
+        )
         self._carry_out(now_us)
         return viewer
 
@@ -268,6 +282,7 @@ class Node:
         return [found.track for found in self.streams.of(stream)]
 
     def _remove_viewer(self, viewer: Viewer, now_us: int, *, expired: bool) -> None:
+        self._sampler.on_leaving(viewer, now_us)
         self.edge.remove(viewer)
         if len(self.engine) > 1:
             self._carried.prune(viewer.broadcast)
@@ -459,12 +474,17 @@ class Node:
                     self._events.append(events.BroadcastChanged(broadcast, "removed"))
                 case wanted.AddCursor():
                     self._add_cursor(event, now_us)
+                case wanted.MarkCopy(peer, stream_id, is_copy):
+                    self._carried.cursors.mark_copy(peer, stream_id, is_copy=is_copy)
+                case wanted.CopiesChanged(broadcast, ancestors, is_disjoint):
+                    path = (*ancestors, self.config.name) if ancestors else ()
+                    self._events.append(events.CopiesChanged(broadcast, path, is_disjoint))
                 case wanted.RemoveCursor(peer, stream_id):
                     self._carried.remove_cursor(peer, stream_id)
                 case wanted.ViewerReady(number, _):
                     self._start_viewer(number, now_us)
                 case wanted.ViewerRefused(number, code, text):
-                    self._turn_away(number, code, text)
+                    self._turn_away(number, code, text, now_us)
                 case wanted.StateChanged(broadcast, state):
                     self._events.append(events.BroadcastChanged(broadcast, state.value))
 
@@ -519,18 +539,19 @@ class Node:
             self.edge.start(viewer, self.streams.of(viewer.broadcast))
         except EngineFullError as error:
             self.subscriptions.leave_viewer(number, viewer.broadcast, now_us)
-            self._turn_away(number, RefusalCode.FULL, self._full(error))
+            self._turn_away(number, RefusalCode.FULL, self._full(error), now_us)
             return
         if viewer.legs or not viewer.addresses:
             self._events.append(events.ViewerStarted(viewer.id, viewer.broadcast))
         else:
             text = f"{viewer.broadcast} has no {' or '.join(viewer.addresses)}"
             self.subscriptions.leave_viewer(number, viewer.broadcast, now_us)
-            self._turn_away(number, RefusalCode.BAD_REQUEST, text)
+            self._turn_away(number, RefusalCode.BAD_REQUEST, text, now_us)
 
-    def _turn_away(self, number: int, code: RefusalCode, text: str) -> None:
+    def _turn_away(self, number: int, code: RefusalCode, text: str, now_us: int) -> None:
         viewer = self.edge.find(number)
         if viewer is not None:
+            self._sampler.on_leaving(viewer, now_us)
             self.edge.remove(viewer)
             self._events.append(events.ViewerTurnedAway(viewer.id, code, text))
 

@@ -207,6 +207,7 @@ class NodeStreams:
         """One that is gone already is fine."""
         if (waiting := self._waiting.get(stream_id)) is not None:
             waiting.pop(peer, None)  # the copy is begun all the same: `on_cursor_started`
+        self.cursors.mark_copy(peer, stream_id, is_copy=False)
         self.cursors.remove(peer, stream_id)
         if len(self._workers) > 1 and (stream := self.registry.by_id(stream_id)) is not None:
             self.prune(stream.broadcast)

@@ -20,7 +20,7 @@ PIECE_ROWS = 128  # chosen: well below a millisecond
 _GAUGES = frozenset(
     {"is_up", "has_keys", "rtt_us", "holes_open", "backlogged"}
     | {"target_bps", "pacing_bps", "acked_bps", "feedback_loss", "usage"}
-    | {"held_packets", "capacity", "subscribers", "delay_us"}
+    | {"held_packets", "capacity", "subscribers", "delay_us", "covered_by_other_path"}
 )
 _SKIPPED = frozenset(
     {

@@ -83,8 +83,7 @@ class Spread:
             self._subscriptions.ask_again(peer, broadcast.name, now_us)
         self._carry_out(now_us)
         if (upstream := broadcast.upstream) is not None and not upstream.is_paused:
-            second = broadcast.successor.peer if broadcast.successor else None
-            self._carried.follow_lane(broadcast.name, upstream.peer, second)
+            self._carried.follow_lane(broadcast.name, upstream.peer, broadcast.second_peer)
 
     def name_workers(self, neighbour: Neighbour, message: Message, now_us: int) -> Message:
         """Named the workers that the broadcast is to go between."""
@@ -95,7 +94,7 @@ class Spread:
             return message
         name = message.broadcast
         is_deaf = self._placement.home(name) != 0 and not neighbour.is_aware
-        if is_deaf and message.mode == "active":
+        if is_deaf and message.mode != "standby":
             self._move_home(name, 0, now_us)  # that is where it sends
         return self._lanes.fill_subscribe(peer, message, now_us)
 
@@ -133,8 +132,7 @@ class Spread:
         if broadcast is None or broadcast.upstream is None or broadcast.is_local:
             return
         if not broadcast.upstream.is_paused:
-            second = broadcast.successor.peer if broadcast.successor else None
-            self._carried.follow_lane(name, broadcast.upstream.peer, second)
+            self._carried.follow_lane(name, broadcast.upstream.peer, broadcast.second_peer)
         for way in broadcast.subscriptions:
             if (peer := self._neighbours.get(way.peer)) is not None and peer.is_aware:
                 self._subscriptions.ask_again(way.peer, name, now_us)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from msgspec.json import encode
 
-from fastpath.stats import DelayHistogram
+from fastpath.stats import DelayHistogram, LinkStats
 from relay.control.agent import ControlAgent
 from relay.edge.plain_rtp import Viewer
 from relay.node import Node
+from relay.qoe import Histogram, Qoe
 from relay.slowpath.broadcast import Broadcast
 from service.address import format_address
 
@@ -92,6 +93,8 @@ def _tail(node: Node, agent: ControlAgent | None, now_us: int) -> Json:
         fallbacks = [*fallbacks, PLAIN_TEXT_CONTROL]
     return {
         "viewers_time_in_node_us": _quantiles(node.engine.delays()),
+        "qoe": _qoe(node.qoe),
+        "dropped": _dropped(node),
         "overload": _overload(node),
         "memory": _fields(node.engine.memory()),
         "fallbacks": fallbacks,
@@ -139,6 +142,8 @@ def viewer_status(node: Node, viewer: Viewer) -> Json:
         "rate": _viewer_rate(node, viewer),
         "state": node.state_of(viewer.broadcast).value,
         "path": list(node.path_of(viewer.broadcast)),
+        "is_premium": viewer.is_premium,
+        "qoe": _view(node, viewer),
         "tracks": {
             media: {
                 "to": format_address(viewer.addresses[media]),
@@ -206,6 +211,7 @@ def _overload(node: Node) -> Json:
 
 def _neighbour(node: Node, name: str) -> Json:
     neighbour = node.neighbours[name]
+    stats = neighbour.stats()
     return {
         "name": name,
         "node_id": neighbour.peer.node_id,
@@ -215,8 +221,86 @@ def _neighbour(node: Node, name: str) -> Json:
         "handshake": neighbour.handshake.state,
         "workers": max(1, len(neighbour.worker_ports)),
         "pairs": sorted(neighbour.pairs),
-        **_fields(neighbour.stats()),
+        **_fields(stats),
         "time_in_node_us": _quantiles(neighbour.delays()),
+        "hop": _hop(stats),
+    }
+
+
+def _hop(stats: LinkStats) -> Json:
+    """What became of what the link from there has lost. too_late: asked for in vain until nobody
+    had a use for it; unavailable: the neighbour had it no more, or had never sent it."""
+    return {
+        "lost": stats.lost,
+        "repaired_in_time": stats.repaired,
+        "too_late": stats.given_up,
+        "unavailable": stats.gone + stats.voided,
+    }
+
+
+def _dropped(node: Node) -> dict[str, int]:
+    """Packets that this node left out on purpose, by kind: what it shed under overload, and what
+    viewers' paths had no room for."""
+    kinds = ("shed_", "dropped_")
+    return {name: n for name, n in node.engine.verdicts().items() if name.startswith(kinds)}
+
+
+def _qoe(qoe: Qoe) -> Json:
+    """Of all views since the node's start; relay/qoe says what each figure is."""
+    return {
+        "views": qoe.views,
+        "begun": qoe.begun,
+        "zero_stall_ratio": qoe.zero_stall_ratio,
+        "fast_start_up_ratio": qoe.fast_start_up_ratio,
+        "stalls": qoe.stalls,
+        "stalled_s": qoe.stalled_us / 1_000_000,
+        "stalls_are": "estimated from what leaves this node",
+        "first_packet_ms": _ms_quantiles(qoe.first_packet),
+        "start_up_ms": _ms_quantiles(qoe.start_up),
+        "cdn_path_delay_ms": _ms_quantiles(qoe.path_delay),
+        "streaming_delay_ms": _ms_quantiles(qoe.streaming_delay),
+    }
+
+
+def _ms_quantiles(histogram: Histogram) -> Json:
+    """Null while there is nothing."""
+    return {
+        "mean": _ms(histogram.mean_us),
+        "p50": _ms(histogram.quantile_us(0.5)),
+        "p95": _ms(histogram.quantile_us(0.95)),
+    }
+
+
+def _ms(us: int | None) -> float | None:
+    return None if us is None else us / 1_000
+
+
+def _view(node: Node, viewer: Viewer) -> Json | None:
+    """Sampled once a second; null once it has left."""
+    view = node.qoe.find(viewer.number)
+    if view is None:
+        return None
+    return {
+        "first_packet_ms": _ms(view.first_packet_us),
+        "start_up_ms": _ms(view.start_us),
+        "is_fast_start": view.is_fast,
+        "stalls": view.stalls,
+        "stalled_s": view.stalled_us / 1_000_000,
+        "cdn_path_delay_ms": _ms(view.path_delay_us),
+        "streaming_delay_ms": _ms(view.streaming_delay_us),
+    }
+
+
+def _copies(node: Node, broadcast: Broadcast) -> Json | None:
+    """For premium viewers: the way that brings everything once more, empty while there is none, and
+    whether no relay is on both. Null if nobody wants it."""
+    if not broadcast.premium:
+        return None
+    ancestors = broadcast.told_copies[0]
+    return {
+        "path": [*ancestors, node.config.name] if ancestors else [],
+        "is_disjoint": broadcast.told_copies[1],
+        "premium_viewers": len(broadcast.premium),
     }
 
 
@@ -237,6 +321,7 @@ def _broadcast(node: Node, name: str) -> Json | None:
         "upstream": upstream.route.peer if upstream else None,
         "path": list(node.path_of(name)),
         "standby": _standby(node, broadcast),
+        "copies": _copies(node, broadcast),
         "subscribers": sorted(broadcast.nodes),
         "viewers": len(broadcast.viewers),
         "tracks": {

@@ -14,6 +14,7 @@ class NodeCursors:
         self._cursors: dict[int, dict[str, int]] = {}
         self._links: dict[int, int] = {}
         self._owners: dict[int, tuple[str, int]] = {}
+        self._copies: dict[int, set[str]] = {}  # by stream id
 
     def add(self, peer: str, stream: Stream, link: int, start_seq: int | None) -> None:
         """In the link's worker, where the stream has a ring. start_seq: where to begin; None: at a
@@ -25,6 +26,19 @@ class NodeCursors:
         self._cursors.setdefault(stream_id, {})[peer] = cursor
         self._owners[cursor] = peer, stream_id
         self._links[cursor] = link
+        if peer in self._copies.get(stream_id, ()):
+            self._workers.mark_copy(cursor, True)
+
+    def mark_copy(self, peer: str, stream_id: int, *, is_copy: bool) -> None:
+        """Whether the neighbour gets it from elsewhere too; of its cursor of now, or a later."""
+        if is_copy:
+            self._copies.setdefault(stream_id, set()).add(peer)
+        elif (peers := self._copies.get(stream_id)) is not None:
+            peers.discard(peer)
+            if not peers:
+                del self._copies[stream_id]
+        if (cursor := self.of(peer, stream_id)) is not None:
+            self._workers.mark_copy(cursor, is_copy)
 
     def remove(self, peer: str, stream_id: int) -> None:
         """One that is gone already is fine."""
@@ -38,6 +52,7 @@ class NodeCursors:
 
     def forget_stream(self, stream_id: int) -> None:
         """The engine has removed the stream, and its cursors with it."""
+        self._copies.pop(stream_id, None)
         for cursor in self._cursors.pop(stream_id, {}).values():
             del self._owners[cursor], self._links[cursor]
 

@@ -204,6 +204,10 @@ class Workers:
         cursor = engine.add_cursor(stream=own, link=link & _MASK, start_seq=start_seq)
         return worker_of(stream) << WORKER_SHIFT | cursor
 
+    def mark_copy(self, cursor: int, is_copy: bool) -> None:
+        engine, own = self._at(cursor)
+        engine.mark_copy(own, is_copy)
+
     def add_viewer_link(
         self,
         *,

@@ -58,6 +58,7 @@ class Cursor:
     bytes: int = 0
     late_packets: int = 0
     lapped: int = 0
+    is_copy: bool = False  # to a node that gets the stream from elsewhere too
 
     def begin(self) -> None:
         """Stand in a ring, as a new cursor or after a move from another.

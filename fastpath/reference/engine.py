@@ -237,6 +237,14 @@ class ReferenceEngine:
     def add_cursor(self, *, stream: int, link: int, start_seq: int | None = None) -> int:
         return self._add_cursor(stream, link, None, 0, start_seq)
 
+    def mark_copy(self, cursor: int, is_copy: bool) -> None:
+        marked = self._cursors_by_handle[cursor]
+
+        def apply(_now_us: int) -> None:
+            marked.is_copy = is_copy
+
+        self._commands.append(apply)
+
     def add_viewer_cursor(
         self,
         *,
@@ -392,9 +400,11 @@ class ReferenceEngine:
     def stream_stats(self, stream: int) -> dict[str, int]:
         known = self._streams_by_handle[stream]
         names = (
-            "stream_id packets bytes duplicates late too_old gone restarts delay_us last_packet_us"
+            "stream_id packets bytes duplicates late too_old gone restarts delay_us last_packet_us "
+            "copies"
         )
         return {name: getattr(known, name) for name in names.split()} | {
+            "covered_by_other_path": max(0, known.copies - known.copies_confirmed),
             "held_packets": len(known.ring.packets),
             "capacity": known.ring.capacity,
             "subscribers": len(known.cursors),

@@ -12,6 +12,7 @@ from fastpath.reference.link import Late, Link
 from fastpath.reference.ring import Insertion, Packet, Ring
 from fastpath.reference.send import class_of, queue_cursor
 from fastpath.reference.shed import shed_media
+from fastpath.reference.wire import Flag
 from fastpath.reference.worker import Early, Stream, Worker
 
 EARLY_PACKETS = 1024
@@ -35,6 +36,10 @@ def insert_media(
         return "jump_unconfirmed"
     if insertion is Insertion.DUPLICATE:
         stream.duplicates += 1
+        if not packet.flags & (Flag.DUPLICATE | Flag.REPAIR):
+            # What came as a copy has come by the first path too, which had not lost it.
+            held = ring.packets[number]
+            stream.copies_confirmed += bool(held.flags & Flag.DUPLICATE)
         return "duplicate_packet"
     if insertion is Insertion.TOO_OLD:
         stream.too_old += 1
@@ -71,6 +76,7 @@ def _put_in(
     worker.count("ring_growth_refused", ring.growth_refused - refused)
     stream.packets += 1
     stream.bytes += len(packet.payload)
+    stream.copies += bool(packet.flags & Flag.DUPLICATE)
     stream.last_packet_us = packet.arrival_us
 
 

@@ -81,8 +81,11 @@ def send_to_node(
     packet: Packet,
     answers: int,
     now_us: int,
+    *,
+    is_copy: bool = False,
 ) -> None:
-    """A packet of a ring under a fresh number. answers: the number it repairs, or 0."""
+    """A packet of a ring under a fresh number. answers: the number it repairs, or 0. is_copy: the
+    neighbour has another path."""
     if packet.hop_limit <= 1:
         worker.count("hop_limit_reached")  # the receiver would refuse it
         return
@@ -92,7 +95,9 @@ def send_to_node(
     sent = Sent(kind, now_us, repairs=answers, stream=stream, number=number, which=class_of(stream))
     header = Header(
         PacketType.MEDIA,
-        flags=packet.flags & Flag.SEALED | (Flag.REPAIR if answers else 0),
+        flags=packet.flags & Flag.SEALED
+        | (Flag.REPAIR if answers else 0)
+        | (Flag.DUPLICATE if is_copy else 0),
         hop_limit=packet.hop_limit - 1,
         traffic_class=TrafficClass.VIDEO if stream.is_video else TrafficClass.AUDIO,
         marks=packet.marks,
@@ -170,7 +175,9 @@ def send_for_cursor(
         join_timestamps(cursor, int.from_bytes(packet.payload[4:8]), now_us)
     send_report(worker, cursor, now_us)
     if cursor.viewer is None:
-        send_to_node(worker, cursor.link, cursor.stream, number, packet, 0, now_us)
+        send_to_node(
+            worker, cursor.link, cursor.stream, number, packet, 0, now_us, is_copy=cursor.is_copy
+        )
     else:
         send_to_viewer(worker, cursor, number, packet, now_us)
     cursor.packets += 1

@@ -78,6 +78,8 @@ class Stream:
     restarts: int = 0
     delay_us: int = 0  # smoothed
     last_packet_us: int = -1
+    copies: int = 0  # packets that the second path brought first
+    copies_confirmed: int = 0  # of these, the first path brought as well, unasked
     shed: Shed = field(default_factory=Shed)
 
     def comes_from(self, link: Link) -> bool:

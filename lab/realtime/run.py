@@ -103,6 +103,8 @@ def _for_virtual_time_only(scenario: Scenario) -> list[str]:
         found.append("adaptive encoders")
     if any(viewer.beyond_ms for viewer in scenario.viewers):
         found.append("beyond_ms of viewers")
+    if any(viewer.premium for viewer in scenario.viewers):
+        found.append("premium viewers")
     if scenario.flows:
         found.append("flows")
     return found

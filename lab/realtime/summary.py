@@ -12,6 +12,7 @@ from lab.realtime.scene import Hop
 from lab.realtime.viewers import LabViewer
 from lab.scenario.expectations import judge
 from lab.scenario.model import Event, Scenario
+from lab.scenario.qoe import qoe_of
 from lab.scenario.report import BrainReport, EventReport, HopReport, ScenarioReport, ViewerReport
 from lab.scenario.topology import Pair, pair_of
 from lab.scenario.words import describe
@@ -66,6 +67,7 @@ def scenario_report(run: Finished) -> ScenarioReport:
         duration_s=(run.ended_us - run.began_us) / 1_000_000,
         viewers=viewers,
         hops=[_hop(hop, run.delays_us) for hop in hops],
+        qoe=qoe_of(viewers),
         brain=_brain(run),
         events=_events(run, viewers),
     )

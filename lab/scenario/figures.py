@@ -44,6 +44,7 @@ def figures_of(report: ScenarioReport) -> Figures:
         found |= _numbers(f"access.{access.name}", access)
     for flow in report.flows:
         found |= _numbers(f"flows.{flow.name}", flow)
+    found |= _numbers("qoe", report.qoe)
     if report.brain is not None:
         found |= _numbers("brain", report.brain)
     for index, event in enumerate(report.events):

@@ -234,6 +234,8 @@ class ScenarioViewer(Model):
     join_s: Seconds | None = None
     """None: it joins by an event."""
     leave_s: Seconds | None = None
+    premium: bool = False
+    """Its node takes from a second path what the first one loses."""
     feedback: tuple[Feedback, ...] | None = None
     """The RTCP that it sends: receiver reports; NACK of what it misses; when each packet came; PLI
     when it has given up on a packet.

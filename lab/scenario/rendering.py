@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lab.scenario.report import ExpectationReport, ScenarioReport, ViewerReport
+from lab.scenario.report import ExpectationReport, QoeReport, ScenarioReport, ViewerReport
 
 MAX_VIEWERS = 20  # rows; the rest is counted
 
@@ -22,6 +22,8 @@ def render(report: ScenarioReport) -> RenderableType:
         parts.append(_hops(report))
     if report.events:
         parts.append(_events(report))
+    if (qoe := _qoe(report.qoe)) is not None:
+        parts.append(qoe)
     if report.brain is not None:
         brain = report.brain
         parts.append(
@@ -68,6 +70,30 @@ def _viewers(viewers: list[ViewerReport]) -> RenderableType:
 def _path(viewer: ViewerReport) -> str:
     path = " > ".join(viewer.path) or "no path"
     return f" {viewer.name}: {path}" + (f"; {viewer.refused}" if viewer.refused else "")
+
+
+def _qoe(qoe: QoeReport) -> Text | None:
+    """In LiveNet's terms."""
+    shown = [
+        f"{word} {value:.1%}"
+        for word, value in (
+            ("without a stall", qoe.zero_stall_ratio),
+            ("fast start", qoe.fast_start_up_ratio),
+        )
+        if value is not None
+    ]
+    shown += [
+        f"{word} {value:.0f} ms"
+        for word, value in (
+            ("first packet", qoe.first_packet_ms),
+            ("CDN path delay", qoe.cdn_path_delay_ms),
+            ("streaming delay", qoe.streaming_delay_ms),
+        )
+        if value is not None
+    ]
+    if qoe.covered_by_other_path:
+        shown.append(f"{qoe.covered_by_other_path} packets by the second path alone")
+    return Text(f"quality: {qoe.views} views, " + ", ".join(shown)) if shown else None
 
 
 def _hops(report: ScenarioReport) -> RenderableType:

@@ -84,6 +84,8 @@ class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     first_frame_ms: float | None = None
     longest_gap_ms: float | None = None
     """The longest time between two packets of video."""
+    stalls: int | None = None
+    """Silences of video longer than a frame and a player's buffer of 300 ms; virtual time only."""
     gaps: list[EventGap] = []
     delay_ms: Delay = Delay()
     least_delay_ms: float | None = None
@@ -150,6 +152,24 @@ class FlowReport(msgspec.Struct, frozen=True, kw_only=True):
     """Whole ones, of short TCP."""
 
 
+class QoeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """In LiveNet's terms (SIGCOMM 2022, 6.1), of all viewers; `lab.scenario.qoe`. None: not known.
+    Delays are medians."""
+
+    views: int = 0
+    zero_stall_ratio: float | None = None
+    fast_start_up_ratio: float | None = None
+    """Of those whose first whole key frame came within 1 s."""
+    first_packet_ms: float | None = None
+    cdn_path_delay_ms: float | None = None
+    """By the headers' delay field, as the viewers' nodes read it; virtual time only."""
+    streaming_delay_ms: float | None = None
+    """To the whole frame, and a player's buffer of 300 ms."""
+    covered_by_other_path: int = 0
+    """Packets that premium viewers' nodes got by the second path alone, or long before the first
+    one repaired them; virtual time only."""
+
+
 class BrainReport(msgspec.Struct, frozen=True, kw_only=True):
     """What the controller did, over all its lives."""
 
@@ -200,6 +220,7 @@ class ScenarioReport(msgspec.Struct, frozen=True, kw_only=True):
     access: list[AccessReport] = []
     """In virtual time only, as is the next."""
     flows: list[FlowReport] = []
+    qoe: QoeReport = QoeReport()
     brain: BrainReport | None = None
     events: list[EventReport] = []
     trace_digest: str | None = None

@@ -118,6 +118,7 @@ class Audience:
                 now_us,
                 expiry_us=None,
                 extensions=watcher.extensions,
+                is_premium=watcher.entry.premium,
             )
         except Refused as error:
             watcher.refused = str(error)

@@ -9,6 +9,7 @@ from typing import Any
 from lab.virtual.node_host import NodeHost
 from lab.virtual.run import VirtualOverlay
 from relay.node import Node
+from relay.qoe_sampler import QoeSampler
 from relay.slowpath.broadcast import Broadcast
 from relay.slowpath.subscription import SubscriptionTable
 
@@ -52,6 +53,15 @@ def _restore_old_tables(_overlay: VirtualOverlay) -> None:
     _replace(NodeHost, "settle", settle_and_note)
 
 
+def _keep_copies(_overlay: VirtualOverlay) -> None:
+    """Nobody ends what premium viewers had sent twice."""
+    _replace(SubscriptionTable, "_end_copies", lambda *_: None)
+
+
+def _keep_views(_overlay: VirtualOverlay) -> None:
+    _replace(QoeSampler, "on_leaving", lambda *_: None)
+
+
 _undo: list[tuple[type, str, Any]] = []
 BREAKS: dict[str, Callable[[VirtualOverlay], None]] = {
     "no-loop": _forget_loops,
@@ -59,6 +69,8 @@ BREAKS: dict[str, Callable[[VirtualOverlay], None]] = {
     "packets": _echo,
     "recovery": _ignore_paths,
     "versions": _restore_old_tables,
+    "copies": _keep_copies,
+    "views": _keep_views,
 }
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from control_client.messages import TableVersion
 from lab.scenario.topology import pair_of
 from lab.virtual.audience import Watcher
+from lab.virtual.node_host import NodeHost
 from lab.virtual.run import VirtualOverlay
 from lab.virtual.settings import START_US
+from relay.slowpath.broadcast import Broadcast
 from relay.slowpath.subscription_events import BroadcastState
 
 STEP_US = 100_000
@@ -42,8 +44,15 @@ class Invariants:
     def __init__(self, overlay: VirtualOverlay) -> None:
         self.overlay = overlay
         self.checks = 0
+        access = overlay.scenario.access
+        self._behind_access = {
+            watcher.number
+            for watcher in overlay.audience.watchers
+            if any(path.is_of_viewer(watcher.name) for path in access)
+        }
         self._loop_since_us: dict[tuple[str, frozenset[str]], int] = {}
         self._versions: dict[str, TableVersion] = {}
+        self._uncovered_since_us: dict[tuple[str, str], int] = {}
 
     def check(self) -> Iterator[Violation]:
         """Everything that does not hold now."""
@@ -55,6 +64,8 @@ class Invariants:
             "packets": self._packets(),
             "recovery": self._recovery(),
             "versions": self._table_versions(),
+            "copies": self._copies(),
+            "views": self._views(),
         }
         for invariant, texts in found.items():
             for text in texts:
@@ -103,7 +114,7 @@ class Invariants:
 
     def _memory(self) -> Iterator[str]:
         """What is kept is for someone: leaks show long before a limit."""
-        streams = len(self.overlay.encoders)
+        streams = sum(len(b.version_names) for b in self.overlay.scenario.broadcasts)
         nodes = len(self.overlay.nodes)
         for name, host in self.overlay.nodes.items():
             if not host.is_running:
@@ -129,8 +140,11 @@ class Invariants:
                 yield f"{name}: {memory.cursors[0]} cursors"
 
     def _packets(self) -> Iterator[str]:
+        """An access path may reorder: what its viewer asked for again then comes twice."""
         for watcher in self.overlay.audience.watchers:
             duplicates, corrupt = self.overlay.world.faults(watcher.number)
+            if watcher.number in self._behind_access:
+                duplicates = 0
             if duplicates or corrupt:
                 yield f"{watcher.name} got {duplicates} duplicate and {corrupt} corrupt packets"
 
@@ -171,6 +185,53 @@ class Invariants:
                 if (pair := pair_of(name, other)) in overlay.links and pair not in overlay.cut
             }
         return watcher.host.name in reached
+
+    def _copies(self) -> Iterator[str]:
+        """They flow for premium viewers, and for nobody else. Who knows another way has them."""
+        now_us = self.overlay.world.now_us
+        uncovered: dict[tuple[str, str], int] = {}
+        for name, host in self.overlay.nodes.items():
+            if not host.is_running:
+                continue
+            here = [w for w in self.overlay.audience.watchers if w.host is host and w.viewer]
+            for broadcast in host.node.subscriptions.broadcasts:
+                wanted = sum(w.entry.premium and w.entry.stream == broadcast.name for w in here)
+                if len(broadcast.premium) > wanted:
+                    count = len(broadcast.premium)
+                    yield f"{name}: {count} premium viewers of {broadcast.name}, {wanted} watch"
+                if broadcast.copies is not None and not broadcast.premium:
+                    yield f"{name}: copies of {broadcast.name} for nobody"
+                if self._could_have_copies(host, broadcast):
+                    key = (name, broadcast.name)
+                    uncovered[key] = self._uncovered_since_us.get(key, now_us)
+        self._uncovered_since_us = uncovered
+        for (name, stream), since_us in uncovered.items():
+            if now_us - max(since_us, self._last_event_us()) > RECOVERY_BOUND_US:
+                yield f"{name}: no copies of {stream}, though there is another way"
+
+    def _could_have_copies(self, host: NodeHost, broadcast: Broadcast) -> bool:
+        """It flows to premium viewers, there is a usable path over another node, and no copies."""
+        way, copies = broadcast.upstream, broadcast.copies
+        if not broadcast.premium or broadcast.is_local or way is None or way.is_paused:
+            return False
+        if way.state is not BroadcastState.LIVE or broadcast.successor is not None:
+            return False
+        if copies is not None and copies.state is BroadcastState.LIVE:
+            return False
+        up = {n.name for n in host.node.neighbours.values() if n.stats().is_up}
+        others = {path[0] for path in broadcast.paths} - {way.peer} - broadcast.avoided
+        return bool(others & up)
+
+    def _views(self) -> Iterator[str]:
+        """What is told of views is of those there are."""
+        for name, host in self.overlay.nodes.items():
+            if not host.is_running:
+                continue
+            qoe, viewers = host.node.qoe, len(host.node.edge.viewers)
+            if len(qoe.present) != viewers:
+                yield f"{name}: {len(qoe.present)} views of {viewers} viewers"
+            if not qoe.stalled <= qoe.begun <= qoe.views or qoe.fast + qoe.slow > qoe.views:
+                yield f"{name}: of {qoe.views} views {qoe.begun} begun, {qoe.stalled} stalled"
 
     def _table_versions(self) -> Iterator[str]:
         """Of what is stored, over restarts; a version is a term and a number in it."""

@@ -1,8 +1,10 @@
 """A scenario drawn from a seed: nodes, links, broadcasts, viewers, and a time of trouble.
 
 Trouble lasts from TROUBLE_S to QUIET_S: cuts, bursts of loss, changed delays, killed nodes and
-brain, restarted and moved encoders, viewers that join, leave and move. All of it is mended by
-QUIET_S, so that afterwards everyone has a path. What happens next is for `invariants` to judge.
+brain, restarted and moved encoders, viewers that join, leave and move, access paths whose rate
+falls. All of it is mended by QUIET_S, so that afterwards everyone has a path. What happens next is
+for `invariants` to judge. Links lose in bursts, reorder and copy; broadcasts have versions and
+B pyramids; viewers are premium, or behind access paths.
 """
 
 from __future__ import annotations
@@ -54,17 +56,23 @@ def random_scenario(seed: int) -> Scenario:
         }
         for number in range(1, rng.randint(2, 5) + 1)
     ]
+    brain = {"control_delay_ms": rng.choice([5, 20, 80]), "report_s": 5}
+    trouble = _Trouble(rng, names, broadcasts, viewers, links).events()
+    _roughen(seed, links)
+    _encode(seed, broadcasts)
+    access, falls = _access(seed, viewers)
     return scenario_of(
         {
             "name": f"random-{seed}",
             "seed": seed,
             "duration_s": END_S,
-            "brain": {"control_delay_ms": rng.choice([5, 20, 80]), "report_s": 5},
+            "brain": brain,
             "nodes": _nodes(seed, names),
             "links": links,
             "broadcasts": broadcasts,
             "viewers": viewers,
-            "events": _Trouble(rng, names, broadcasts, viewers, links).events(),
+            "access": access,
+            "events": sorted([*trouble, *falls], key=lambda event: float(event["at_s"])),
         }
     )
 
@@ -77,6 +85,64 @@ def _nodes(seed: int, names: list[str]) -> list[dict[str, Any]]:
         {"name": name, "workers": rng.randint(1, 3), "viewers_per_worker": rng.choice([1, 500])}
         for name in names
     ]
+
+
+def _roughen(seed: int, links: list[dict[str, Any]]) -> None:
+    """What links do beside losing packets one by one."""
+    rng = Random(f"links {seed}")
+    for link in links:
+        if rng.random() < 0.25:
+            link["burst_loss"] = {
+                "p_bad": rng.choice([0.0002, 0.001]),
+                "p_good": rng.choice([0.1, 0.3]),
+                "loss_bad": rng.choice([0.5, 1.0]),
+            }
+        if rng.random() < 0.25:
+            link["reorder"] = rng.choice([0.001, 0.02])
+            link["reorder_extra_ms"] = rng.choice([2.0, 15.0])
+        if rng.random() < 0.2:
+            link["duplicate"] = rng.choice([0.001, 0.02])
+
+
+def _encode(seed: int, broadcasts: list[dict[str, Any]]) -> None:
+    """What encoders make beside one stream of P frames."""
+    rng = Random(f"encoders {seed}")
+    for broadcast in broadcasts:
+        if rng.random() < 0.3:
+            broadcast["b_frames"] = rng.choice([1, 3])
+        if rng.random() < 0.3:
+            best = broadcast["bitrate_bps"]
+            broadcast["versions"] = [best, best // 2]
+
+
+def _access(
+    seed: int, viewers: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Which viewers are premium; the access paths of some, and times at which these are narrow.
+    Otherwise they have several times the rate that a viewer needs."""
+    rng = Random(f"access {seed}")
+    access: list[dict[str, Any]] = []
+    falls: list[dict[str, Any]] = []
+    for viewer in viewers:
+        viewer["premium"] = rng.random() < 0.35
+        if rng.random() < 0.6:
+            continue
+        path: dict[str, Any] = {
+            "viewers": viewer["name"],
+            "delay_ms": round(rng.uniform(1, 60), 1),
+            "jitter_ms": rng.choice([0.0, 3.0]),
+            "loss": rng.choice([0.0, 0.005]),
+            "rate_bps": rng.choice([4_000_000, 10_000_000]),
+            "queue_ms": 200.0,
+        }
+        access.append(path)
+        if rng.random() < 0.5:
+            at_s = round(rng.uniform(TROUBLE_S, QUIET_S - 6), 2)
+            end_s = round(at_s + rng.uniform(1, 5), 2)
+            change = {"do": "access", "viewers": viewer["name"]}
+            falls.append({"at_s": at_s, **change, "rate_bps": rng.choice([150_000, 400_000])})
+            falls.append({"at_s": end_s, **change, "rate_bps": path["rate_bps"]})
+    return access, falls
 
 
 class _Trouble:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.scenario.qoe import qoe_of
 from lab.scenario.report import (
     IN_TIME_US,
     AccessReport,
@@ -19,6 +20,8 @@ from lab.virtual.audience import Watcher
 from lab.virtual.figures import ViewerFigures
 from lab.virtual.run import VirtualOverlay
 from lab.virtual.settings import START_US
+from relay.node import Node
+from relay.qoe import PLAYER_BUFFER_US, Histogram
 
 CAUSE_US = 1_000_000  # chosen: how long after an event a silence may begin because of it
 
@@ -35,6 +38,11 @@ def report_of(overlay: VirtualOverlay) -> ScenarioReport:
         hops=_hops(overlay),
         access=[_access(overlay, number) for number in range(len(overlay.access))],
         flows=[flow.report(overlay.scenario.duration_s) for flow in overlay.flows],
+        qoe=qoe_of(
+            viewers,
+            cdn_path_delay_ms=_cdn_path_delay_ms(overlay),
+            covered_by_other_path=_covered(overlay),
+        ),
         brain=overlay.brain.report() if overlay.brain else None,
         events=[_event(overlay, index, viewers) for index in range(len(overlay.happened))],
         trace_digest=overlay.world.digest,
@@ -85,6 +93,7 @@ def _viewer(overlay: VirtualOverlay, watcher: Watcher) -> ViewerReport:
         first_packet_ms=_since(joined_us, found.first_packet_us),
         first_frame_ms=_since(joined_us, found.first_intact_us),
         longest_gap_ms=found.longest_gap_us / 1_000 if found.whole else None,
+        stalls=_stalls(watcher, found) if found.whole else None,
         gaps=gaps,
         delay_ms=Delay(p50=_rank(found.delays, 0.5), p99=_rank(found.delays, 0.99)),
         least_delay_ms=None if found.least_delay_us < 0 else found.least_delay_us / 1_000,
@@ -98,6 +107,32 @@ def _rate_bps(overlay: VirtualOverlay, watcher: Watcher, found: ViewerFigures) -
     until_us = watcher.left_us or overlay.end_us
     return (
         8e6 * found.bytes / (until_us - watcher.joined_us) if until_us > watcher.joined_us else 0.0
+    )
+
+
+def _stalls(watcher: Watcher, found: ViewerFigures) -> int:
+    longest_us = 1_000_000 // watcher.broadcast.fps + PLAYER_BUFFER_US
+    return sum(end_us - start_us > longest_us for start_us, end_us in found.gaps)
+
+
+def _running(overlay: VirtualOverlay) -> list[Node]:
+    return [host.node for host in overlay.nodes.values() if host.is_running]
+
+
+def _cdn_path_delay_ms(overlay: VirtualOverlay) -> float | None:
+    """As the nodes that run at the end have sampled it, once a second of each view."""
+    total = Histogram()
+    for node in _running(overlay):
+        total.add(node.qoe.path_delay)
+    middle_us = total.quantile_us(0.5)
+    return None if middle_us is None else middle_us / 1_000
+
+
+def _covered(overlay: VirtualOverlay) -> int:
+    return sum(
+        node.engine.stream_stats(stream.handle).covered_by_other_path
+        for node in _running(overlay)
+        for stream in node.streams.all
     )
 
 

@@ -11,9 +11,10 @@ viewer names a payload type for that; else under its own number.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush, heapreplace
 from random import Random
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -53,7 +54,8 @@ class Leg:
 class Viewer:
     """link, legs, worker: once its broadcast is here. addresses: by "video" and "audio". expiry_us:
     None if it lives until it is removed. transport_cc_id, delay_id: of the RTP header extensions
-    that it wants (RFC 8285), 0 for none. controller: what paces it."""
+    that it wants (RFC 8285), 0 for none. controller: what paces it. is_premium: it gets what one
+    path loses from another. asked_us: when it was asked for."""
 
     number: int
     broadcast: str
@@ -65,6 +67,8 @@ class Viewer:
     transport_cc_id: int = 0
     delay_id: int = 0
     controller: str = "fixed"
+    is_premium: bool = False
+    asked_us: int = 0
     link: int | None = None
     worker: int = 0
     legs: dict[str, Leg] = field(default_factory=dict)
@@ -114,6 +118,11 @@ class PlainRtpEdge:
         self._place = place
         self._rate = ViewerRate() if rate is None else rate
         self._viewers: dict[int, Viewer] = {}
+        self._of_broadcast: defaultdict[str, dict[int, Viewer]] = defaultdict(dict)
+        self._by_cursor: dict[int, tuple[Viewer, str]] = {}
+        # When viewers expire, soonest first, as it was when they were put in: one that was
+        # refreshed since, or has left, is told by its own time.
+        self._expiries: list[tuple[int, int]] = []
         self._served: Counter[tuple[str, int]] = Counter()
 
     @property
@@ -127,7 +136,7 @@ class PlainRtpEdge:
 
     def is_watched(self, broadcast: str) -> bool:
         """Whether anybody is being sent it."""
-        return any(viewer.broadcast == broadcast and viewer.legs for viewer in self.viewers)
+        return any(viewer.legs for viewer in self._of_broadcast.get(broadcast, {}).values())
 
     def served(self, broadcast: str, worker: int) -> int:
         """How many viewers it has in a worker."""
@@ -135,11 +144,7 @@ class PlainRtpEdge:
 
     def find_leg(self, cursor: int) -> tuple[Viewer, str] | None:
         """Whose cursor it is, and for which medium; None if it is gone."""
-        for viewer in self._viewers.values():
-            for media, leg in viewer.legs.items():
-                if leg.cursor == cursor:
-                    return viewer, media
-        return None
+        return self._by_cursor.get(cursor)
 
     def add(
         self,
@@ -151,6 +156,7 @@ class PlainRtpEdge:
         expiry_us: int | None = -1,
         rtx_payload_type: int | None = None,
         extensions: Extensions = NO_EXTENSIONS,
+        is_premium: bool = False,
     ) -> Viewer:
         """A viewer that waits for its broadcast. expiry_us: None: never; -1: as configured."""
         expiry_us = self._expiry_us if expiry_us == -1 else expiry_us
@@ -167,8 +173,12 @@ class PlainRtpEdge:
             rtcp,
             rtx_payload_type,
             *extensions,
+            is_premium=is_premium,
+            asked_us=now_us,
         )
-        self._viewers[number] = viewer
+        self._viewers[number] = self._of_broadcast[broadcast][number] = viewer
+        if expires_us is not None:
+            heappush(self._expiries, (expires_us, number))
         return viewer
 
     def refresh(self, viewer: Viewer, now_us: int) -> None:
@@ -197,7 +207,8 @@ class PlainRtpEdge:
         for stream in streams:
             media = stream.track.media
             if media in viewer.addresses and media not in viewer.legs:
-                viewer.legs[media] = self._add_leg(viewer, stream)
+                leg = viewer.legs[media] = self._add_leg(viewer, stream)
+                self._by_cursor[leg.cursor] = viewer, media
 
     def move(self, broadcast: str, streams: Collection[Stream]) -> None:
         """The broadcast consists of these streams now; the others are about to be removed.
@@ -205,8 +216,8 @@ class PlainRtpEdge:
         Raises EngineFullError.
         """
         by_media: dict[str, Stream] = {stream.track.media: stream for stream in streams}
-        for viewer in self._viewers.values():
-            if viewer.broadcast != broadcast or viewer.link is None:
+        for viewer in tuple(self._of_broadcast.get(broadcast, {}).values()):
+            if viewer.link is None:
                 continue  # it waits: `start` is for it
             for media, leg in list(viewer.legs.items()):
                 if leg.stream not in streams:
@@ -217,7 +228,7 @@ class PlainRtpEdge:
         """On to another stream; a leg that cannot go on ends."""
         if to is None or to.track.clock_rate != leg.stream.track.clock_rate:
             self._workers.remove_cursor(leg.cursor)
-            del viewer.legs[media]
+            del viewer.legs[media], self._by_cursor[leg.cursor]
             return
         self._workers.move_viewer_cursor(
             leg.cursor, stream=to.handles[viewer.worker], payload_type=to.track.payload_type
@@ -226,7 +237,11 @@ class PlainRtpEdge:
 
     def remove(self, viewer: Viewer) -> None:
         """Stop sending to it."""
-        del self._viewers[viewer.number]
+        del self._viewers[viewer.number], self._of_broadcast[viewer.broadcast][viewer.number]
+        if not self._of_broadcast[viewer.broadcast]:
+            del self._of_broadcast[viewer.broadcast]
+        for leg in viewer.legs.values():
+            self._by_cursor.pop(leg.cursor, None)
         if viewer.link is not None:
             self._workers.remove_link(viewer.link)
             place = viewer.broadcast, viewer.worker
@@ -236,16 +251,23 @@ class PlainRtpEdge:
 
     def expired(self, now_us: int) -> list[Viewer]:
         """Those not refreshed in time; the caller removes them."""
-        return [
-            viewer
-            for viewer in self._viewers.values()
-            if viewer.expires_us is not None and now_us >= viewer.expires_us
-        ]
+        found = []
+        while (due_us := self.next_timer_us()) is not None and due_us <= now_us:
+            found.append(self._viewers[heappop(self._expiries)[1]])
+        return found
 
     def next_timer_us(self) -> int | None:
         """When the next one expires."""
-        times = [viewer.expires_us for viewer in self._viewers.values()]
-        return min((time_us for time_us in times if time_us is not None), default=None)
+        while self._expiries:
+            noted_us, number = self._expiries[0]
+            viewer = self._viewers.get(number)
+            if viewer is None or viewer.expires_us is None:
+                heappop(self._expiries)
+            elif viewer.expires_us > noted_us:
+                heapreplace(self._expiries, (viewer.expires_us, number))
+            else:
+                return noted_us
+        return None
 
     def _add_leg(self, viewer: Viewer, stream: Stream) -> Leg:
         assert viewer.link is not None

@@ -19,13 +19,15 @@ LINGER_US = 2_000_000  # chosen: a viewer who reloads the page finds the stream 
 
 @dataclass(slots=True)
 class NodeSubscriber:
-    """A neighbour's subscription. is_paused: a standby, which gets OK but no cursor. wanted: by
-    stream id, where its cursors are to begin. starts: where they did; None = not yet."""
+    """A neighbour's subscription. is_paused: a standby, which gets OK but no cursor. is_copy: it
+    has another way. wanted: by stream id, where its cursors are to begin. starts: where they did;
+    None = not yet."""
 
     peer: str
     transaction: int
     expires_us: int
     is_paused: bool = False
+    is_copy: bool = False
     wanted: dict[int, int] = field(default_factory=dict)
     starts: dict[int, int | None] = field(default_factory=dict)
     is_answered: bool = False
@@ -56,10 +58,12 @@ class Broadcast:
     """Local (it starts here), from upstream, or waiting for a path to either.
 
     tracks: what this node carries, empty until that is known and while everything is paused.
-    standby: a second way, paused. successor: the one that is to replace `upstream` once it
-    delivers, and did so with a gap of successor_gap_us (None: not yet). paths: all that are known,
-    best first; tried: those that have failed since it was last live; avoided: first hops that
-    refused to stand by. viewers: by id, whether it has been told.
+    standby: a second way, paused, or with copies for premium viewers. successor: the one that is to
+    replace `upstream` once it delivers, and did so with a gap of successor_gap_us (None: not yet).
+    paths: all that are known, best first; tried: those that have failed since it was last live;
+    avoided: first hops that refused to stand by. viewers: by id, whether it has been told; premium:
+    those of them who are to get what one way loses from another. told_copies: what was last told.
+    indexed: stream ids that it is known by.
     """
 
     name: str
@@ -77,6 +81,9 @@ class Broadcast:
     wish: PathWish = field(default_factory=PathWish)
     nodes: dict[str, NodeSubscriber] = field(default_factory=dict)
     viewers: dict[int, bool] = field(default_factory=dict)
+    premium: set[int] = field(default_factory=set)
+    told_copies: tuple[tuple[str, ...], bool] = ((), False)
+    indexed: set[int] = field(default_factory=set)
     linger_until_us: int | None = None
     told_state: BroadcastState | None = None
     monitor: PathMonitor = field(default_factory=PathMonitor)
@@ -86,6 +93,24 @@ class Broadcast:
         """All of its ways, each over another neighbour."""
         ways = (self.upstream, self.standby, self.successor)
         return [way for way in ways if way is not None]
+
+    @property
+    def copies(self) -> UpstreamSubscription | None:
+        """The way that brings everything once more."""
+        return self.standby if self.standby is not None and self.standby.is_copy else None
+
+    @property
+    def second_peer(self) -> str | None:
+        """Where it may come from beside the upstream: two ways at a time, so that copies rest while
+        a better way takes over."""
+        second = self.successor or self.copies
+        return second.peer if second is not None else None
+
+    @property
+    def has_disjoint_copies(self) -> bool:
+        """What they come over has nothing to do with what else comes, but for the producer."""
+        copies = self.copies
+        return copies is not None and not set(copies.ancestors[1:]) & set(self.ancestors[1:])
 
     @property
     def is_moving(self) -> bool:
@@ -153,9 +178,9 @@ class Broadcast:
         return next((way for way in self.subscriptions if way.peer == peer), None)
 
     def feeds(self, peer: str) -> bool:
-        """Whether it gets the stream from here: asking it would only be refused as a loop."""
+        """Whether it gets the stream from here alone: asking it would only be refused as a loop."""
         node = self.nodes.get(peer)
-        return node is not None and not node.is_paused
+        return node is not None and not node.is_paused and not node.is_copy
 
     def loop_with(self, peer: str, before: Iterable[str]) -> str | None:
         """Why `peer`, asking on behalf of `before`, would feed itself; None if it would not."""

@@ -13,9 +13,11 @@ from random import Random
 from relay.errors import RefusalCode
 from relay.messages import MAX_ANCESTORS, End, Error, UpstreamLost
 from relay.slowpath.broadcast import Broadcast, NodeSubscriber
+from relay.slowpath.due import Due, Noting
 from relay.slowpath.subscription_events import (
     AddCursor,
     BroadcastState,
+    MarkCopy,
     RemoveCursor,
     Send,
     StateChanged,
@@ -33,7 +35,8 @@ class Downstream:
         self._neighbours = set(neighbours)
         self._down: set[str] = set()  # neighbours whose link was up once, and is not
         self._transaction = rng.getrandbits(32)
-        self._broadcasts: dict[str, Broadcast] = {}
+        self._due = Due()
+        self._broadcasts: Noting[str] = Noting(self._due)
         self._by_stream_id: dict[int, Broadcast] = {}
         self._events: deque[SubscriptionEvent] = deque()
 
@@ -74,6 +77,8 @@ class Downstream:
                 node.starts = {track.stream_id: None for track in broadcast.tracks}
                 for stream_id in node.starts:
                     start_seq = node.wanted.get(stream_id)
+                    if node.is_copy:
+                        self._emit(MarkCopy(node.peer, stream_id, is_copy=True))
                     self._emit(AddCursor(node.peer, stream_id, start_seq))
 
     def _answer(self, broadcast: Broadcast, node: NodeSubscriber) -> None:
@@ -127,12 +132,22 @@ class Downstream:
         """Know it by every stream id that any of its ways has named."""
         self._unindex(broadcast)
         for tracks in (broadcast.tracks, *(way.tracks for way in broadcast.subscriptions)):
-            self._by_stream_id.update((track.stream_id, broadcast) for track in tracks)
+            for track in tracks:
+                self._by_stream_id[track.stream_id] = broadcast
+                broadcast.indexed.add(track.stream_id)
 
     def _unindex(self, broadcast: Broadcast) -> None:
-        for stream_id in [i for i, b in self._by_stream_id.items() if b is broadcast]:
-            del self._by_stream_id[stream_id]
+        for stream_id in broadcast.indexed:
+            if self._by_stream_id.get(stream_id) is broadcast:  # else another has taken it over
+                del self._by_stream_id[stream_id]
+        broadcast.indexed.clear()
 
     def _named(self, stream_ids: Iterable[int]) -> list[Broadcast]:
-        found = {id(b): b for i in stream_ids if (b := self._by_stream_id.get(i)) is not None}
+        found = {b.name: b for i in stream_ids if (b := self._of_stream(i)) is not None}
         return list(found.values())
+
+    def _of_stream(self, stream_id: int) -> Broadcast | None:
+        broadcast = self._by_stream_id.get(stream_id)
+        if broadcast is not None:
+            self._due.note(broadcast)
+        return broadcast

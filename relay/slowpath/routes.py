@@ -35,9 +35,24 @@ def shared_links(one: Path, other: Path) -> int:
     return len(set(pairwise(one)) & set(pairwise(other))) + (one[:1] == other[:1])
 
 
+def shared_relays(one: Path, other: Path) -> int:
+    """How many nodes between the asker and the producer both use."""
+    return len(set(one[:-1]) & set(other[:-1]))
+
+
 def second_path(paths: Iterable[Path], primary: Path, avoid: Collection[str] = ()) -> Path | None:
     """The best of the paths with a first hop of its own, which nobody says to avoid."""
     return next((p for p in paths if p[0] != primary[0] and p[0] not in avoid), None)
+
+
+def other_path(paths: Iterable[Path], primary: Path, avoid: Collection[str] = ()) -> Path | None:
+    """Of those that `second_path` would take, the one that shares the least with the primary: what
+    goes both ways at once is to be lost on one only. The better first among equals."""
+    return min(
+        (path for path in paths if path[0] != primary[0] and path[0] not in avoid),
+        key=lambda path: (shared_relays(path, primary), shared_links(path, primary)),
+        default=None,
+    )
 
 
 def by_difference(paths: Iterable[Path], failed: Path) -> list[Path]:

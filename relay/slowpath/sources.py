@@ -17,7 +17,6 @@ from relay.slowpath.subscription_events import (
     PathsWanted,
     Send,
     Switched,
-    UpstreamChanged,
 )
 from relay.slowpath.upstream import UpstreamSubscription
 from relay.slowpath.ways import Ways, _ids
@@ -92,12 +91,15 @@ class Sources(Ways):
 
     def reclaim(self, name: str, tracks: tuple[Track, ...], now_us: int) -> None:
         """The broadcaster is here, as these streams."""
-        broadcast = self._broadcasts.setdefault(name, Broadcast(name))
+        broadcast = self._broadcasts.get(name)
+        if broadcast is None:
+            broadcast = self._broadcasts[name] = Broadcast(name)
         before = broadcast.upstream
         for way in broadcast.subscriptions:
             self._leave(way)
         broadcast.upstream = broadcast.standby = broadcast.successor = None
         broadcast.switching = None
+        self._say_copies(broadcast)
         broadcast.wish.on_answer()
         broadcast.wish.on_fulfilled()
         was_local, broadcast.is_local = broadcast.is_local, True
@@ -113,6 +115,8 @@ class Sources(Ways):
         broadcast = self._broadcasts.get(name)
         if broadcast is None or broadcast.standby is None or broadcast.successor is not None:
             return
+        if broadcast.copies is not None:
+            return  # the figures are of both ways together
         reason = broadcast.monitor.on_sample(sample, now_us)
         if reason is not None and broadcast.standby.state is BroadcastState.LIVE:
             self._switch(broadcast, reason, now_us)
@@ -150,11 +154,14 @@ class Sources(Ways):
             if broadcast.successor.peer == path[0]:
                 return
             self._leave(broadcast.successor)
+            broadcast.successor = None
+        # What brings copies delivers already: the engine tells of newcomers alone.
+        flows = path[0] == broadcast.second_peer
         if standby is not None and standby.peer == path[0]:
             broadcast.standby = None  # its place is taken by the new transaction there
         broadcast.successor = self._new_way(broadcast, path, now_us, goes_on=True)
-        broadcast.successor_gap_us = None
-        self._emit(UpstreamChanged(broadcast.name, way.peer, broadcast.successor.peer))
+        broadcast.successor_gap_us = 0 if flows else None
+        self._say_upstream(broadcast)
         self._poll(broadcast, broadcast.successor, now_us)
 
     def _finish_rehome(self, broadcast: Broadcast, now_us: int) -> None:
@@ -172,12 +179,13 @@ class Sources(Ways):
         if are_others:
             self._change_tracks(broadcast, new.peer, new.tracks)
         else:
-            self._emit(UpstreamChanged(broadcast.name, new.peer))
+            self._say_upstream(broadcast)
         self._leave(old)
         broadcast.switching = Switching("better_path", old.peer, now_us)
         self._say_switched(broadcast, gap_us)
         self._answer_again(broadcast)
         self._keep_standby(broadcast, now_us)
+        self._say_copies(broadcast)
 
     # -- answers
 
@@ -206,6 +214,7 @@ class Sources(Ways):
         else:
             self._index(broadcast)
             broadcast.wish.on_fulfilled()
+            self._say_copies(broadcast)
 
     def _on_upstream_ok(
         self,
@@ -231,6 +240,7 @@ class Sources(Ways):
         self._say_state(broadcast)
         if before != (way.state, way.ancestors, _ids(way.tracks)):
             self._answer_again(broadcast)
+            self._say_copies(broadcast)
         self._serve(broadcast, now_us)
         if way.state is BroadcastState.LIVE:
             broadcast.tried = {way.route.via}

@@ -18,6 +18,7 @@ from relay.slowpath.routes import Paths
 from relay.slowpath.sources import Sources
 from relay.slowpath.subscription_events import (
     BroadcastState,
+    MarkCopy,
     Send,
     SubscriptionEvent,
     ViewerRefused,
@@ -34,11 +35,11 @@ class SubscriptionTable(Sources):
     @property
     def broadcasts(self) -> Collection[Broadcast]:
         """To read, not to change."""
-        return self._broadcasts.values()
+        return self._broadcasts.seen()
 
     def find(self, name: str) -> Broadcast | None:
         """To read, not to change."""
-        return self._broadcasts.get(name)
+        return self._broadcasts.look_at(name)
 
     def next_event(self) -> SubscriptionEvent | None:
         """Take the oldest output."""
@@ -46,13 +47,13 @@ class SubscriptionTable(Sources):
 
     def next_timer_us(self) -> int | None:
         """When `handle_timer` is due."""
-        times = (broadcast.next_timer_us() for broadcast in self._broadcasts.values())
-        return min((time_us for time_us in times if time_us is not None), default=None)
+        return self._due.next_us()
 
     def handle_timer(self, now_us: int) -> None:
         """Ask, ask again, expire, let go."""
-        for broadcast in tuple(self._broadcasts.values()):
-            self._handle_timer_of(broadcast, now_us)
+        for broadcast in self._due.take(now_us):
+            if self._broadcasts.look_at(broadcast.name) is broadcast:
+                self._handle_timer_of(broadcast, now_us)
 
     # -- what this node has and what its viewers want
 
@@ -61,8 +62,11 @@ class SubscriptionTable(Sources):
         broadcast = self._broadcasts[name] = Broadcast(name, tracks, is_local=True)
         self._index(broadcast)
 
-    def join_viewer(self, viewer: int, name: str, paths: Paths, now_us: int) -> None:
-        """Answered by ViewerReady or ViewerRefused. paths: to the producer, as far as known."""
+    def join_viewer(
+        self, viewer: int, name: str, paths: Paths, now_us: int, *, is_premium: bool = False
+    ) -> None:
+        """Answered by ViewerReady or ViewerRefused. paths: to the producer, as far as known.
+        is_premium: it is to get what one way loses from another, if there are two."""
         broadcast = self._broadcasts.get(name)
         if broadcast is None:
             if not paths and not self.asks_for_paths:
@@ -78,6 +82,8 @@ class SubscriptionTable(Sources):
                     return
                 broadcast.wish.want(now_us, is_urgent=True)
         broadcast.viewers[viewer] = False
+        if is_premium:
+            broadcast.premium.add(viewer)
         broadcast.update_linger(now_us)
         if broadcast.is_paused:
             self._take_paths(broadcast, paths or broadcast.paths)
@@ -89,15 +95,18 @@ class SubscriptionTable(Sources):
         """A viewer went away; unknown ones are none."""
         broadcast = self._broadcasts.get(name)
         if broadcast is not None and broadcast.viewers.pop(viewer, None) is not None:
+            broadcast.premium.discard(viewer)
             broadcast.update_linger(now_us)
             if not broadcast.viewers:
                 self._drop_standby(broadcast)
+            elif not broadcast.premium and broadcast.copies is not None:
+                self._end_copies(broadcast, now_us)
 
     # -- what the engine and the links say
 
     def on_cursor_started(self, peer: str, stream_id: int, first_stream_seq: int) -> None:
         """Where a neighbour's cursor began; only the first word on it counts."""
-        broadcast = self._by_stream_id.get(stream_id)
+        broadcast = self._of_stream(stream_id)
         node = broadcast.nodes.get(peer) if broadcast else None
         if broadcast is None or node is None or node.starts.get(stream_id, 0) is not None:
             return
@@ -107,7 +116,7 @@ class SubscriptionTable(Sources):
 
     def on_cursor_refused(self, peer: str, stream_id: int, text: str, now_us: int) -> None:
         """No room for a neighbour's cursor."""
-        broadcast = self._by_stream_id.get(stream_id)
+        broadcast = self._of_stream(stream_id)
         if broadcast is not None and peer in broadcast.nodes:
             self._refuse_node(broadcast, peer, RefusalCode.FULL, text)
             broadcast.update_linger(now_us)
@@ -131,7 +140,7 @@ class SubscriptionTable(Sources):
         self._down.discard(peer)
         for key in [key for key in self._untold if key[0] == peer]:
             self._emit(Send(peer, self._untold.pop(key)))
-        for broadcast in tuple(self._broadcasts.values()):
+        for broadcast in self._broadcasts.all():
             broadcast.avoided.discard(peer)
             broadcast.tried = {path for path in broadcast.tried if path[0] != peer}
             way = broadcast.on_way(peer)
@@ -173,7 +182,7 @@ class SubscriptionTable(Sources):
     def on_peer_restarted(self, peer: str, now_us: int) -> None:
         """It has forgotten everything: its cursors go, and what it sent is asked for at once."""
         self._down.discard(peer)
-        for broadcast in tuple(self._broadcasts.values()):
+        for broadcast in self._broadcasts.all():
             if peer in broadcast.nodes:
                 self._remove_node(broadcast, peer)
                 broadcast.update_linger(now_us)
@@ -192,7 +201,7 @@ class SubscriptionTable(Sources):
         """Its link goes: what came over it is lost, what it was sent ends."""
         self._neighbours.discard(name)
         self.on_link_down(name, now_us)
-        for broadcast in tuple(self._broadcasts.values()):
+        for broadcast in self._broadcasts.all():
             if name in broadcast.nodes:
                 self._remove_node(broadcast, name)
                 broadcast.update_linger(now_us)
@@ -222,7 +231,7 @@ class SubscriptionTable(Sources):
 
     def stop(self) -> None:
         """This node goes down: tell both sides."""
-        for broadcast in self._broadcasts.values():
+        for broadcast in self._broadcasts.all():
             for way in broadcast.subscriptions:
                 self._leave(way)
             self._tell_nodes(broadcast, End if broadcast.is_local else UpstreamLost)
@@ -258,6 +267,7 @@ class SubscriptionTable(Sources):
                 starts=message.starts,
             )
         node = NodeSubscriber(peer, message.transaction, now_us + EXPIRY_US, is_paused)
+        node.is_copy = message.mode == "duplicate"
         broadcast.nodes[peer] = node
         node.wanted = dict(message.starts)
         if not is_paused:
@@ -283,15 +293,22 @@ class SubscriptionTable(Sources):
     def _on_repeated(
         self, broadcast: Broadcast, node: NodeSubscriber, message: Subscribe, now_us: int
     ) -> None:
-        """A retry or a refresh, or the end of standing by."""
+        """A retry or a refresh, or the end of standing by, or of another way beside."""
         node.refresh(now_us)
-        if node.is_paused and message.mode == "active":
+        is_only = node.is_copy and message.mode == "active"
+        if is_only or (node.is_paused and message.mode != "standby"):
             fault = broadcast.loop_with(node.peer, message.visited)
             if fault is not None:
                 self._refuse_node(broadcast, node.peer, RefusalCode.LOOP, fault)
                 broadcast.update_linger(now_us)
                 return
+        if is_only:
+            node.is_copy = False
+            for stream_id in node.starts:
+                self._emit(MarkCopy(node.peer, stream_id, is_copy=False))
+        if node.is_paused and message.mode != "standby":
             node.is_paused = node.is_answered = False
+            node.is_copy = message.mode == "duplicate"
             node.wanted = dict(message.starts)
             self._use(broadcast, message, now_us)
             broadcast.update_linger(now_us)
@@ -305,8 +322,6 @@ class SubscriptionTable(Sources):
     def _refusal(
         self, peer: str, message: Subscribe, broadcast: Broadcast | None
     ) -> tuple[RefusalCode, str] | None:
-        if message.mode == "duplicate":
-            return RefusalCode.UNSUPPORTED, f"mode {message.mode}"
         fault = path_fault(message, peer, self._own_name)
         if fault is None and broadcast is not None:
             fault = broadcast.loop_with(peer, message.visited)
@@ -340,8 +355,11 @@ class SubscriptionTable(Sources):
             self._handle_timer_of(broadcast, now_us)
 
     def _over(self, peer: str) -> list[tuple[Broadcast, UpstreamSubscription]]:
-        found = ((b, b.on_way(peer)) for b in self._broadcasts.values())
-        return [(broadcast, way) for broadcast, way in found if way is not None]
+        found = ((b, b.on_way(peer)) for b in self._broadcasts.seen())
+        ways = [(broadcast, way) for broadcast, way in found if way is not None]
+        for broadcast, _ in ways:
+            self._due.note(broadcast)
+        return ways
 
 
 def _error(message: Subscribe, code: RefusalCode, text: str) -> Error:

@@ -54,9 +54,18 @@ class AddCursor:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkCopy:
+    """A neighbour that is or will be sent a stream gets it from elsewhere too, or no longer."""
+
+    peer: str
+    stream_id: int
+    is_copy: bool
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamChanged:
-    """The same streams come from `peer`. second: from there as well, while it takes over; answer
-    with `on_upstream_flows` when the newer of them delivers."""
+    """The same streams come from `peer`. second: from there as well, while it takes over or sends
+    copies; answer with `on_upstream_flows` when the newer of them delivers."""
 
     broadcast: str
     peer: str
@@ -79,6 +88,16 @@ class Switched:
     before: str
     after: str
     gap_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesChanged:
+    """Copies for premium viewers come over these nodes, the producer first, or from nowhere.
+    is_disjoint: no other node is on both ways but the producer."""
+
+    broadcast: str
+    ancestors: tuple[str, ...]
+    is_disjoint: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +141,8 @@ SubscriptionEvent: TypeAlias = (
     | PathsWanted
     | Switched
     | AddCursor
+    | MarkCopy
+    | CopiesChanged
     | RemoveCursor
     | ViewerReady
     | ViewerRefused

@@ -16,7 +16,7 @@ from relay.messages import Subscribe, Track
 from relay.slowpath.routes import Route
 from relay.slowpath.subscription_events import BroadcastState
 
-Mode: TypeAlias = Literal["active", "standby"]
+Mode: TypeAlias = Literal["active", "standby", "duplicate"]
 
 UNKNOWN_RTT_RETRY_US = 300_000  # chosen: 1.5 times the longest round trip between two nodes
 SHORTEST_RETRY_US = 50_000  # chosen: a busy neighbour's turn of asyncio
@@ -84,6 +84,11 @@ class UpstreamSubscription:
         """A standby: nothing flows."""
         return self.mode == "standby"
 
+    @property
+    def is_copy(self) -> bool:
+        """It flows beside another way."""
+        return self.mode == "duplicate"
+
     def message(self) -> Subscribe:
         """What asks for it."""
         goes_on = self.goes_on and not self.is_paused
@@ -97,11 +102,22 @@ class UpstreamSubscription:
             starts=dict(self.starts) if goes_on else {},
         )
 
+    def become_only(self, now_us: int) -> None:
+        """The copy is all there is now. It flows as before; the next node hears of it."""
+        self.mode = "active"
+        self.ask_soon(now_us)
+
     def activate(
-        self, now_us: int, *, goes_on: bool, starts: Mapping[int, int], give_up_us: int
+        self,
+        now_us: int,
+        *,
+        goes_on: bool,
+        starts: Mapping[int, int],
+        give_up_us: int,
+        mode: Mode = "active",
     ) -> None:
         """The standby is needed: ask for the stream itself."""
-        self.mode, self.goes_on, self.starts = "active", goes_on, dict(starts)
+        self.mode, self.goes_on, self.starts = mode, goes_on, dict(starts)
         self.state = BroadcastState.ASKING
         self.asked = 0
         self.ask_soon(now_us)

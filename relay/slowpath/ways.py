@@ -18,10 +18,11 @@ from relay.errors import RefusalCode
 from relay.messages import End, Track, Unsubscribe, UpstreamLost
 from relay.slowpath.broadcast import Broadcast, Switching
 from relay.slowpath.downstream import Downstream
-from relay.slowpath.routes import Path, Route, by_difference, second_path
+from relay.slowpath.routes import Path, Route, by_difference, other_path, second_path
 from relay.slowpath.subscription_events import (
     BroadcastRemoved,
     BroadcastState,
+    CopiesChanged,
     Send,
     Switched,
     TracksChanged,
@@ -118,6 +119,14 @@ class Ways(Downstream):
         self._index(broadcast)
         self._restart_nodes(broadcast)
         self._emit(TracksChanged(broadcast.name, peer, tracks))
+        if peer is not None and tracks and broadcast.copies is not None:
+            self._say_upstream(broadcast)
+
+    def _say_upstream(self, broadcast: Broadcast) -> None:
+        """Where the streams come from now, one way or both."""
+        if broadcast.upstream is not None:
+            event = UpstreamChanged(broadcast.name, broadcast.upstream.peer, broadcast.second_peer)
+            self._emit(event)
 
     def _drop(self, broadcast: Broadcast, code: RefusalCode, text: str) -> None:
         """Forget it, and refuse whoever still wants it."""
@@ -145,6 +154,7 @@ class Ways(Downstream):
         for other in broadcast.subscriptions[1:]:
             self._leave(other)
         broadcast.standby = broadcast.successor = broadcast.switching = None
+        self._say_copies(broadcast)
         broadcast.linger_until_us = broadcast.told_state = None
         broadcast.upstream = self._new_way(broadcast, way.route.via, now_us, mode="standby")
         self._change_tracks(broadcast, way.peer, ())
@@ -194,7 +204,10 @@ class Ways(Downstream):
             return new
         if standby is not None and standby.state is BroadcastState.LIVE:
             broadcast.standby = None
-            standby.activate(now_us, goes_on=True, starts={}, give_up_us=NEXT_PATH_US)
+            if standby.is_copy and _ids(standby.tracks) == _ids(broadcast.tracks):
+                standby.become_only(now_us)
+            else:
+                standby.activate(now_us, goes_on=True, starts={}, give_up_us=NEXT_PATH_US)
             return standby
         for path in by_difference(self._usable(broadcast), old.route.via):
             if path not in broadcast.tried and not broadcast.feeds(path[0]):
@@ -211,9 +224,13 @@ class Ways(Downstream):
         broadcast.tried.intersection_update(broadcast.paths)
         broadcast.tried.add(old.route.via)
         delivered_gap_us = broadcast.successor_gap_us
+        was_successor = broadcast.successor is not None
+        second_peer = broadcast.second_peer
         new = self._next_way(broadcast, now_us)
         if new is None:
             return False
+        if delivered_gap_us is None and new.peer == second_peer and not was_successor:
+            delivered_gap_us = 0  # copies: it has been delivering all the time
         if broadcast.switching is None and new.peer != old.peer:
             broadcast.switching = Switching(reason, old.peer, now_us)
         broadcast.upstream = new
@@ -221,13 +238,16 @@ class Ways(Downstream):
         if new.tracks and _ids(new.tracks) != _ids(broadcast.tracks):
             self._change_tracks(broadcast, new.peer, new.tracks)
         else:
-            self._emit(UpstreamChanged(broadcast.name, new.peer))
+            self._say_upstream(broadcast)
             if delivered_gap_us is not None:
                 self._say_switched(broadcast, delivered_gap_us)
         self._poll(broadcast, new, now_us)
         if new.peer != old.peer:  # else the new transaction there has replaced it
             self._leave(old)
         self._say_state(broadcast)
+        self._say_copies(broadcast)
+        if new.state is BroadcastState.LIVE:  # copies: no OK will be news
+            self._answer_again(broadcast)
         return True
 
     def _say_switched(self, broadcast: Broadcast, gap_us: int) -> None:
@@ -340,13 +360,15 @@ class Ways(Downstream):
         if not is_left:
             self._leave(way)
         broadcast.avoided.add(way.peer)
+        was_second = way.peer == broadcast.second_peer
         if way is broadcast.successor:
             broadcast.successor, broadcast.successor_gap_us = None, None
-            if broadcast.upstream is not None:
-                self._emit(UpstreamChanged(broadcast.name, broadcast.upstream.peer))
         else:
             broadcast.standby = None
+        if was_second:
+            self._say_upstream(broadcast)
         self._keep_standby(broadcast, now_us)
+        self._say_copies(broadcast)
 
     def _poll_upstream(self, broadcast: Broadcast, now_us: int) -> None:
         if broadcast.upstream is not None:
@@ -355,25 +377,79 @@ class Ways(Downstream):
     # -- the second way
 
     def _keep_standby(self, broadcast: Broadcast, now_us: int) -> None:
-        """A node whose viewers get a broadcast from elsewhere keeps a second way to it."""
+        """A node whose viewers get a broadcast from elsewhere keeps a second way to it, and has
+        copies sent that way while some of them are premium."""
         way = broadcast.upstream
-        if way is None or broadcast.is_local or broadcast.standby or broadcast.successor:
+        if way is None or broadcast.is_local or broadcast.successor:
             return
         if not broadcast.viewers or way.is_paused or way.state is not BroadcastState.LIVE:
             return
-        path = second_path(self._usable(broadcast), way.route.via, broadcast.avoided)
+        if broadcast.standby is not None:
+            if broadcast.premium and broadcast.standby.is_paused:
+                self._begin_copies(broadcast, now_us)
+            return
+        choose = other_path if broadcast.premium else second_path
+        path = choose(self._usable(broadcast), way.route.via, broadcast.avoided)
         if path is not None:
-            broadcast.standby = self._new_way(broadcast, path, now_us, mode="standby")
+            broadcast.standby = self._new_way(
+                broadcast,
+                path,
+                now_us,
+                mode="duplicate" if broadcast.premium else "standby",
+                goes_on=True,
+            )
+            if broadcast.premium:
+                self._say_upstream(broadcast)
             self._poll(broadcast, broadcast.standby, now_us)
         elif self.asks_for_paths or len(broadcast.paths) > 1:
             broadcast.wish.want(now_us)
 
     def _drop_standby(self, broadcast: Broadcast) -> None:
         """The last viewer has left: those who relay keep no second way."""
-        if broadcast.standby is not None:
-            self._leave(broadcast.standby)
+        if (standby := broadcast.standby) is not None:
+            self._leave(standby)
             broadcast.standby = None
+            if standby.is_copy:
+                self._say_upstream(broadcast)
         broadcast.wish.on_fulfilled()
+        self._say_copies(broadcast)
+
+    # -- copies
+
+    def _begin_copies(self, broadcast: Broadcast, now_us: int) -> None:
+        """The first premium viewer has come: let the standby flow, unless a better way apart is
+        known."""
+        way, standby = broadcast.upstream, broadcast.standby
+        assert way is not None
+        assert standby is not None
+        path = other_path(self._usable(broadcast), way.route.via, broadcast.avoided)
+        if path is not None and path[0] != standby.peer:
+            self._leave(standby)
+            broadcast.standby = None
+            self._keep_standby(broadcast, now_us)
+            return
+        standby.activate(now_us, goes_on=True, starts={}, give_up_us=GIVE_UP_US, mode="duplicate")
+        self._say_upstream(broadcast)
+        self._poll(broadcast, standby, now_us)
+
+    def _end_copies(self, broadcast: Broadcast, now_us: int) -> None:
+        """The last premium viewer has left: the way stands by again, under a new transaction, for
+        one that flows is never paused."""
+        copies = broadcast.copies
+        assert copies is not None
+        broadcast.standby = self._new_way(broadcast, copies.route.via, now_us, mode="standby")
+        self._say_upstream(broadcast)
+        self._poll(broadcast, broadcast.standby, now_us)
+        self._say_copies(broadcast)
+
+    def _say_copies(self, broadcast: Broadcast) -> None:
+        """Tell which way they come, if that is another one now."""
+        copies = broadcast.copies
+        ancestors = copies.ancestors if copies and copies.state is BroadcastState.LIVE else ()
+        told = ancestors, bool(ancestors) and broadcast.has_disjoint_copies
+        if told != broadcast.told_copies:
+            broadcast.told_copies = told
+            self._emit(CopiesChanged(broadcast.name, *told))
 
 
 def _ids(tracks: tuple[Track, ...]) -> set[int]:

@@ -33,7 +33,8 @@ class Encoder:
         self.frame += 1
 
     def _send(self, media: str, payload_type: int, ticks: int, head: bytes) -> None:
-        number, timestamp = (65_530 + self.frame) & 0xFFFF, self.frame * ticks
+        number = (65_530 + self.frame) & 0xFFFF
+        timestamp = self.frame * ticks & 0xFFFFFFFF
         header = struct.pack(">BBHII", 0x80, 0x80 | payload_type, number, timestamp, self._ssrc)
         body = Random(self.frame).randbytes(300)
         self._overlay.ingest(self._node, media, header + head + body)

@@ -65,11 +65,13 @@ class Routed(Overlay):
     def mend_link(self, ends: str) -> None:
         self.mend(self._ids[ends[0]], self._ids[ends[1]])
 
-    def watch(self, name: str) -> Viewer:
+    def watch(self, name: str, *, is_premium: bool = False) -> Viewer:
         """Viewers of different nodes are told apart by their SSRC."""
         addresses = {"video": VIEWER, "audio": AUDIO_VIEWER}
         node = self.nodes[name].node
-        return node.add_viewer("demo", addresses, self.now_us, expiry_us=None)
+        return node.add_viewer(
+            "demo", addresses, self.now_us, expiry_us=None, is_premium=is_premium
+        )
 
     def on_event(self, running: Running, event: NodeEvent) -> None:
         if isinstance(event, PathsWanted):

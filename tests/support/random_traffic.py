@@ -50,6 +50,7 @@ class Traffic(Neighbours):
             (self.add_cursor, 0.6),
             (self.add_viewer, 0.6),
             (self.remove_cursor, 0.5),
+            (self.mark_copy, 0.3),
             (self.burst_loss, 0.5),
             (self.new_keys, 0.4),
             (self.remove_stream, 0.3),
@@ -311,6 +312,14 @@ class Traffic(Neighbours):
             stream=self.rng.choice(alike),
             payload_type=self.rng.choice((100, 101)),
         )
+
+    def mark_copy(self) -> None:
+        """A node gets a stream from elsewhere too, or no longer."""
+        nodes = [c for c in self.twins.handles.cursors if c not in self.viewer_cursors]
+        if nodes:
+            self.twins.call(
+                "mark_copy", cursor=self.rng.choice(nodes), is_copy=self.rng.random() < 0.7
+            )
 
     def remove_cursor(self) -> None:
         if self.twins.handles.cursors:

@@ -297,8 +297,6 @@ def test_refusals() -> None:
     table = new_table()
     assert refusal(table, "d", subscribe(path=())) is RefusalCode.NO_SUCH_STREAM
     assert refusal(table, "d", subscribe(path=("x", "a"))) is RefusalCode.NO_PATH
-    twice = Subscribe(1, "demo", ("b",), ("d",), mode="duplicate")
-    assert refusal(table, "d", twice) is RefusalCode.UNSUPPORTED
     assert table.next_timer_us() is None
 
 

@@ -203,7 +203,6 @@ def test_a_path_too_deep_is_left_for_another_or_for_advice() -> None:
         Subscribe(5, "demo", ("c", "a"), ("e",), "seq", "standby", {11: 1}),
         Subscribe(5, "demo", (), ("b",), "seq", "active", {11: 1}),  # our upstream
         Subscribe(5, "demo", (), ("b", "e"), "seq", "active", {11: 1}),
-        Subscribe(5, "demo", (), ("e",), mode="duplicate"),
         Ok(5, "demo", (VIDEO,), ("a", "e")),
         Error(5, "demo", RefusalCode.LOOP),
         End((11,)),
