@@ -148,10 +148,6 @@ class Neighbour(Model):
     """Pacing of the link. Chosen: what the smallest hosts' uplinks carry, ten 1080p streams; set it
     to the path's capacity, since nothing measures that yet."""
 
-    dependency_id: int = Field(default=0, ge=0, le=255)
-    """Of the RTP header extension in which the encoder tells how frames depend on each other (RTP
-    Payload Format For AV1, appendix A); with 0 their own headers tell it."""
-
     @cached_property
     def endpoint(self) -> Address:
         """`address` as the engine takes it."""
@@ -381,10 +377,6 @@ class NodeConfig(Model):
     rate: Rate = Rate()
     kernel: Kernel = Kernel()
     overload: Overload = Overload()
-
-    dependency_id: int = Field(default=0, ge=0, le=255)
-    """Of the RTP header extension in which the encoder tells how frames depend on each other (RTP
-    Payload Format For AV1, appendix A); with 0 their own headers tell it."""
 
     @cached_property
     def endpoint(self) -> Address:
