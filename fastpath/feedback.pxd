@@ -8,6 +8,7 @@ cdef enum FeedbackMessage:
     MESSAGE_GONE = 3
     MESSAGE_CLOCK = 4
     MESSAGE_KEY_WANTED = 5
+    MESSAGE_SKIP = 8
 
 cdef enum:
     CLOCK_BYTES = 17

@@ -11,6 +11,7 @@ from fastpath.mailbox cimport MAILBOX_MESSAGES, message_t
 from fastpath.pages cimport LINE_BYTES
 from fastpath.ring cimport RING_CLASSES, SMALLEST_RING, slot_t
 from fastpath.slab cimport LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES
+from fastpath.spans cimport span_t
 from fastpath.wheel cimport wheel_entry_t
 from fastpath.worker cimport EARLY_PACKETS, early_t, port_t, resent_t, stream_t
 
@@ -27,6 +28,7 @@ def state_bytes():
         "link": sizeof(link_t),
         "node_link": sizeof(link_t) + NODE_LINK_BYTES,
         "late_packet": sizeof(late_t),
+        "span": sizeof(span_t),
     }
 
 
@@ -79,7 +81,10 @@ cdef dict table_bytes(const worker_t* w, int node_links, int viewer_links, int s
     )
     return {
         "stream_bytes": (streams * sizeof(stream_t) + rings_used, <size_t>w.stream_count * sizeof(stream_t) + rings),
-        "cursor_bytes": (cursors * sizeof(cursor_t), <size_t>w.cursor_count * sizeof(cursor_t)),
+        "cursor_bytes": (
+            cursors * sizeof(cursor_t) + w.spans.used * sizeof(span_t),
+            <size_t>w.cursor_count * sizeof(cursor_t) + <size_t>w.spans.count * sizeof(span_t),
+        ),
         "link_bytes": (
             (node_links + viewer_links) * sizeof(link_t) + node_links * <size_t>NODE_LINK_BYTES,
             <size_t>w.link_count * sizeof(link_t) + <size_t>w.node_link_count * NODE_LINK_BYTES,

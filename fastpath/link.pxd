@@ -186,6 +186,11 @@ cdef inline bint link_may_send(link_t* link, int64_t now_us) noexcept nogil:
     return link.free_at_ns <= now_ns
 
 
+cdef inline int64_t link_media_bps(const link_t* link) noexcept nogil:
+    """What the link can carry of media: what decides about dropping and about versions."""
+    return link.rate_bps
+
+
 cdef inline void link_set_rate(link_t* link, int64_t rate_bps) noexcept nogil:
     link.rate_bps = rate_bps
     link.charged_bytes = 0       # its price was another

@@ -23,6 +23,7 @@ cdef enum MessageKind:
     ADD_CURSOR
     REMOVE_CURSOR
     MOVE_CURSOR
+    SWITCH_CURSOR
     # events
     EVENT_HELLO
     EVENT_CONTROL
@@ -38,6 +39,8 @@ cdef enum MessageKind:
     EVENT_LINK_MOVED
     EVENT_UPSTREAM_FLOWS
     EVENT_OVERLOAD
+    EVENT_VIEWER_LAGS
+    EVENT_VIEWER_SWITCHED
 
 ctypedef struct message_t:
     uint32_t kind

@@ -65,7 +65,9 @@ class CursorStats:
     """One subscriber's place in a ring. `late_packets`: recovered after it had passed them.
 
     From `is_paused` on, of viewers only: what their host and their RTCP say (RFC 3550 6.4; loss as
-    a fraction of 1). `reports_sent`: sender reports; to a node, clock messages.
+    a fraction of 1). `reports_sent`: sender reports; to a node, clock messages. `lag_us`: how long
+    the next packet had waited when the cursor was last looked at, 0 where none waits; `lag_bytes`:
+    with those behind it. `dropped_...`: packets left out, as fastpath/drop says.
     """
 
     packets: int
@@ -85,6 +87,11 @@ class CursorStats:
     nacked: int
     resent: int
     keys_wanted: int
+    lag_us: int
+    lag_bytes: int
+    dropped_discardable: int
+    dropped_predicted: int
+    dropped_gop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,7 @@ class MemoryStats:
     large_blocks: tuple[int, int]
     held_early_packets: tuple[int, int]
     late_packets: tuple[int, int]
+    spans: tuple[int, int]
     stream_bytes: tuple[int, int]
     cursor_bytes: tuple[int, int]
     link_bytes: tuple[int, int]

@@ -7,11 +7,12 @@ packet's own number, at most once per round trip (RFC 4585 6.2.1).
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 from fastpath.address cimport address_same_host, address_t
-from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_PAUSED, NOBODY, TOLD_REPORTS, cursor_t
+from fastpath.cursor cimport CURSOR_PAUSED, NOBODY, TOLD_REPORTS, cursor_t
 from fastpath.late cimport late_t
 from fastpath.link cimport LATE_AUDIO, LATE_VIDEO
 from fastpath.pause cimport end_pause
 from fastpath.ring cimport ring_held
+from fastpath.spans cimport span_t, spans_with_number
 from fastpath.verdict cimport (
     VIEWER_MALFORMED, VIEWER_NACK_TOO_OLD, VIEWER_REPORT, VIEWER_RESEND_SUPPRESSED, VIEWER_UNKNOWN,
 )
@@ -67,40 +68,55 @@ cdef void on_report_block(worker_t* worker, int32_t index, const report_block_t*
         end_pause(worker, index, now_us)  # somebody is there
 
 
-cdef bint may_resend(worker_t* worker, int32_t index, uint32_t seq, int64_t now_us) noexcept nogil:
+cdef bint may_resend(worker_t* worker, int32_t index, uint16_t number, int64_t now_us) noexcept nogil:
     """One table for all viewers. A packet noted in another's place is forgotten: sent twice at worst."""
     cdef uint32_t cursor = (worker.cursors[index].generation << 20) | <uint32_t>index
     cdef int64_t rtt_us = worker.cursors[index].rtt_us
-    cdef resent_t* entry = &worker.recently[(spread(cursor) + seq) & worker.recently_mask]
+    cdef resent_t* entry = &worker.recently[(spread(cursor) + number) & worker.recently_mask]
     if rtt_us < SHORTEST_RTT_US:
         rtt_us = SHORTEST_RTT_US
-    if entry.at_us != 0 and entry.cursor == cursor and entry.stream_seq == seq and now_us - entry.at_us < rtt_us:
+    if entry.at_us != 0 and entry.cursor == cursor and entry.number == number and now_us - entry.at_us < rtt_us:
         return False
     entry.cursor = cursor
-    entry.stream_seq = seq
+    entry.number = number
     entry.at_us = now_us
     return True
 
 
+cdef stream_t* find_sent(worker_t* worker, const cursor_t* cursor, uint16_t number, uint32_t* seq) noexcept nogil:
+    """Which packet a viewer was sent under this number, or was to be: the stream, or NULL."""
+    cdef uint16_t behind = <uint16_t>(<uint16_t>cursor.next + cursor.sequence_offset - 1 - number)
+    cdef const span_t* span
+    if behind >= 32768:
+        return NULL  # not used yet
+    if behind < cursor.next - cursor.start:
+        seq[0] = cursor.next - 1 - behind
+        return &worker.streams[cursor.stream]
+    span = spans_with_number(&worker.spans, &cursor.spans, number)
+    if span == NULL or worker.streams[span.stream].generation != span.stream_generation:
+        return NULL
+    seq[0] = span.end - 1 - <uint16_t>(<uint16_t>span.end + span.sequence_offset - 1 - number)
+    return &worker.streams[span.stream]
+
+
 cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, int64_t now_us) noexcept nogil:
     cdef cursor_t* cursor = &worker.cursors[index]
-    cdef stream_t* stream = &worker.streams[cursor.stream]
-    cdef uint16_t behind = <uint16_t>(<uint16_t>cursor.next + cursor.sequence_offset - 1 - number)
-    cdef uint32_t seq = cursor.next - 1 - behind
+    cdef uint32_t seq = 0
+    cdef stream_t* stream = find_sent(worker, cursor, number, &seq)
     cdef late_t late
     cursor.nacked += 1
     if (
-        behind >= 32768 or <int32_t>(seq - cursor.start) < 0 or cursor.state != CURSOR_ACTIVE
+        stream == NULL or not stream.is_used or cursor.state == CURSOR_PAUSED
         or ring_held(&stream.ring, seq) == NULL
     ):
         count(worker, VIEWER_NACK_TOO_OLD)
         return
-    if not may_resend(worker, index, seq, now_us):
+    if not may_resend(worker, index, number, now_us):  # of several streams packets may have one seq
         count(worker, VIEWER_RESEND_SUPPRESSED)
         return
     late.cursor = index
     late.cursor_generation = cursor.generation
-    late.stream = cursor.stream
+    late.stream = <int32_t>(stream - worker.streams)
     late.stream_generation = stream.generation
     late.stream_seq = seq
     late.answers = 1

@@ -285,6 +285,47 @@ class Overload(Model):
         return shed_age_us
 
 
+class GopCache(Model):
+    """Where viewers and nodes that come late begin."""
+
+    enabled: bool = True
+    """Off: at the next key frame that comes, which none is asked for."""
+    start: Literal["key", "gop"] = "key"
+    """At the newest complete key frame, or at the one before it: a whole GoP, for players that want
+    more in hand than they lose in delay."""
+
+
+class Dropping(Model):
+    """What may wait for a viewer's link before frames are left out; never audio."""
+
+    max_lag_us: int = Field(default=500_000, ge=0, le=60_000_000)
+    """0: nothing is left out. Below 50,000 only 0 is allowed. Chosen: what a live viewer bears."""
+    max_lag_bytes: int = Field(default=524_288, ge=16_384, le=1 << 30)
+
+    @field_validator("max_lag_us")
+    @classmethod
+    def _is_zero_or_worth_it(cls, max_lag_us: int) -> int:
+        if 0 < max_lag_us < MIN_LAG_US:
+            raise ValueError(f"must be 0 or at least {MIN_LAG_US}")
+        return max_lag_us
+
+
+class Versions(Model):
+    """When a viewer is sent another bitrate of a broadcast that has several."""
+
+    enabled: bool = True
+    patience_us: int = Field(default=500_000, ge=0, le=60_000_000)
+    """How long its queue builds up before it goes down. Chosen: two looks, so that one key frame is
+    no reason; a GoP may have been cut short by then."""
+    calm_us: int = Field(default=2_000_000, ge=0, le=60_000_000)
+    """How long nothing has waited before it goes up, if its link's rate says that there is room.
+    Chosen: with a GoP of 2 s to wait for, the picture is back within 5 s."""
+    room: float = Field(default=1.15, ge=1, le=10)
+    """What the link must carry, by the bitrate of the version that is tried. Chosen: key frames."""
+    longest_wait_us: int = Field(default=60_000_000, ge=1_000_000, le=3_600_000_000)
+    """A version that proved too much is tried again after twice as long each time, up to this."""
+
+
 class NodeConfig(Model):
     """A node's whole configuration."""
 
@@ -316,6 +357,9 @@ class NodeConfig(Model):
     repair: Repair = Repair()
     kernel: Kernel = Kernel()
     overload: Overload = Overload()
+    gop_cache: GopCache = GopCache()
+    dropping: Dropping = Dropping()
+    versions: Versions = Versions()
 
     @cached_property
     def endpoint(self) -> Address:

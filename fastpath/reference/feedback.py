@@ -1,4 +1,4 @@
-"""Feedback packets by their first byte. Three are in `repair`; the others, in network order:
+"""Feedback packets by their first byte. Three are in `repair`, SKIP in `skip`; the others:
 
 CLOCK       4, stream_id u32, timestamp u32, ntp u64: how the media's clocks stand as this leaves
 KEY_WANTED  5, stream_id u32: somebody downstream cannot go on without a key frame
@@ -17,6 +17,8 @@ from fastpath.reference.repair import (
     on_void,
 )
 from fastpath.reference.report import report_soon
+from fastpath.reference.send import SKIP, SKIP_FIELDS
+from fastpath.reference.skip import on_skip
 from fastpath.reference.worker import Worker
 
 KEY_WANTED = 5
@@ -27,6 +29,7 @@ LEAST_BYTES = {  # after the first byte
     GONE: GONE_FIELDS.size,
     CLOCK: CLOCK_FIELDS.size,
     KEY_WANTED: STREAM_ID_BYTES,
+    SKIP: SKIP_FIELDS.size,
 }
 
 
@@ -42,6 +45,8 @@ def receive_feedback(worker: Worker, link: Link, payload: bytes, now_us: int) ->
         on_gone(worker, link, payload, now_us)
     elif kind[0] == CLOCK:
         on_clock(worker, link, body, now_us)
+    elif kind[0] == SKIP:
+        on_skip(worker, link, body, now_us)
     else:
         on_key_wanted(worker, link, body)
     return "feedback_taken"

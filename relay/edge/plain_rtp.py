@@ -31,10 +31,20 @@ class Leg:
     ssrc: int
 
 
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What a viewer is about to go on with: a stream of its broadcast or of another one. by_us: when
+    it does at the latest, seen or unseen; None while the stream is not here."""
+
+    broadcast: str
+    stream: Stream | None = None
+    by_us: int | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Viewer:
     """link, legs, worker: once its broadcast is here. addresses: by "video" and "audio". expiry_us:
-    None if it lives until it is removed."""
+    None if it lives until it is removed. version: which of several bitrates, 0 the best."""
 
     number: int
     broadcast: str
@@ -44,6 +54,8 @@ class Viewer:
     rtcp: RtcpMode = "next"
     link: int | None = None
     worker: int = 0
+    version: int = 0
+    next: Next | None = None
     legs: dict[str, Leg] = field(default_factory=dict)
 
     @property
@@ -60,6 +72,16 @@ class Viewer:
         """Where the reports of a track go."""
         host, port = self.addresses[media]
         return {"next": (host, port + 1), "mux": (host, port), "none": None}[self.rtcp]
+
+
+def choose(streams: Iterable[Stream], media: str, version: int) -> Stream | None:
+    """That of a medium and version, or of the nearest version, the better of two as near."""
+    found = [stream for stream in streams if stream.track.media == media]
+    return min(
+        found,
+        key=lambda s: (abs(s.track.version - version), s.track.version),
+        default=None,
+    )
 
 
 class PlainRtpEdge:
@@ -101,6 +123,15 @@ class PlainRtpEdge:
         """How many viewers it has in a worker."""
         return self._served[broadcast, worker]
 
+    def of(self, broadcast: str) -> list[Viewer]:
+        """Its viewers, and those that are about to be."""
+        return [
+            viewer
+            for viewer in self._viewers.values()
+            if viewer.broadcast == broadcast
+            or (viewer.next is not None and viewer.next.broadcast == broadcast)
+        ]
+
     def find_leg(self, cursor: int) -> tuple[Viewer, str] | None:
         """Whose cursor it is, and for which medium; None if it is gone."""
         for viewer in self._viewers.values():
@@ -133,7 +164,7 @@ class PlainRtpEdge:
         if viewer.expiry_us is not None:
             viewer.expires_us = now_us + viewer.expiry_us
 
-    def start(self, viewer: Viewer, streams: Iterable[Stream]) -> None:
+    def start(self, viewer: Viewer, streams: Collection[Stream]) -> None:
         """Send it those of the streams it has an address for. Raises EngineFullError."""
         if viewer.link is None and viewer.addresses:
             viewer.worker = self._place(viewer.broadcast)
@@ -141,9 +172,9 @@ class PlainRtpEdge:
                 rate_bps=self._rate_bps, cname=viewer.cname.encode(), worker=viewer.worker
             )
             self._served[viewer.broadcast, viewer.worker] += 1
-        for stream in streams:
-            media = stream.track.media
-            if media in viewer.addresses and media not in viewer.legs:
+        for media in viewer.addresses:
+            stream = choose(streams, media, viewer.version)
+            if stream is not None and media not in viewer.legs:
                 ssrc, first = self._rng.randrange(1, 1 << 32), self._rng.getrandbits(16)
                 cursor = self._add_cursor(viewer, stream, ssrc, first)
                 viewer.legs[media] = Leg(stream, cursor, ssrc)
@@ -153,14 +184,25 @@ class PlainRtpEdge:
 
         Raises EngineFullError.
         """
-        by_media: dict[str, Stream] = {stream.track.media: stream for stream in streams}
         for viewer in self._viewers.values():
             if viewer.broadcast != broadcast or viewer.link is None:
                 continue  # it waits: `start` is for it
             for media, leg in list(viewer.legs.items()):
                 if leg.stream not in streams:
-                    self._move_leg(viewer, media, leg, by_media.get(media))
+                    self._move_leg(viewer, media, leg, choose(streams, media, viewer.version))
             self.start(viewer, streams)
+
+    def move_on(self, viewer: Viewer, broadcast: str, streams: Collection[Stream]) -> None:
+        """It watches another broadcast now; what it is not sent of that yet, it is from now on.
+
+        Raises EngineFullError."""
+        self._served[viewer.broadcast, viewer.worker] -= 1
+        self._served[broadcast, viewer.worker] += 1
+        viewer.broadcast = broadcast
+        for media, leg in list(viewer.legs.items()):
+            if leg.stream not in streams:
+                self._move_leg(viewer, media, leg, choose(streams, media, viewer.version))
+        self.start(viewer, streams)
 
     def _move_leg(self, viewer: Viewer, media: str, leg: Leg, to: Stream | None) -> None:
         """On to another stream; a leg that cannot go on ends."""
