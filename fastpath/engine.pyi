@@ -167,7 +167,7 @@ class Engine:
         numbers and RTP time go on. A node's cursor raises KeyError."""
     def switch_viewer_cursor(self, cursor: int, *, stream: int, payload_type: int) -> None:
         """The same, as soon as nobody can see it: after a frame, at a key frame of the other stream
-        that has just come and is whole. ViewerSwitched says when. Until then the cursor follows
+        newer than this one and whole. ViewerSwitched says when. Until then the cursor follows
         the stream it did; it belongs to the other one already, and goes with that."""
     def remove_cursor(self, cursor: int) -> None: ...
 

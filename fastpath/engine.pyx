@@ -20,7 +20,7 @@ from fastpath.cursor cimport (
 from fastpath.footprint cimport table_bytes
 from fastpath.histogram cimport HISTOGRAM_BUCKETS, histogram_t
 from fastpath.late cimport late_pool_close, late_pool_open
-from fastpath.link cimport link_close, link_send_key, link_t
+from fastpath.link cimport link_close, link_media_bps, link_send_key, link_t
 from fastpath.mailbox cimport (
     ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CONTROL, EVENT_CURSOR_STARTED, EVENT_FALLBACK,
     EVENT_HELLO, EVENT_INGEST_SOURCE, EVENT_KEY_FRAME_WANTED, EVENT_LINK_DOWN, EVENT_LINK_KEYED, EVENT_LINK_MOVED,
@@ -747,6 +747,7 @@ cdef class Engine:  # its attributes are in engine.pxd
             holes_open=l.hole_count, lost=l.lost, reordered=l.reordered, repaired=l.repaired, voided=l.voided,
             gone=l.gone, given_up=l.given_up, requests_sent=l.requests_sent, resent=l.resent,
             resend_suppressed=l.resend_suppressed, history_evicted=l.history_evicted, backlogged=backlogged,
+            media_bps=link_media_bps(l),
         )
 
     def stream_stats(self, int64_t stream):

@@ -10,6 +10,7 @@ class LinkStats:
     """One pair of ports. Loss is counted by `hop_seq` alone, so it is this link's own.
 
     lost = repaired + voided + gone + given_up, and 0 for what was only late (`reordered`).
+    media_bps: what it can carry of media, as far as that is known.
     """
 
     is_up: bool
@@ -31,6 +32,7 @@ class LinkStats:
     resend_suppressed: int
     history_evicted: int
     backlogged: int
+    media_bps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

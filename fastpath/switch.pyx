@@ -1,8 +1,8 @@
 """Going on with another stream: at once, when the old one is over, or when nobody can see it.
 
 Unseen: the viewer is sent the old stream up to the end of a frame, and then the new one from a key frame
-that has just come and is whole, with all that has come behind it. Sequence numbers go on, and RTP time
-by what went by between the two frames as they came here. So there is no gap longer than a frame,
+that is newer than this one and whole, with all that has come behind it. Sequence numbers go on, and
+RTP time by what went by between the two frames where they were made. So there is no gap longer than a frame,
 nothing is seen twice, and what was sent before is sent again if the viewer asks for it. This is
 LiveNet's seamless switch (SIGCOMM 2022, 5.2), and how a viewer changes to another bitrate.
 """
@@ -25,7 +25,8 @@ from rtp.big_endian cimport load_be32
 from rtp.payload.marks cimport MARK_FRAME_END, MARK_FRAME_START
 
 cdef enum:
-    FRESH_US = 250000            # chosen: a key frame that came longer ago would show again what was seen
+    AGAIN_US = 150000            # chosen: what may be shown twice, so that a key frame is not just missed
+    DELAY_UNIT_US = 250
 
 
 cdef void join_stream(worker_t* worker, int32_t index, int32_t stream_index) noexcept nogil:
@@ -161,17 +162,22 @@ cdef uint32_t rtp_time(const worker_t* worker, const slot_t* slot) noexcept nogi
     return load_be32(slab_payload(&worker.slab, slot.block) + 4)
 
 
+cdef inline int64_t made_us(const slot_t* slot) noexcept nogil:
+    """When its broadcaster's node had it, by this clock: what was cached on its way came later."""
+    return slot.arrival_us - <int64_t>slot.delay * DELAY_UNIT_US
+
+
 cdef void join_time(
     worker_t* worker, cursor_t* cursor, const slot_t* last, const slot_t* key, int64_t clock_rate, int64_t now_us
 ) noexcept nogil:
-    """The key frame's RTP time is as much after the last frame's as it came after it, and never before
+    """The key frame's RTP time is as much after the last frame's as it was made after it, and never before
     what was sent."""
     cdef uint32_t timestamp
     if cursor.last_sent_us == 0:
         return
     if last != NULL:
         timestamp = rtp_time(worker, last) + cursor.timestamp_offset
-        timestamp += <uint32_t>((key.arrival_us - last.arrival_us) * clock_rate // 1000000)
+        timestamp += <uint32_t>((made_us(key) - made_us(last)) * clock_rate // 1000000)
     else:
         timestamp = cursor.last_timestamp + <uint32_t>((now_us - cursor.last_sent_us) * clock_rate // 1000000)
     if <int32_t>(timestamp - cursor.last_timestamp) <= 0:
@@ -199,16 +205,12 @@ cdef bint try_switch(worker_t* worker, int32_t index, int64_t now_us) noexcept n
     cdef const slot_t* last = last_sent(worker, cursor)
     cdef const slot_t* key
     cdef uint32_t seq
-    cdef bint shows_nothing = not cursor_stands(cursor) or cursor.state > CURSOR_BEHIND
     if not to.ring.has_gop or not may_leave(cursor, &worker.streams[cursor.stream].ring, last):
         return False
     key = ring_held(&to.ring, to.ring.gop_start)
     if key == NULL:
         return False
-    # One that shows nothing goes on at what is newer than what it has seen, however old that is.
-    if now_us - key.arrival_us > FRESH_US and not (
-        shows_nothing and (last == NULL or key.arrival_us > last.arrival_us)
-    ):
+    if last != NULL and made_us(last) - made_us(key) > AGAIN_US:
         return False
     if not ring_whole_gop(&to.ring, &seq):
         return False

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -22,6 +23,7 @@ from pydantic import (
 
 from relay.config_checks import MAX_PORT, Parts, cross_check
 from relay.cores import usable_cores
+from relay.messages import MAX_VERSIONS, version_name
 from rtp.errors import RtpParseError
 from rtp.payload.parameter_sets import stap_a_from_sprop
 from rtp.sdp import PayloadFormat
@@ -44,6 +46,7 @@ MAX_STREAM_NAME = 64
 MAX_FMTP = 400  # room for the parameter sets of H.264 (RFC 6184 8.1) in base64
 MAX_PARAMETER_SETS = 512  # what the engine keeps of a track; usual ones take 40 bytes
 MAX_PATH_NODES = 8  # the hop limit of Stream-FIB legs
+MIN_LAG_US = 50_000  # chosen: a frame or two
 MAX_WORKERS = 64  # chosen: the cores of a large host; as many ports fit one message
 CORES_WITHOUT_PYTHON = 2  # chosen: "auto" leaves a core to Python where there are more
 
@@ -174,6 +177,10 @@ class Track(Model):
     fmtp: str = Field(default="", max_length=MAX_FMTP, pattern=r"^[\x20-\x7e]*$")
     """The SDP's format parameters, handed to viewers as they are. Those of H.264 may hold parameter
     sets (sprop-parameter-sets, RFC 6184 8.1) that the encoder does not send."""
+    version: int = Field(default=0, ge=0, lt=MAX_VERSIONS)
+    """Of a video that is sent at several bitrates: 0 is the best."""
+    bitrate_bps: int | None = Field(default=None, ge=1_000, le=4_000_000_000)
+    """What the encoder sends of it; needed of each version where there are several."""
 
     @cached_property
     def endpoint(self) -> Address:
@@ -211,8 +218,18 @@ class Track(Model):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """One version of an ingest, as it is subscribed to. bitrates_bps: of all versions of its video,
+    the best first; empty if there is one."""
+
+    name: str
+    tracks: tuple[Track, ...]
+    bitrates_bps: tuple[int, ...]
+
+
 class Ingest(Model):
-    """A broadcast that starts at this node."""
+    """A broadcast that starts at this node. Several video tracks are versions of one picture."""
 
     name: StreamName
     sdp_file: Path | None = None
@@ -221,6 +238,18 @@ class Ingest(Model):
     sdp_listen: HostText = "0.0.0.0"
     """The host part of their `listen`."""
     tracks: tuple[Track, ...] = Field(min_length=1)
+
+    @cached_property
+    def by_version(self) -> tuple[Produced, ...]:
+        """Its best version with all else; then each further one, under a name of its own."""
+        videos = sorted((t for t in self.tracks if t.kind == "video"), key=lambda t: t.version)
+        bitrates = tuple(t.bitrate_bps or 0 for t in videos) if len(videos) > 1 else ()
+        first = tuple(track for track in self.tracks if track.version == 0)
+        others = [track for track in videos if track.version > 0]
+        return (
+            Produced(self.name, first, bitrates),
+            *(Produced(version_name(self.name, t.version), (t,), bitrates) for t in others),
+        )
 
 
 class StreamPath(Model):
@@ -365,6 +394,11 @@ class NodeConfig(Model):
     def endpoint(self) -> Address:
         """`listen` as a socket takes it."""
         return parse_address(self.listen)
+
+    @cached_property
+    def broadcasts(self) -> tuple[Produced, ...]:
+        """The ingests, each version by itself."""
+        return tuple(part for ingest in self.ingests for part in ingest.by_version)
 
     @cached_property
     def worker_count(self) -> int:

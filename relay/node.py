@@ -48,6 +48,7 @@ from relay.slowpath.subscription import SubscriptionTable
 from relay.slowpath.ways import MAX_HOPS
 from relay.spread import Spread
 from relay.stream import StreamRegistry
+from relay.viewer_moves import ViewerMoves, check_switch
 from relay.workers import Workers
 from service.address import Address, format_address, ip_of, parse_address
 
@@ -106,9 +107,19 @@ class Node:
             self._rng,
             self._place_viewer,
         )
+        self.moves = ViewerMoves(
+            self.engine,
+            self.edge,
+            self.subscriptions,
+            self._carried,
+            self._replicas,
+            config.versions,
+            paths_to=self._paths_to,
+            report=self._events.append,
+        )
         self._replicas.start(self.ports.overlays, config.worker_endpoints)
         self.neighbourhood.start(self.ports.overlays, now_us)
-        made = self._carried.open(self.edge, config.ingests, self.ports.ingests)
+        made = self._carried.open(self.edge, config.broadcasts, self.ports.ingests)
         for name, tracks in made.items():
             self.subscriptions.add_local(name, tracks)
         self.handle_timer(now_us)
@@ -125,7 +136,7 @@ class Node:
 
     def next_timer_us(self) -> int | None:
         """When `handle_timer` is due."""
-        parts = self.neighbourhood, self.subscriptions, self.edge
+        parts = self.neighbourhood, self.subscriptions, self.edge, self.moves
         times = [*(part.next_timer_us() for part in parts), self._next_sample_us]
         return min((time_us for time_us in times if time_us is not None), default=None)
 
@@ -140,7 +151,15 @@ class Node:
             self._remove_viewer(viewer, now_us, expired=True)
         self.subscriptions.handle_timer(now_us)
         self._carry_out(now_us)
+        self._move_viewers(now_us)
         self._take_samples(now_us)
+
+    def _move_viewers(self, now_us: int) -> None:
+        try:
+            self.moves.handle_timer(now_us)
+        except EngineFullError as error:
+            self._full(error)  # tried again with the next tick
+        self._carry_out(now_us)
 
     def _take_samples(self, now_us: int) -> None:
         """Of broadcasts that could come another way, in case that is better."""
@@ -218,11 +237,24 @@ class Node:
             text = f"{self.config.name} serves {self.config.limits.viewers} viewers already"
             raise Refused(RefusalCode.FULL, text)
         viewer = self.edge.add(stream, addresses, now_us, rtcp=rtcp, expiry_us=expiry_us)
-        path = self.config.path_to(stream)
-        paths = (path,) if path else self._pushed_paths.get(stream, ())
-        self.subscriptions.join_viewer(viewer.number, stream, paths, now_us)
+        self.subscriptions.join_viewer(viewer.number, stream, self._paths_to(stream), now_us)
         self._carry_out(now_us)
         return viewer
+
+    def _paths_to(self, stream: str) -> Paths:
+        """As configured, or as the table says."""
+        path = self.config.path_to(stream)
+        return (path,) if path else self._pushed_paths.get(stream, ())
+
+    def switch_viewer(self, viewer: Viewer, stream: str, now_us: int) -> None:
+        """Have it go on with another broadcast where it cannot see that: ViewerSwitched or
+        SwitchRefused follows. Raises Refused."""
+        if not is_name(stream):
+            text = "a stream's name has 1 to 64 letters, digits, dots, dashes or underscores"
+            raise Refused(RefusalCode.BAD_REQUEST, text, "stream")
+        check_switch(viewer)
+        self.moves.switch(viewer, stream, now_us)
+        self._carry_out(now_us)
 
     def find_viewer(self, viewer_id: str) -> Viewer | None:
         """By the id that the API gave."""
@@ -256,6 +288,7 @@ class Node:
         return [found.track for found in self.streams.of(stream)]
 
     def _remove_viewer(self, viewer: Viewer, now_us: int, *, expired: bool) -> None:
+        self.moves.on_removed(viewer, now_us)
         self.edge.remove(viewer)
         if len(self.engine) > 1:
             self._carried.prune(viewer.broadcast)
@@ -339,6 +372,11 @@ class Node:
                     viewer, media = leg
                     paused = events.ViewerPaused(viewer.id, viewer.broadcast, media)
                     self._events.append(paused)
+            case engine_events.ViewerLags() | engine_events.ViewerSwitched():
+                try:
+                    self.moves.on_engine_event(event, now_us)
+                except EngineFullError as error:
+                    self._full(error)
             case engine_events.Fallback(name, errno):
                 self._events.append(events.FeatureRefused(name, errno))
             case engine_events.OverloadBegan(age_us):
@@ -432,6 +470,7 @@ class Node:
                 case wanted.Send(peer, message):
                     self._send(peer, message, now_us)
                 case wanted.TracksChanged():
+                    self.moves.on_streams(event.broadcast)
                     self._change_tracks(event)
                 case wanted.UpstreamChanged(broadcast, peer, second):
                     self._carried.set_upstream(broadcast, peer, second)
@@ -441,6 +480,7 @@ class Node:
                     switched = events.UpstreamSwitched(broadcast, reason, before, after, gap_us)
                     self._events.append(switched)
                 case wanted.BroadcastRemoved(broadcast):
+                    self.moves.on_streams(broadcast)
                     self._carried.remove(broadcast)
                     self._placement.forget(broadcast)
                     self._lanes.forget(broadcast)
@@ -449,10 +489,11 @@ class Node:
                     self._add_cursor(event, now_us)
                 case wanted.RemoveCursor(peer, stream_id):
                     self._carried.remove_cursor(peer, stream_id)
-                case wanted.ViewerReady(number, _):
-                    self._start_viewer(number, now_us)
-                case wanted.ViewerRefused(number, code, text):
-                    self._turn_away(number, code, text)
+                case wanted.ViewerReady(number, broadcast):
+                    self._on_viewer_ready(number, broadcast, now_us)
+                case wanted.ViewerRefused(number, code, text, broadcast):
+                    if not self.moves.on_refused(number, broadcast, code, text, now_us):
+                        self._turn_away(number, code, text, now_us)
                 case wanted.StateChanged(broadcast, state):
                     self._events.append(events.BroadcastChanged(broadcast, state.value))
 
@@ -499,6 +540,15 @@ class Node:
         except EngineFullError as error:
             self.subscriptions.on_cursor_refused(peer, stream_id, self._full(error), now_us)
 
+    def _on_viewer_ready(self, number: int, broadcast: str, now_us: int) -> None:
+        try:
+            is_move = self.moves.on_ready(number, broadcast, now_us)
+        except EngineFullError as error:
+            self._full(error)  # tried again with the next tick
+            return
+        if not is_move:
+            self._start_viewer(number, now_us)
+
     def _start_viewer(self, number: int, now_us: int) -> None:
         viewer = self.edge.find(number)
         if viewer is None or self.subscriptions.find(viewer.broadcast) is None:
@@ -507,18 +557,19 @@ class Node:
             self.edge.start(viewer, self.streams.of(viewer.broadcast))
         except EngineFullError as error:
             self.subscriptions.leave_viewer(number, viewer.broadcast, now_us)
-            self._turn_away(number, RefusalCode.FULL, self._full(error))
+            self._turn_away(number, RefusalCode.FULL, self._full(error), now_us)
             return
         if viewer.legs or not viewer.addresses:
             self._events.append(events.ViewerStarted(viewer.id, viewer.broadcast))
         else:
             text = f"{viewer.broadcast} has no {' or '.join(viewer.addresses)}"
             self.subscriptions.leave_viewer(number, viewer.broadcast, now_us)
-            self._turn_away(number, RefusalCode.BAD_REQUEST, text)
+            self._turn_away(number, RefusalCode.BAD_REQUEST, text, now_us)
 
-    def _turn_away(self, number: int, code: RefusalCode, text: str) -> None:
+    def _turn_away(self, number: int, code: RefusalCode, text: str, now_us: int) -> None:
         viewer = self.edge.find(number)
         if viewer is not None:
+            self.moves.on_removed(viewer, now_us)
             self.edge.remove(viewer)
             self._events.append(events.ViewerTurnedAway(viewer.id, code, text))
 

@@ -134,6 +134,8 @@ def viewer_status(node: Node, viewer: Viewer) -> Json:
         "stream": viewer.broadcast,
         "expires_s": None if viewer.expiry_us is None else viewer.expiry_us / 1_000_000,
         "rtcp": viewer.rtcp,
+        "version": viewer.version,
+        "switching_to": viewer.next.broadcast if viewer.next else None,
         "state": node.state_of(viewer.broadcast).value,
         "path": list(node.path_of(viewer.broadcast)),
         "tracks": {

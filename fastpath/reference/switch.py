@@ -1,8 +1,8 @@
 """Going on with another stream: at once, when the old one is over, or when nobody can see it.
 
 Unseen: the viewer is sent the old stream up to the end of a frame, and then the new one from a key
-frame that has just come and is whole, with all that has come behind it. Sequence numbers go on, and
-RTP time by what went by between the two frames as they came here.
+frame that is newer than this one and whole, with all that has come behind it. Sequence numbers go
+on, and RTP time by what went by between the two frames where they were made.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastpath.reference.worker import Stream, Worker
 from rtp.payload.marks import Marks
 from rtp.sequence import difference
 
-FRESH_US = 250_000
+AGAIN_US = 150_000  # what may be shown twice, so that a key frame is not just missed
 
 
 def queue_cursor(cursor: Cursor) -> None:
@@ -119,13 +119,18 @@ def _rtp_time(packet: Packet) -> int:
     return int.from_bytes(packet.payload[4:8])
 
 
+def _made_us(packet: Packet) -> int:
+    """When its broadcaster's node had it: what was cached on its way came later."""
+    return packet.arrival_us - packet.delay * 250
+
+
 def _join_time(cursor: Cursor, last: Packet | None, key: Packet, rate: int, now_us: int) -> None:
-    """The key frame's RTP time is as much after the last frame's as it came after it, and never
-    before what was sent."""
+    """The key frame's RTP time is as much after the last frame's as it was made after it, and
+    never before what was sent."""
     if not cursor.last_sent_us:
         return
     if last is not None:
-        passed_us = key.arrival_us - last.arrival_us
+        passed_us = _made_us(key) - _made_us(last)
         timestamp = _rtp_time(last) + cursor.timestamp_offset
     else:
         passed_us = now_us - cursor.last_sent_us
@@ -144,10 +149,7 @@ def try_switch(worker: Worker, cursor: Cursor, now_us: int) -> bool:
     if to.ring.gop_start is None or not _may_leave(cursor, last):
         return False
     key = to.ring.packets[to.ring.gop_start]
-    # One that shows nothing goes on at what is newer than what it has seen, however old that is.
-    is_dark = cursor.state not in GOES_ON
-    is_newer = last is None or key.arrival_us > last.arrival_us
-    if now_us - key.arrival_us > FRESH_US and not (is_dark and is_newer):
+    if last is not None and _made_us(last) - _made_us(key) > AGAIN_US:
         return False
     start = to.ring.whole_gop()
     if start is None:

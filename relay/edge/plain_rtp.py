@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, TypeAlias
 
+from relay.messages import version_name
 from relay.stream import Stream
 from relay.workers import Workers
 from service.address import Address
@@ -33,10 +34,11 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What a viewer is about to go on with: a stream of its broadcast or of another one. by_us: when
-    it does at the latest, seen or unseen; None while the stream is not here."""
+    """What a viewer is about to go on with: its broadcast or another one, in this version. stream,
+    by_us: the video, and when it goes on at the latest, seen or unseen; None while it is not here."""
 
     broadcast: str
+    version: int = 0
     stream: Stream | None = None
     by_us: int | None = None
 
@@ -44,7 +46,8 @@ class Next:
 @dataclass(slots=True, eq=False)
 class Viewer:
     """link, legs, worker: once its broadcast is here. addresses: by "video" and "audio". expiry_us:
-    None if it lives until it is removed. version: which of several bitrates, 0 the best."""
+    None if it lives until it is removed. version: which of several bitrates, 0 the best: of these each
+    is a broadcast of its own (`messages.version_name`), and all else comes with the best."""
 
     number: int
     broadcast: str
@@ -68,20 +71,17 @@ class Viewer:
         """Of its tracks' sender reports (RFC 3550 6.5.1). Others see it, so it is not the id."""
         return hashlib.blake2s(self.number.to_bytes(8, "big"), digest_size=8).hexdigest()
 
+    def follows(self, broadcast: str) -> bool:
+        """Whether it is sent something of this, or is about to be."""
+        to = self.next
+        return any(leg.stream.broadcast == broadcast for leg in self.legs.values()) or (
+            to is not None and version_name(to.broadcast, to.version) == broadcast
+        )
+
     def rtcp_address(self, media: str) -> Address | None:
         """Where the reports of a track go."""
         host, port = self.addresses[media]
         return {"next": (host, port + 1), "mux": (host, port), "none": None}[self.rtcp]
-
-
-def choose(streams: Iterable[Stream], media: str, version: int) -> Stream | None:
-    """That of a medium and version, or of the nearest version, the better of two as near."""
-    found = [stream for stream in streams if stream.track.media == media]
-    return min(
-        found,
-        key=lambda s: (abs(s.track.version - version), s.track.version),
-        default=None,
-    )
 
 
 class PlainRtpEdge:
@@ -105,6 +105,7 @@ class PlainRtpEdge:
         self._place = place
         self._viewers: dict[int, Viewer] = {}
         self._served: Counter[tuple[str, int]] = Counter()
+        self._by_cursor: dict[int, tuple[Viewer, str]] = {}
 
     @property
     def viewers(self) -> Collection[Viewer]:
@@ -117,28 +118,23 @@ class PlainRtpEdge:
 
     def is_watched(self, broadcast: str) -> bool:
         """Whether anybody is being sent it."""
-        return any(viewer.broadcast == broadcast and viewer.legs for viewer in self.viewers)
+        return any(
+            leg.stream.broadcast == broadcast
+            for viewer in self.viewers
+            for leg in viewer.legs.values()
+        )
+
+    def is_followed(self, broadcast: str, worker: int) -> bool:
+        """Whether a viewer in a worker is sent something of it, or is about to be."""
+        return any(viewer.worker == worker and viewer.follows(broadcast) for viewer in self.viewers)
 
     def served(self, broadcast: str, worker: int) -> int:
         """How many viewers it has in a worker."""
         return self._served[broadcast, worker]
 
-    def of(self, broadcast: str) -> list[Viewer]:
-        """Its viewers, and those that are about to be."""
-        return [
-            viewer
-            for viewer in self._viewers.values()
-            if viewer.broadcast == broadcast
-            or (viewer.next is not None and viewer.next.broadcast == broadcast)
-        ]
-
     def find_leg(self, cursor: int) -> tuple[Viewer, str] | None:
         """Whose cursor it is, and for which medium; None if it is gone."""
-        for viewer in self._viewers.values():
-            for media, leg in viewer.legs.items():
-                if leg.cursor == cursor:
-                    return viewer, media
-        return None
+        return self._by_cursor.get(cursor)
 
     def add(
         self,
@@ -164,7 +160,7 @@ class PlainRtpEdge:
         if viewer.expiry_us is not None:
             viewer.expires_us = now_us + viewer.expiry_us
 
-    def start(self, viewer: Viewer, streams: Collection[Stream]) -> None:
+    def start(self, viewer: Viewer, streams: Iterable[Stream]) -> None:
         """Send it those of the streams it has an address for. Raises EngineFullError."""
         if viewer.link is None and viewer.addresses:
             viewer.worker = self._place(viewer.broadcast)
@@ -172,12 +168,13 @@ class PlainRtpEdge:
                 rate_bps=self._rate_bps, cname=viewer.cname.encode(), worker=viewer.worker
             )
             self._served[viewer.broadcast, viewer.worker] += 1
-        for media in viewer.addresses:
-            stream = choose(streams, media, viewer.version)
-            if stream is not None and media not in viewer.legs:
+        for stream in streams:
+            media = stream.track.media
+            if media in viewer.addresses and media not in viewer.legs:
                 ssrc, first = self._rng.randrange(1, 1 << 32), self._rng.getrandbits(16)
                 cursor = self._add_cursor(viewer, stream, ssrc, first)
                 viewer.legs[media] = Leg(stream, cursor, ssrc)
+                self._by_cursor[cursor] = viewer, media
 
     def move(self, broadcast: str, streams: Collection[Stream]) -> None:
         """The broadcast consists of these streams now; the others are about to be removed.
@@ -185,30 +182,40 @@ class PlainRtpEdge:
         Raises EngineFullError.
         """
         for viewer in self._viewers.values():
-            if viewer.broadcast != broadcast or viewer.link is None:
+            if viewer.link is None:
                 continue  # it waits: `start` is for it
-            for media, leg in list(viewer.legs.items()):
-                if leg.stream not in streams:
-                    self._move_leg(viewer, media, leg, choose(streams, media, viewer.version))
-            self.start(viewer, streams)
+            self._move_legs(viewer, broadcast, streams)
+            if viewer.broadcast == broadcast:
+                self.start(viewer, streams)
 
     def move_on(self, viewer: Viewer, broadcast: str, streams: Collection[Stream]) -> None:
         """It watches another broadcast now; what it is not sent of that yet, it is from now on.
 
         Raises EngineFullError."""
-        self._served[viewer.broadcast, viewer.worker] -= 1
-        self._served[broadcast, viewer.worker] += 1
-        viewer.broadcast = broadcast
+        before, viewer.broadcast = viewer.broadcast, broadcast
+        if viewer.link is not None:
+            self._served[before, viewer.worker] -= 1
+            self._served[broadcast, viewer.worker] += 1
+            self._move_legs(viewer, before, streams)
+            self.start(viewer, streams)
+
+    def _move_legs(self, viewer: Viewer, broadcast: str, streams: Collection[Stream]) -> None:
+        """Those that follow a stream of the broadcast which is none of these: to one of these."""
+        by_media: dict[str, Stream] = {stream.track.media: stream for stream in streams}
         for media, leg in list(viewer.legs.items()):
-            if leg.stream not in streams:
-                self._move_leg(viewer, media, leg, choose(streams, media, viewer.version))
-        self.start(viewer, streams)
+            if leg.stream.broadcast == broadcast and leg.stream not in streams:
+                self._move_leg(viewer, media, leg, by_media.get(media))
+
+    def put_back(self, viewer: Viewer, streams: Collection[Stream]) -> None:
+        """What it follows of other broadcasts than its own is over: on to these, of its own."""
+        for broadcast in {leg.stream.broadcast for leg in viewer.legs.values()} - {viewer.broadcast}:
+            self._move_legs(viewer, broadcast, streams)
 
     def _move_leg(self, viewer: Viewer, media: str, leg: Leg, to: Stream | None) -> None:
         """On to another stream; a leg that cannot go on ends."""
         if to is None or to.track.clock_rate != leg.stream.track.clock_rate:
             self._workers.remove_cursor(leg.cursor)
-            del viewer.legs[media]
+            del viewer.legs[media], self._by_cursor[leg.cursor]
             return
         self._workers.move_viewer_cursor(
             leg.cursor, stream=to.handles[viewer.worker], payload_type=to.track.payload_type
@@ -218,6 +225,8 @@ class PlainRtpEdge:
     def remove(self, viewer: Viewer) -> None:
         """Stop sending to it."""
         del self._viewers[viewer.number]
+        for leg in viewer.legs.values():
+            del self._by_cursor[leg.cursor]
         if viewer.link is not None:
             self._workers.remove_link(viewer.link)
             place = viewer.broadcast, viewer.worker

@@ -104,6 +104,7 @@ class ViewerRefused:
     viewer: int
     code: RefusalCode
     text: str
+    broadcast: str
 
 
 @dataclass(frozen=True, slots=True)

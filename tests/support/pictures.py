@@ -41,6 +41,7 @@ class Pictures:
     first_timestamp: int = 0xFFFFFFFF - 100_000
     payload_type: int = 96
     ssrc: int = 0x1234
+    name: str = ""  # behind the text, up to the first dot
     frames: list[str] = field(default_factory=list)  # kinds
     numbers: int = 0
 
@@ -50,7 +51,7 @@ class Pictures:
         made = []
         for place in range(count):
             text = f"{kind} {len(self.frames):06} {place:04} {count:04}".encode().ljust(TEXT)
-            body = bytes([NAL[kind], 0x48 if place else 0x88]) + text
+            body = bytes([NAL[kind], 0x48 if place else 0x88]) + text + self.name.encode() + b"."
             packet = rtp(
                 self.first_number + self.numbers,
                 self.first_timestamp + at_us * TICKS_A_SECOND // 1_000_000,
