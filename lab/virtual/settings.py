@@ -51,6 +51,7 @@ def node_configs(scenario: Scenario, joined: set[Pair], luck: Luck) -> list[Node
             "listen": address_of(number),
             "workers": scenario.nodes[number].workers,
             "viewers_per_worker": scenario.nodes[number].viewers_per_worker,
+            "gop_cache": {"enabled": scenario.nodes[number].gop_cache},
             "viewers": {"listen": f"10.0.{number >> 8}.{number & 255}:7100"},
             "ingests": [_ingest(b, i, number) for i, b in enumerate(hosted)],
             "limits": {
