@@ -13,7 +13,7 @@ from fastpath.events import ViewerLags
 from tests.support.chain import rtp
 from tests.support.edge import Edge, Viewer, nack
 from tests.support.encoder import number_of
-from tests.support.pictures import Pictures, in_order, piece_of, undecodable, whole_frames
+from lab.pictures import Pictures, in_order, piece_of, undecodable, whole_frames
 
 FRAME_US = 33_333
 LIMIT_US = 500_000

@@ -11,7 +11,7 @@ from relay.edge.plain_rtp import Viewer
 from relay.errors import RefusalCode, Refused
 from relay.events import SwitchRefused, VersionChanged, ViewerSwitched, ViewerTurnedAway
 from tests.relay.overlay import AUDIO_VIEWER, SMALL, VIEWER, Overlay, Running, config_of
-from tests.support.pictures import TEXT, Pictures, in_order, piece_of, undecodable
+from lab.pictures import TEXT, Pictures, in_order, piece_of, undecodable
 
 FRAME_US = 40_000
 GOP = 25

@@ -6,11 +6,10 @@ and that nothing refers to; any number of packets (slices) each.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
-
-from tests.support.chain import rtp
 
 NAL = {"K": 0x65, "P": 0x41, "b": 0x01}
 TICKS_A_SECOND = 90_000
@@ -52,15 +51,17 @@ class Pictures:
         for place in range(count):
             text = f"{kind} {len(self.frames):06} {place:04} {count:04}".encode().ljust(TEXT)
             body = bytes([NAL[kind], 0x48 if place else 0x88]) + text + self.name.encode() + b"."
-            packet = rtp(
-                self.first_number + self.numbers,
-                self.first_timestamp + at_us * TICKS_A_SECOND // 1_000_000,
-                body.ljust(max(min(size, largest), len(body)), b"."),
-                marker=place == count - 1,
-                payload_type=self.payload_type,
-                ssrc=self.ssrc,
+            ticks = self.first_timestamp + at_us * TICKS_A_SECOND // 1_000_000
+            marker = 0x80 if place == count - 1 else 0
+            header = struct.pack(
+                ">BBHII",
+                0x80,
+                marker | self.payload_type,
+                (self.first_number + self.numbers) & 0xFFFF,
+                ticks & 0xFFFFFFFF,
+                self.ssrc,
             )
-            made.append(packet)
+            made.append(header + body.ljust(max(min(size, largest), len(body)), b"."))
             self.numbers += 1
         self.frames.append(kind)
         return made
