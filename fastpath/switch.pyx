@@ -9,7 +9,7 @@ LiveNet's seamless switch (SIGCOMM 2022, 5.2), and how a viewer changes to anoth
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from fastpath.cursor cimport (
-    CURSOR_ACTIVE, CURSOR_BEHIND, CURSOR_CATCHES_UP, CURSOR_PAUSED, DROP_PREDICTED, NOBODY, cursor_begin,
+    CURSOR_ACTIVE, CURSOR_BEHIND, CURSOR_CATCHES_UP, CURSOR_PAUSED, NOBODY, cursor_begin,
     cursor_close_span, cursor_jump, cursor_stands, cursor_t,
 )
 from fastpath.mailbox cimport EVENT_VIEWER_SWITCHED, mailbox_post, message_t
@@ -17,15 +17,15 @@ from fastpath.ring cimport ring_held, ring_t, ring_whole_gop, slot_t
 from fastpath.send cimport queue_cursor, unqueue_cursor
 from fastpath.slab cimport slab_payload
 from fastpath.spans cimport span_t
-from fastpath.verdict cimport DROPPED_PREDICTED
 from fastpath.worker cimport (
-    MEDIA_VIDEO, count_many, mark_ready, new_event, stream_handle, stream_t, want_key_frame, worker_t,
+    MEDIA_VIDEO, mark_ready, new_event, stream_handle, stream_t, want_key_frame, worker_t,
 )
 from rtp.big_endian cimport load_be32
 from rtp.payload.marks cimport MARK_FRAME_END, MARK_FRAME_START
 
 cdef enum:
     AGAIN_US = 150000            # chosen: what may be shown twice, so that a key frame is not just missed
+    TOGETHER_US = 15000          # chosen, below a frame: pictures of one moment come so far apart
     DELAY_UNIT_US = 250
 
 
@@ -149,22 +149,26 @@ cdef const slot_t* last_sent(const worker_t* worker, const cursor_t* cursor) noe
     return ring_held(ring, span.end - 1)
 
 
-cdef bint may_leave(const cursor_t* cursor, const ring_t* ring, const slot_t* last) noexcept nogil:
-    """No frame has been begun that is not finished, or it would not be finished anyway."""
-    cdef const slot_t* slot
-    if not cursor_stands(cursor) or cursor.state > CURSOR_BEHIND or last == NULL or last.marks & MARK_FRAME_END:
+cdef inline int64_t made_us(const slot_t* slot) noexcept nogil:
+    """When its broadcaster's node had it, by this clock: what was cached on its way came later."""
+    return slot.arrival_us - <int64_t>slot.delay * DELAY_UNIT_US
+
+
+cdef bint may_leave(
+    const cursor_t* cursor, const ring_t* ring, const slot_t* last, const slot_t* key
+) noexcept nogil:
+    """No frame has been begun that is not finished, and all is sent that is older than the key frame;
+    or it would not be anyway."""
+    cdef const slot_t* following = ring_held(ring, cursor.next)
+    if not cursor_stands(cursor) or cursor.state > CURSOR_BEHIND or last == NULL:
         return True
-    slot = ring_held(ring, cursor.next)
-    return slot != NULL and (slot.marks & MARK_FRAME_START) != 0
+    if not last.marks & MARK_FRAME_END and (following == NULL or not following.marks & MARK_FRAME_START):
+        return False
+    return following == NULL or made_us(following) + TOGETHER_US >= made_us(key)
 
 
 cdef uint32_t rtp_time(const worker_t* worker, const slot_t* slot) noexcept nogil:
     return load_be32(slab_payload(&worker.slab, slot.block) + 4)
-
-
-cdef inline int64_t made_us(const slot_t* slot) noexcept nogil:
-    """When its broadcaster's node had it, by this clock: what was cached on its way came later."""
-    return slot.arrival_us - <int64_t>slot.delay * DELAY_UNIT_US
 
 
 cdef void join_time(
@@ -185,19 +189,6 @@ cdef void join_time(
     cursor.timestamp_offset = timestamp - rtp_time(worker, key)
 
 
-cdef void count_left(worker_t* worker, cursor_t* cursor) noexcept nogil:
-    """What it will not be sent of the stream it leaves, for it goes on at a newer key frame."""
-    cdef const ring_t* ring = &worker.streams[cursor.stream].ring
-    cdef uint32_t at = cursor.next
-    if not cursor_stands(cursor) or <int32_t>(at - ring.tail) < 0:
-        return
-    while <int32_t>(at - ring.head) < 0:
-        if ring_held(ring, at) != NULL:
-            cursor.dropped[<int>DROP_PREDICTED] += 1
-            count_many(worker, DROPPED_PREDICTED, 1)
-        at += 1
-
-
 cdef bint try_switch(worker_t* worker, int32_t index, int64_t now_us) noexcept nogil:
     """Leave for the stream it is to go on with, if nobody can see it now. True if it has."""
     cdef cursor_t* cursor = &worker.cursors[index]
@@ -205,16 +196,15 @@ cdef bint try_switch(worker_t* worker, int32_t index, int64_t now_us) noexcept n
     cdef const slot_t* last = last_sent(worker, cursor)
     cdef const slot_t* key
     cdef uint32_t seq
-    if not to.ring.has_gop or not may_leave(cursor, &worker.streams[cursor.stream].ring, last):
+    if not to.ring.has_gop:
         return False
     key = ring_held(&to.ring, to.ring.gop_start)
-    if key == NULL:
+    if key == NULL or not may_leave(cursor, &worker.streams[cursor.stream].ring, last, key):
         return False
     if last != NULL and made_us(last) - made_us(key) > AGAIN_US:
         return False
     if not ring_whole_gop(&to.ring, &seq):
         return False
-    count_left(worker, cursor)
     join_time(worker, cursor, last, key, to.clock_rate, now_us)
     part_stream(worker, index)
     join_stream(worker, index, cursor.switch_to)

@@ -94,6 +94,13 @@ class Show:
         self._due[HOME] += [(port, ENCODER, packet) for packet in packets]
         self._settle()
 
+    def from_viewer(self, number: int, packets: Sequence[bytes]) -> None:
+        """RTCP of a viewer, now."""
+        source = f"{VIEWERS_NET}{number >> 8}.{number & 255}", 6005
+        port = self.edge.ports.viewers[0]
+        self._due[EDGE] += [(port, source, packet) for packet in packets]
+        self._settle()
+
     def run_until(self, end_us: int) -> None:
         """Let everything happen that is due by then."""
         self._settle()

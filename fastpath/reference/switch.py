@@ -16,6 +16,7 @@ from fastpath.reference.worker import Stream, Worker
 from rtp.payload.marks import Marks
 from rtp.sequence import difference
 
+TOGETHER_US = 15_000  # pictures of one moment come so far apart
 AGAIN_US = 150_000  # what may be shown twice, so that a key frame is not just missed
 
 
@@ -107,12 +108,17 @@ def _last_sent(cursor: Cursor) -> Packet | None:
     return packets.get(cursor.spans[0].end - 1)
 
 
-def _may_leave(cursor: Cursor, last: Packet | None) -> bool:
-    """No frame has been begun that is not finished, or it would not be finished anyway."""
-    if cursor.state not in GOES_ON or last is None or last.marks & Marks.FRAME_END:
-        return True
+def _may_leave(cursor: Cursor, last: Packet | None, key: Packet) -> bool:
+    """No frame has been begun that is not finished, and all is sent that is older than the key
+    frame; or it would not be anyway."""
     following = cursor.stream.ring.packets.get(cursor.next)
-    return following is not None and bool(following.marks & Marks.FRAME_START)
+    if cursor.state not in GOES_ON or last is None:
+        return True
+    if not last.marks & Marks.FRAME_END and not (
+        following and following.marks & Marks.FRAME_START
+    ):
+        return False
+    return following is None or _made_us(following) + TOGETHER_US >= _made_us(key)
 
 
 def _rtp_time(packet: Packet) -> int:
@@ -144,20 +150,18 @@ def _join_time(cursor: Cursor, last: Packet | None, key: Packet, rate: int, now_
 
 def try_switch(worker: Worker, cursor: Cursor, now_us: int) -> bool:
     """Leave for the stream it is to go on with, if nobody can see it now. True if it has."""
-    to, ring, last = cursor.switch_to, cursor.stream.ring, _last_sent(cursor)
+    to, last = cursor.switch_to, _last_sent(cursor)
     assert to is not None
-    if to.ring.gop_start is None or not _may_leave(cursor, last):
+    if to.ring.gop_start is None:
         return False
     key = to.ring.packets[to.ring.gop_start]
+    if not _may_leave(cursor, last, key):
+        return False
     if last is not None and _made_us(last) - _made_us(key) > AGAIN_US:
         return False
     start = to.ring.whole_gop()
     if start is None:
         return False
-    if cursor.stands and cursor.next >= ring.tail:  # the rest of the stream it leaves
-        left = sum(number in ring.packets for number in range(cursor.next, ring.head))
-        cursor.dropped[1] += left
-        worker.count("dropped_predicted", left)
     _join_time(cursor, last, key, to.clock_rate, now_us)
     part_stream(cursor)
     join_stream(cursor, to)

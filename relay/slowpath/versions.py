@@ -82,7 +82,7 @@ class VersionPolicy:
         if watched is None or standing.is_changing:
             return None
         if now_us - watched.lagged_us <= EPISODE_US:
-            if now_us - watched.since_us < self._limits.patience_us:
+            if watched.lagged_us - watched.since_us < self._limits.patience_us:
                 return None
             return self._down(watched, standing, now_us)
         if now_us - watched.lagged_us < self._limits.calm_us or standing.lag_us > 0:
