@@ -205,8 +205,8 @@ cdef bint try_switch(worker_t* worker, int32_t index, int64_t now_us) noexcept n
         return False
     if not ring_whole_gop(&to.ring, &seq):
         return False
+    part_stream(worker, index)  # first: what was sent is remembered with its own times
     join_time(worker, cursor, last, key, to.clock_rate, now_us)
-    part_stream(worker, index)
     join_stream(worker, index, cursor.switch_to)
     cursor.payload_type = cursor.switch_payload_type
     cursor.has_moved = False

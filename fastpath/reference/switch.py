@@ -162,8 +162,8 @@ def try_switch(worker: Worker, cursor: Cursor, now_us: int) -> bool:
     start = to.ring.whole_gop()
     if start is None:
         return False
+    part_stream(cursor)  # first: what was sent is remembered with its own times
     _join_time(cursor, last, key, to.clock_rate, now_us)
-    part_stream(cursor)
     join_stream(cursor, to)
     cursor.payload_type = cursor.switch_payload_type
     cursor.has_moved, cursor.next_report_us, cursor.switch_to = False, 0, None
