@@ -25,9 +25,11 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import itertools
+
 from bench.support.environment import environment
 from bench.support.show import Show, ingest
-from lab.pictures import TEXT, Piece, Pictures, in_order, piece_of, undecodable, whole_frames
+from lab.pictures import TEXT, Pictures, Piece, in_order, piece_of, undecodable, whole_frames
 from relay.edge.plain_rtp import Viewer
 from relay.events import VersionChanged
 from relay.messages import version_name
@@ -127,9 +129,7 @@ def set_rate(show: Show, viewer: Viewer, rate_bps: int) -> None:
     show.edge.engine.set_link_rate(viewer.link, rate_bps)
 
 
-def send_frame(
-    show: Show, encoders: list[Pictures], bitrates_bps: Sequence[int], run: Run
-) -> None:
+def send_frame(show: Show, encoders: list[Pictures], bitrates_bps: Sequence[int], run: Run) -> None:
     """The next one, at every bitrate."""
     number = len(run.made_us)
     kind = "K" if number % GOP_FRAMES == 0 else PATTERN[number % len(PATTERN)]
@@ -157,7 +157,8 @@ def runs_of(packets: list[tuple[int, bytes]]) -> list[tuple[int, list[Piece]]]:
 
 def judge_drops(run: Run) -> dict[str, Any]:
     """Of the first viewer: whether what is missing is missing in the right order."""
-    orphans, out_of_order, cut, firsts = 0, 0, 0, {}
+    orphans, out_of_order, cut = 0, 0, 0
+    firsts: dict[str, int] = {}
     for _, pieces in runs_of(run.video[0]):
         whole = whole_frames(pieces)
         cut += len({piece.frame for piece in pieces} - whole)
@@ -192,7 +193,7 @@ def report(run: Run, still: Run) -> dict[str, Any]:
     """One case."""
     back_us = [at for at, version in run.versions if version == 0 and at > run.slow_until_us]
     numbers = [int.from_bytes(data[2:4]) for _, data in run.video[0]]
-    breaks = sum((b - a) & 0xFFFF != 1 for a, b in zip(numbers, numbers[1:], strict=False))
+    breaks = sum((b - a) & 0xFFFF != 1 for a, b in itertools.pairwise(numbers))
     moved_ms = delay_p99_ms(run) - delay_p99_ms(still)
     drops = judge_drops(run)
     has_versions = len(run.bitrates_bps) > 1

@@ -1,10 +1,10 @@
 """How long does a new viewer wait, and how far behind does it stay?
 
-Viewers join a broadcast with a GoP of 2 s at random times, in virtual time: at a node where the stream
-is (an earlier viewer watches it there), and at one that has to fetch it over one hop of 40 ms round
-trip for each of them. With the GoP cache, and without. First packet and first decodable
-frame (a key frame that is whole) count from the viewer's request; the steady delay is the median
-of its frames from 3 s on, beside that of the earlier viewer.
+Viewers join a broadcast with a GoP of 2 s at random times, in virtual time: at a node where the
+stream is (an earlier viewer watches it there), and at one that has to fetch it for each of them,
+over one hop of 40 ms round trip. With the GoP cache, and without. First packet and first decodable
+frame (a key frame that is whole) count from the viewer's request; the steady delay is the median of
+its frames from 3 s on, beside that of the earlier viewer.
 
 JSON on stdout. About half a minute.
 """

@@ -1,10 +1,10 @@
 """Does a decoder notice when a viewer changes its bitrate, or its broadcast?
 
-Two broadcasts, one of them at two bitrates, encoded by x264 and sent through two real nodes in virtual
-time. A viewer's link becomes too slow and wide again, and it is switched to the other broadcast and
-back. On its way every fiftieth packet is lost once, and asked for by NACK, also those of before a
-switch. What it is sent is put together and decoded by ffmpeg (PyAV): no decode error, every
-access unit whole, and no step of RTP time, or of arrival, longer than a frame and the jitter.
+Two broadcasts, one of them at two bitrates, encoded by x264 and sent through two real nodes in
+virtual time. A viewer's link becomes too slow and wide again, and it is switched to the other
+broadcast and back. On its way every fiftieth packet is lost once, and asked for by NACK, also those
+of before a switch. What it is sent is put together and decoded by ffmpeg (PyAV): no decode error,
+every access unit whole, and no step of RTP time, or of arrival, longer than a frame and the jitter.
 
 JSON on stdout. About a minute.
 """
@@ -20,6 +20,8 @@ from typing import Annotated, Any
 import typer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import itertools
 
 from bench.support.environment import environment
 from bench.support.show import Show, ingest
@@ -47,7 +49,7 @@ PAYLOAD_BYTES = 1_100
 LOST_EVERY = 50
 NACK_AFTER_US = 30_000
 JITTER_US = 45_000
-"""What may be added to a frame: a key frame's time on the slow link, and the lag that the link had."""
+"""What may be added to a frame: a key frame's time on the slow link."""
 DURATION_S = 34
 EVENTS = ((6.3, "slow"), (13.1, "fast"), (20.0, "two"), (26.5, "one"))
 
@@ -175,9 +177,9 @@ def judge(player: Player, show: Show) -> dict[str, Any]:
     decoder.flush()
     times = SequenceUnwrapper(32)
     stamps = [times.unwrap(unit.rtp_time) for unit in units]
-    steps_ms = [(b - a) / 90 for a, b in zip(stamps, stamps[1:], strict=False)]
+    steps_ms = [(b - a) / 90 for a, b in itertools.pairwise(stamps)]
     arrivals = [reassembler.records[unit.rtp_time].first_arrival_us for unit in units]
-    waits_ms = [(b - a) / 1_000 for a, b in zip(arrivals, arrivals[1:], strict=False)]
+    waits_ms = [(b - a) / 1_000 for a, b in itertools.pairwise(arrivals)]
     first, last = min(player.packets), max(player.packets)
     changes = [
         {"at_s": round(at_us / 1e6, 3), "to": getattr(event, "version", None) or event.stream}

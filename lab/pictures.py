@@ -1,4 +1,4 @@
-"""An H.264 encoder whose frames say what refers to what, and a judge of what a viewer was sent of them.
+"""An H.264 encoder whose frames say what refers to what, and a judge of what became of them.
 
 Key frames, P frames that each refer to the one before, and b frames that refer to the P before them
 and that nothing refers to; any number of packets (slices) each.

@@ -178,7 +178,9 @@ def _check_versions(key: str, ingest: Ingest) -> Iterator[Problem]:
             text = "is needed of each of several versions"
             yield Problem(f"{track_key}.bitrate_bps", text)
         if (track.codec, track.clock_rate) != (ordered[0][1].codec, ordered[0][1].clock_rate):
-            text = "codec and clock_rate are to be those of version 0: viewers go from one to another"
+            text = (
+                "codec and clock_rate are to be those of version 0: viewers go from one to another"
+            )
             yield Problem(f"{track_key}.codec", text)
     for (_, better), (track_key, track) in pairwise(ordered):
         if better.bitrate_bps and track.bitrate_bps and track.bitrate_bps >= better.bitrate_bps:

@@ -185,8 +185,8 @@ class Daemon:
         return viewer
 
     async def switch_viewer(self, viewer: Viewer, stream: str) -> None:
-        """Returns once the viewer is sent the other stream. Raises Refused; a later switch of the same
-        viewer ends the wait of an earlier one."""
+        """Returns once the viewer is sent the other stream. Raises Refused; a later switch of the
+        same viewer ends the wait of an earlier one."""
         if (earlier := self._switching.pop(viewer.id, None)) is not None and not earlier.done():
             earlier.set_exception(Refused(RefusalCode.BAD_REQUEST, "it was switched again"))
         switched = self._switching[viewer.id] = self._loop.create_future()

@@ -39,9 +39,9 @@ class _Struct(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Track(_Struct, frozen=True):
-    """A stream's descriptor, and the packet number that its ring starts with. version: of a video that
-    is there at several bitrates_bps, the best first; each further version is a broadcast of its
-    own (`version_name`), so that a node subscribes to those it needs."""
+    """A stream's descriptor, and the packet number that its ring starts with. version: of a video
+    that is there at several bitrates_bps, the best first; each further version is a broadcast of
+    its own (`version_name`), so that a node subscribes to those it needs."""
 
     stream_id: StreamId
     media: Media

@@ -1,7 +1,7 @@
 """What follows when a viewer is to watch something else: another broadcast, or another bitrate.
 
-Between the viewers' edge, which has the legs, the subscriptions, which bring what is not here yet, and
-the two that decide: `slowpath/switch`, how one goes on, and `slowpath/versions`, at what bitrate.
+Between the viewers' edge, which has the legs, the subscriptions, which bring what is not here yet,
+and the two that decide: `slowpath/switch`, how one goes on, `slowpath/versions`, at what bitrate.
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ class ViewerMoves:
         self._ask(viewer, broadcast, now_us)
 
     def _ask(self, viewer: Viewer, broadcast: str, now_us: int) -> None:
-        self._subscriptions.join_viewer(
-            viewer.number, broadcast, self._paths_to(broadcast), now_us
-        )
+        self._subscriptions.join_viewer(viewer.number, broadcast, self._paths_to(broadcast), now_us)
         self._tick_soon(now_us)
 
     def _leave(self, viewer: Viewer, now_us: int) -> None:

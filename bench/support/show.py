@@ -1,5 +1,5 @@
-"""Two whole nodes in virtual time: broadcasts start at one, viewers are at the other, over a real relay
-of engines, handshakes and subscriptions. What viewers are sent is handed on as it leaves.
+"""Two whole nodes in virtual time: broadcasts start at one, viewers are at the other, with real
+engines, handshakes and subscriptions. What viewers are sent is handed on as it leaves.
 """
 
 from __future__ import annotations
@@ -50,7 +50,12 @@ class Show:
     """on_sent: of each RTP packet to a viewer, with the time and where it goes."""
 
     def __init__(
-        self, ingests: list[dict[str, Any]], on_sent: Sent, *, one_way_us: int = 20_000, seed: int = 1
+        self,
+        ingests: list[dict[str, Any]],
+        on_sent: Sent,
+        *,
+        one_way_us: int = 20_000,
+        seed: int = 1,
     ) -> None:
         self.now_us = START_US
         self.events: list[tuple[int, NodeEvent]] = []

@@ -150,7 +150,8 @@ class Ring:
         """Of everything older than the new tail."""
         self.tail = tail
         self.packets = {number: p for number, p in self.packets.items() if number >= tail}
-        self.bytes_before = {number: b for number, b in self.bytes_before.items() if number >= tail}
+        before = self.bytes_before.items()
+        self.bytes_before = {number: size for number, size in before if number >= tail}
         self.gone = {number for number in self.gone if number >= tail}
         self.skipped = {number for number in self.skipped if number >= tail}
         if self.gop_start is not None and self.gop_start < tail:
@@ -185,7 +186,7 @@ class Ring:
         return skipped
 
     def gop_before(self, number: int) -> int:
-        """Where the GoP before the one here begins, if it is held without a hole; else the number."""
+        """Where the GoP before this one begins, if it is held without a hole; else the number."""
         for earlier in range(number - 1, self.tail - 1, -1):
             packet = self.packets.get(earlier)
             if packet is None:

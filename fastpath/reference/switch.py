@@ -114,9 +114,7 @@ def _may_leave(cursor: Cursor, last: Packet | None, key: Packet) -> bool:
     following = cursor.stream.ring.packets.get(cursor.next)
     if cursor.state not in GOES_ON or last is None:
         return True
-    if not last.marks & Marks.FRAME_END and not (
-        following and following.marks & Marks.FRAME_START
-    ):
+    if not last.marks & Marks.FRAME_END and not (following and following.marks & Marks.FRAME_START):
         return False
     return following is None or _made_us(following) + TOGETHER_US >= _made_us(key)
 

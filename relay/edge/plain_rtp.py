@@ -35,7 +35,7 @@ class Leg:
 @dataclass(frozen=True, slots=True)
 class Next:
     """What a viewer is about to go on with: its broadcast or another one, in this version. stream,
-    by_us: the video, and when it goes on at the latest, seen or unseen; None while it is not here."""
+    by_us: the video, and when it goes on at the latest, seen or unseen; None while not here."""
 
     broadcast: str
     version: int = 0
@@ -46,8 +46,8 @@ class Next:
 @dataclass(slots=True, eq=False)
 class Viewer:
     """link, legs, worker: once its broadcast is here. addresses: by "video" and "audio". expiry_us:
-    None if it lives until it is removed. version: which of several bitrates, 0 the best: of these each
-    is a broadcast of its own (`messages.version_name`), and all else comes with the best."""
+    None if it lives until it is removed. version: which of several bitrates, 0 the best: of these
+    each is a broadcast of its own (`messages.version_name`), and all else comes with the best."""
 
     number: int
     broadcast: str
@@ -208,7 +208,9 @@ class PlainRtpEdge:
 
     def put_back(self, viewer: Viewer, streams: Collection[Stream]) -> None:
         """What it follows of other broadcasts than its own is over: on to these, of its own."""
-        for broadcast in {leg.stream.broadcast for leg in viewer.legs.values()} - {viewer.broadcast}:
+        for broadcast in {leg.stream.broadcast for leg in viewer.legs.values()} - {
+            viewer.broadcast
+        }:
             self._move_legs(viewer, broadcast, streams)
 
     def _move_leg(self, viewer: Viewer, media: str, leg: Leg, to: Stream | None) -> None:

@@ -1,8 +1,9 @@
 """Viewers that go on with another stream while they watch: another broadcast, or another bitrate.
 
-The engine does it where nobody can see it (fastpath/switch), at a key frame of the other stream. Here it is known who is to go where, and that audio follows. A viewer that the engine
-could not move within MOVE_BY_US is moved at once, to the newest key frame there is. Source: LiveNet
-(SIGCOMM 2022) 5.2.
+The engine does it where nobody can see it (fastpath/switch), at a key frame of the other stream.
+Here it is known who is to go where, and that audio follows. A viewer that the engine could not move
+within MOVE_BY_US is moved at once, to the newest key frame there is. Source: LiveNet (SIGCOMM 2022)
+5.2.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class Switches:
         self._waiting[viewer.number] = viewer
 
     def begin(self, viewer: Viewer, streams: Collection[Stream], now_us: int) -> bool:
-        """What it waits for is here, as these streams, in its worker. True: it can go on at once, as it
-        is sent no video, or none is there; False: `on_switched` or `overdue` says when it does."""
+        """What it waits for is here, as these streams, in its worker. True: it can go on at once,
+        as it is sent no video, or none is there; False: `on_switched` or `overdue` says when."""
         assert viewer.next is not None
         leg = viewer.legs.get(VIDEO)
         to = next((stream for stream in streams if stream.track.media == VIDEO), None)
@@ -106,9 +107,10 @@ class Switches:
         begins again, for its cursor would go with that."""
         for viewer in list(self._waiting.values()):
             to = viewer.next
-            if to is not None and to.stream is not None and to.stream.broadcast == broadcast:
-                if to.stream not in staying:
-                    self.want(viewer, to.broadcast, to.version)
+            stream = to.stream if to else None
+            is_leaving = stream is not None and stream not in staying
+            if to and stream and is_leaving and stream.broadcast == broadcast:
+                self.want(viewer, to.broadcast, to.version)
 
     def drop(self, viewer: Viewer) -> None:
         """It waits for nothing any more."""

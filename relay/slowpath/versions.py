@@ -1,11 +1,11 @@
 """When a viewer is sent another bitrate of a broadcast that has several. Pure.
 
-Down: its queue has been building up, or frames were left out of it, for some time; to the best version
-that its link can carry by what is known of that, at least the next lower one. Up: nothing has waited for some
-time, and the link's rate has room for more, as one attempt. What is known of a link may be only what it
-is configured to: so an attempt that ends soon is made again later and later. In: what the
-engine says of viewers that lag, and every TICK_US how those stand that are below their best version.
-Source: LiveNet (SIGCOMM 2022) 5.2, which leaves the thresholds open.
+Down: its queue has been building up, or frames were left out of it, for some time; to the best
+version that its link can carry by what is known of that, at least the next lower one. Up: nothing
+has waited for some time, and the link's rate has room for more. What is known of a link may be only
+what it is configured to: so an attempt that ends soon is made again later and later. In: what the
+engine says of viewers that lag, and every TICK_US how those stand that did lately or are below the
+best version. Source: LiveNet (SIGCOMM 2022) 5.2, which leaves the thresholds open.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class VersionPolicy:
             return None
         if watched.went_up_us is not None and now_us - watched.went_up_us < SOON_US:
             wait_us = min(
-                2 * watched.waits_us.get(current, self._limits.calm_us), self._limits.longest_wait_us
+                2 * watched.waits_us.get(current, self._limits.calm_us),
+                self._limits.longest_wait_us,
             )
             watched.waits_us[current] = wait_us
             watched.not_before_us[current] = now_us + wait_us

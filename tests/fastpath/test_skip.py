@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from lab.link import LinkConfig
 from tests.support.chain import Chain
 from tests.support.encoder import Encoder, index_of, number_of
@@ -29,7 +31,7 @@ def test_a_node_that_was_lapped_is_told_and_its_viewers_see_no_gap() -> None:
     chain.run(200_000)
     got = [index_of(data) for _, data in chain.viewer_packets]
     assert got[-15:] == list(range(150, 165))
-    leaps = [b for a, b in zip(got, got[1:], strict=False) if b != a + 1]
+    leaps = [b for a, b in itertools.pairwise(got) if b != a + 1]
     assert leaps  # it was lapped
     assert all(place % 15 == 0 for place in leaps)  # to key frames
     numbers = [number_of(data) for _, data in chain.viewer_packets]

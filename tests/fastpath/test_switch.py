@@ -8,7 +8,7 @@ import pytest
 
 from fastpath import Codec
 from fastpath.events import ViewerSwitched
-from tests.fastpath.test_move_cursor import FRAME_US, TICKS_OF_FRAME, Two, timestamp_of
+from tests.fastpath.test_move_cursor import TICKS_OF_FRAME, Two, timestamp_of
 from tests.support.edge import nack
 from tests.support.encoder import number_of
 
@@ -32,9 +32,7 @@ class Pair(Two):
 
     def check_seam(self) -> None:
         got = self.media()
-        assert [number_of(data) for data in got] == [
-            (65_530 + n) & 0xFFFF for n in range(len(got))
-        ]
+        assert [number_of(data) for data in got] == [(65_530 + n) & 0xFFFF for n in range(len(got))]
         stamps = [timestamp_of(data) for data in got]
         steps = [(b - a) & 0xFFFFFFFF for a, b in itertools.pairwise(stamps)]
         assert set(steps) == {TICKS_OF_FRAME}

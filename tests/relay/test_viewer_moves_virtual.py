@@ -1,4 +1,4 @@
-"""Viewers that go on with another broadcast or another bitrate, through whole nodes in virtual time."""
+"""Viewers that go on with another broadcast or another bitrate: whole nodes in virtual time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from lab.pictures import TEXT, Pictures, in_order, piece_of, undecodable
 from relay.edge.plain_rtp import Viewer
 from relay.errors import RefusalCode, Refused
 from relay.events import SwitchRefused, VersionChanged, ViewerSwitched, ViewerTurnedAway
 from tests.relay.overlay import AUDIO_VIEWER, SMALL, VIEWER, Overlay, Running, config_of
-from lab.pictures import TEXT, Pictures, in_order, piece_of, undecodable
 
 FRAME_US = 40_000
 GOP = 25
@@ -31,7 +31,7 @@ def ingest(node_id: int, name: str, port: int, *, versions: bool = False) -> dic
 
 
 class Stage:
-    """a, where the broadcasts start, and b, where viewers are. Each broadcast's frames say whose."""
+    """a, where broadcasts start, and b, where viewers are. Each broadcast's frames say whose."""
 
     def __init__(self, *, versions: bool = False, config: dict[str, Any] | None = None) -> None:
         parts = {"limits": SMALL | {"ports": 16, "streams": 32}, **(config or {})}
@@ -60,11 +60,15 @@ class Stage:
                 kind = "K" if (self.frame - place) % GOP == 0 else "P"
                 rate = BITRATES[1] if name == "one.1" else BITRATES[0]
                 size = rate * FRAME_US // 8_000_000
-                for packet in pictures.frame(kind, size * (3 if kind == "K" else 1), overlay.now_us):
+                for packet in pictures.frame(
+                    kind, size * (3 if kind == "K" else 1), overlay.now_us
+                ):
                     self.a.due.append((port, ("10.0.8.8", 40_000), packet))
             for n, name in enumerate(("one", "two")):
                 sound = bytes([0x80, 111]) + (self.frame & 0xFFFF).to_bytes(2)
-                sound += (self.frame * 1_920).to_bytes(4) + (99 + n).to_bytes(4) + b"\x78" + bytes(60)
+                sound += (
+                    (self.frame * 1_920).to_bytes(4) + (99 + n).to_bytes(4) + b"\x78" + bytes(60)
+                )
                 port = self.a.node.ports.ingests[name, "audio"]
                 self.a.due.append((port, ("10.0.8.8", 40_001 + n), sound + name.encode()))
             self.frame += 1
@@ -86,8 +90,8 @@ def sender_of(stage: Stage, packet: bytes) -> str:
 
 
 def check_seamless(stage: Stage) -> list[str]:
-    """Numbers and time go on, no gap is longer than a frame, nothing undecodable; whose frames came,
-    each run once."""
+    """Numbers and time go on, no gap is longer than a frame, nothing undecodable; whose frames
+    came, each run once."""
     got = [data for _, data in stage.media(VIEWER)]
     numbers = [int.from_bytes(data[2:4]) for data in got]
     assert all((b - a) & 0xFFFF == 1 for a, b in pairwise(numbers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from relay.slowpath.versions import SOON_US, TICK_US, Limits, Standing, VersionPolicy
@@ -99,7 +100,7 @@ def test_what_proved_too_much_is_tried_again_later_and_later() -> None:
         case.run(TICK_US, lags=case.standing.version == 0)
         if len(case.changes) > before and case.changes[-1][1] == 0:
             tries.append(case.now_us)
-    waits = [b - a for a, b in zip(tries, tries[1:], strict=False)]
+    waits = [b - a for a, b in itertools.pairwise(tries)]
     assert len(waits) >= 3
     assert waits == sorted(waits)
     assert waits[1] > waits[0] + SECOND
