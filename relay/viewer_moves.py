@@ -178,25 +178,25 @@ class ViewerMoves:
             if viewer.worker not in self._replicas.workers_of(name):
                 self._replicas.add(name, viewer.worker)
             return
-        if self._fault(viewer, name) is not None:
+        if self._is_another_codec(viewer, name, now_us):
             return
         if self._switches.begin(viewer, streams, now_us):
             self._finish(viewer, now_us)
 
-    def _fault(self, viewer: Viewer, name: str) -> str | None:
+    def _is_another_codec(self, viewer: Viewer, name: str, now_us: int) -> bool:
         """A player cannot go on with another codec; such a wish ends here."""
         leg = viewer.legs.get(VIDEO)
         to = next((s.track for s in self._streams.of(name) if s.track.media == VIDEO), None)
         if leg is None or to is None:
-            return None
+            return False
         own = leg.stream.track
         if (own.codec, own.clock_rate) == (to.codec, to.clock_rate):
-            return None
+            return False
         text = f"{name} is {to.codec} at {to.clock_rate} Hz, {viewer.broadcast} is {own.codec}"
         self._switches.forget(viewer)
-        self._subscriptions.leave_viewer(viewer.number, name, self._tick_at_us or 0)
+        self._subscriptions.leave_viewer(viewer.number, name, now_us)
         self._report(events.SwitchRefused(viewer.id, name, RefusalCode.UNSUPPORTED, text))
-        return text
+        return True
 
     def _finish(self, viewer: Viewer, now_us: int) -> None:
         assert viewer.next is not None

@@ -38,6 +38,8 @@ class Stage:
         self.overlay = Overlay(seed=7)
         self.overlay.connect(1, 2)
         ingests = [ingest(1, "one", 5_004, versions=versions), ingest(1, "two", 5_014)]
+        other = {**VIDEO, "codec": "VP8", "listen": "10.0.0.1:5024"}
+        ingests.append({"name": "other-codec", "tracks": [other]})
         self.a = self.overlay.start(config_of("a", 1, {"b": 2}, ingests=ingests, **parts))
         paths = [{"stream": "*", "via": ["a"]}]
         self.b = self.overlay.start(config_of("b", 2, {"a": 1}, paths=paths, **parts))
@@ -153,6 +155,11 @@ def test_what_cannot_be_had_leaves_it_where_it_is() -> None:
     assert isinstance(refused, SwitchRefused)
     assert (refused.stream, refused.code) == ("three", RefusalCode.NO_SUCH_STREAM)
     assert (viewer.broadcast, viewer.next) == ("one", None)
+    stage.b.node.switch_viewer(viewer, "other-codec", stage.overlay.now_us)
+    stage.play(1_000_000)
+    refused = stage.b.of(SwitchRefused)[-1]
+    assert isinstance(refused, SwitchRefused)
+    assert (refused.code, viewer.next) == (RefusalCode.UNSUPPORTED, None)
     assert check_seamless(stage) == ["one"]
     with pytest.raises(Refused, match="name"):
         stage.b.node.switch_viewer(viewer, "a/b", stage.overlay.now_us)
