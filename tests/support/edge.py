@@ -117,11 +117,11 @@ class Edge:
         has_rtcp: bool = True,
         host: str | None = None,
         cname: bytes = b"overlane-viewer0",
-        **options: int,
         rate_kind: RateKind | None = None,
         rate: RateConfig | None = None,
         transport_cc_id: int = 0,
         delay_id: int = 0,
+        **options: int,
     ) -> Viewer:
         """One more viewer, each at its own host unless given."""
         self._viewers += 1
@@ -141,9 +141,9 @@ class Edge:
             payload_type=100,
             first_sequence_number=first_number,
             rtcp_address=rtcp if has_rtcp else None,
-            **options,
             transport_cc_id=transport_cc_id,
             delay_id=delay_id,
+            **options,
         )
         return Viewer(cursor, link, address, rtcp, ssrc)
 
