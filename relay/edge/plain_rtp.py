@@ -149,7 +149,7 @@ class PlainRtpEdge:
         self._expiries: list[tuple[int, int]] = []
         self._served: Counter[tuple[str, int]] = Counter()
 
-    def _index(self, viewer: Viewer) -> None:
+    def note_followed(self, viewer: Viewer) -> None:
         """After a change of what it watches or is sent, or of whether it is there."""
         names: set[str] = set()
         if viewer.number in self._viewers:
@@ -224,7 +224,7 @@ class PlainRtpEdge:
             asked_us=now_us,
         )
         self._viewers[number] = viewer
-        self._index(viewer)
+        self.note_followed(viewer)
         if expires_us is not None:
             heappush(self._expiries, (expires_us, number))
         return viewer
@@ -257,7 +257,7 @@ class PlainRtpEdge:
             if media in viewer.addresses and media not in viewer.legs:
                 leg = viewer.legs[media] = self._add_leg(viewer, stream)
                 self._by_cursor[leg.cursor] = viewer, media
-        self._index(viewer)
+        self.note_followed(viewer)
 
     def move(self, broadcast: str, streams: Collection[Stream]) -> None:
         """The broadcast consists of these streams now; the others are about to be removed.
@@ -288,7 +288,7 @@ class PlainRtpEdge:
         for media, leg in list(viewer.legs.items()):
             if leg.stream.broadcast == broadcast and leg.stream not in streams:
                 self._move_leg(viewer, media, leg, by_media.get(media))
-        self._index(viewer)
+        self.note_followed(viewer)
 
     def put_back(self, viewer: Viewer, streams: Collection[Stream]) -> None:
         """What it follows of other broadcasts than its own is over: on to these, of its own."""
@@ -311,7 +311,7 @@ class PlainRtpEdge:
     def remove(self, viewer: Viewer) -> None:
         """Stop sending to it."""
         del self._viewers[viewer.number]
-        self._index(viewer)
+        self.note_followed(viewer)
         for leg in viewer.legs.values():
             del self._by_cursor[leg.cursor]
         if viewer.link is not None:

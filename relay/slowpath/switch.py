@@ -86,6 +86,7 @@ class Switches:
         following = viewer.next
         if following.stream is not None:
             viewer.legs[VIDEO].stream = following.stream
+            self._edge.note_followed(viewer)
         self.drop(viewer)
         viewer.version = following.version
         if following.broadcast != viewer.broadcast:
