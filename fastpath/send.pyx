@@ -574,7 +574,7 @@ cdef bint drain_cursor(worker_t* worker, int32_t index, int64_t now_us) noexcept
             unqueue_cursor(worker, index)
             queue_cursor(worker, index)
             return True
-        if not link_may_send(link, now_us) and is_video:
+        if not link_may_send(link, now_us) and stream.media == MEDIA_VIDEO:
             return False
         if cursor.is_viewer:
             cursor.deficit_bytes -= slot.size

@@ -1,5 +1,5 @@
-"""Feedback packets by their first byte. Three are in `repair`, ARRIVALS in `arrivals_report`, SKIP in
-`skip`; the others, in network order:
+"""Feedback packets by their first byte. Three are in `repair`, ARRIVALS in `arrivals_report`, SKIP
+in `skip`; the others, in network order:
 
 CLOCK       4, stream_id u32, timestamp u32, ntp u64: how the media's clocks stand as this leaves
 KEY_WANTED  5, stream_id u32: somebody downstream cannot go on without a key frame

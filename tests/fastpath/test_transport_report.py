@@ -31,7 +31,7 @@ def told(edge: Edge) -> list[TransportFeedback]:
         found += [
             parse_transport_feedback(Feedback.parse(packet))
             for packet in packets
-            if packet.packet_type == 205
+            if (packet.packet_type, packet.count) == (205, 15)
         ]
     return found
 
@@ -101,7 +101,7 @@ def test_the_number_is_found_among_other_elements(elements: bytes) -> None:
         b"\xbe\xde\x00\x01\x00\x00\x00\x51",  # beyond the end
         b"\xbe\xde\x00\x01\xf0\x51ab",  # id 15 ends reading
         b"\xbe\xde\x00\x01\x50a\x00\x00",  # one byte is no number
-        b"\x10\x00\x00\x01\x05\x02ab",  # the two-byte form
+        b"\x10\x00\x00\x01\x05\x01a\x00",  # nor in the two-byte form
     ],
 )
 def test_without_a_number_nothing_is_told(extension: bytes) -> None:
