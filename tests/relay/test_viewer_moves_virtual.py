@@ -218,7 +218,8 @@ def set_rate(stage: Stage, viewer: Viewer, rate_bps: int) -> None:
 
 
 def test_a_slow_viewer_goes_down_a_version_and_comes_back() -> None:
-    stage = Stage(versions=True)
+    """Its link carries what is set: no controller has to find that out first."""
+    stage = Stage(versions=True, config={"rate": {"viewers": {"controller": "fixed"}}})
     viewer = stage.add_viewer(stage.b)
     stage.play(3_000_000)
     assert stage.b.node.streams.of("one.1") == []  # nobody here needed it
