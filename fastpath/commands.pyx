@@ -8,14 +8,14 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from fastpath.address cimport address_to_sockaddr, sockaddr_storage
 from fastpath.cursor cimport (
-    CURSOR_FREE, CURSOR_PAUSED, EXTENDS_DELAY, EXTENDS_TRANSPORT_CC, NOBODY, cursor_begin, cursor_begin_at, cursor_t,
+    CURSOR_FREE, EXTENDS_DELAY, EXTENDS_TRANSPORT_CC, NOBODY, cursor_begin_at, cursor_t,
 )
 from fastpath.histogram cimport histogram_t
 from fastpath.insert cimport claim_early, forget_early
 from fastpath.link cimport CNAME_BYTES, link_close, link_number_anew, link_open, link_set_rate, link_t
 from fastpath.mailbox cimport (
     ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CURSOR_STARTED, MARK_COPY, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR,
-    REMOVE_LINK, REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
+    REMOVE_LINK, REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM, SWITCH_CURSOR,
     mailbox_done, mailbox_first, mailbox_post, message_t,
 )
 from fastpath.pacing cimport pacer_bytes, pacer_open, pacer_set_rate
@@ -24,13 +24,15 @@ from fastpath.repair cimport note_deadline
 from fastpath.ring cimport ring_close, ring_open
 from fastpath.send cimport message_payload, queue_cursor, send_message, unqueue_cursor
 from fastpath.socket_io cimport socket_io_add_port, socket_io_remove_port
+from fastpath.spans cimport spans_clear
+from fastpath.switch cimport begin_cursor, forget_switch, join_stream, move_at_once, part_stream, settle_switches, want_switch
 from fastpath.verdict cimport COMMAND_STALE, CONTROL_UNSENT, START_NOT_HELD
 from fastpath.wheel cimport wheel_cancel
 from fastpath.wire cimport TYPE_CONTROL, TYPE_HELLO
 from fastpath.worker cimport (
-    MEDIA_AUDIO, MEDIA_VIDEO, PORT_CLOSED, PORT_OPEN, TRACKS_OF_PORT, comes_from, count, count_many, index_stream, index_viewer,
+    MEDIA_AUDIO, PORT_CLOSED, PORT_OPEN, TRACKS_OF_PORT, comes_from, count, count_many, index_stream, index_viewer,
     ingest_t, mark_ready, new_event, note_age, port_t, rebuild_peers, stream_t, unindex_stream, unindex_viewer,
-    want_key_frame, worker_t,
+    worker_t,
 )
 from rtp.payload.codec cimport codec_of
 
@@ -137,31 +139,6 @@ cdef void add_link(worker_t* worker, const message_t* command, int64_t now_us) n
     rebuild_peers(worker)
 
 
-cdef void join_stream(worker_t* worker, int32_t index, int32_t stream_index) noexcept nogil:
-    cdef cursor_t* cursor = &worker.cursors[index]
-    cdef stream_t* stream = &worker.streams[stream_index]
-    cursor.stream = stream_index
-    cursor.previous_of_stream = NOBODY
-    cursor.next_of_stream = stream.first_cursor
-    if stream.first_cursor >= 0:
-        worker.cursors[stream.first_cursor].previous_of_stream = index
-    stream.first_cursor = index
-    stream.subscribers += 1
-
-
-cdef void leave_stream(worker_t* worker, int32_t index) noexcept nogil:
-    cdef cursor_t* cursor = &worker.cursors[index]
-    cdef stream_t* stream = &worker.streams[cursor.stream]
-    unqueue_cursor(worker, index)
-    if cursor.previous_of_stream >= 0:
-        worker.cursors[cursor.previous_of_stream].next_of_stream = cursor.next_of_stream
-    else:
-        stream.first_cursor = cursor.next_of_stream
-    if cursor.next_of_stream >= 0:
-        worker.cursors[cursor.next_of_stream].previous_of_stream = cursor.previous_of_stream
-    stream.subscribers -= 1
-
-
 cdef void set_upstream(worker_t* worker, const message_t* command, int64_t now_us) noexcept nogil:
     """One link, or two while the second takes over from the first; the newcomer's first packet is told."""
     cdef stream_t* stream = known_stream(worker, command.stream)
@@ -181,20 +158,13 @@ cdef void set_upstream(worker_t* worker, const message_t* command, int64_t now_u
     claim_early(worker, index_of(command.stream), now_us)
 
 
-cdef void begin_cursor(worker_t* worker, int32_t index) noexcept nogil:
-    """Let it stand where it can begin, and have its link look at it."""
-    cdef cursor_t* cursor = &worker.cursors[index]
-    cdef stream_t* stream = &worker.streams[cursor.stream]
-    if not cursor_begin(cursor, &stream.ring, stream.media == MEDIA_VIDEO) and stream.has_started:
-        want_key_frame(worker, cursor.stream)
-    queue_cursor(worker, index)
-    mark_ready(worker, cursor.link)
-
-
 cdef void remove_cursor(worker_t* worker, int32_t index) noexcept nogil:
     cdef cursor_t* cursor = &worker.cursors[index]
     cdef link_t* link = &worker.links[cursor.link]
-    leave_stream(worker, index)
+    forget_switch(worker, index)
+    unqueue_cursor(worker, index)
+    part_stream(worker, index)
+    spans_clear(&worker.spans, &cursor.spans)
     if cursor.is_viewer:
         unindex_viewer(worker, index)
     if cursor.previous_of_link >= 0:
@@ -317,11 +287,17 @@ cdef void add_stream(worker_t* worker, const message_t* command, int64_t now_us)
 cdef void remove_stream(worker_t* worker, int64_t handle) noexcept nogil:
     cdef stream_t* stream = known_stream(worker, handle)
     cdef int32_t index = index_of(handle)
+    cdef int32_t at = 0
     if stream == NULL:
         count(worker, COMMAND_STALE)
         return
+    settle_switches(worker, index)
     while stream.first_cursor >= 0:
         remove_cursor(worker, stream.first_cursor)
+    while stream.awaited_by > 0:  # Python counts them among the stream's already
+        if worker.cursors[at].state != CURSOR_FREE and worker.cursors[at].switch_to == index:
+            remove_cursor(worker, at)
+        at += 1
     leave_ingest(worker, stream)
     unindex_stream(worker, index)
     ring_close(&stream.ring, &worker.rings, &worker.slab)
@@ -405,6 +381,8 @@ cdef void add_cursor(worker_t* worker, const message_t* command) noexcept nogil:
     memset(cursor, 0, sizeof(cursor_t))
     cursor.generation = generation_of(command.handle)
     cursor.is_viewer = command.flag
+    cursor.switch_to = NOBODY
+    cursor.spans.newest = -1
     cursor.link = index_of(command.link)
     join_stream(worker, index, index_of(command.stream))
     cursor.previous_of_link = NOBODY
@@ -444,7 +422,7 @@ cdef void add_cursor(worker_t* worker, const message_t* command) noexcept nogil:
 
 
 cdef void move_cursor(worker_t* worker, const message_t* command) noexcept nogil:
-    """A viewer goes on with another stream: same SSRC, next sequence number, its RTP time goes on."""
+    """A viewer goes on with another stream, at once or unseen (fastpath/switch)."""
     cdef int32_t index = index_of(command.handle)
     cdef cursor_t* cursor = &worker.cursors[index]
     if (
@@ -452,14 +430,10 @@ cdef void move_cursor(worker_t* worker, const message_t* command) noexcept nogil
         or known_stream(worker, command.stream) == NULL
     ):
         count(worker, COMMAND_STALE)
-        return
-    leave_stream(worker, index)
-    join_stream(worker, index, index_of(command.stream))
-    cursor.payload_type = command.payload_type
-    cursor.has_moved = True
-    cursor.next_report_us = 0
-    if cursor.state != CURSOR_PAUSED:
-        begin_cursor(worker, index)
+    elif command.kind == MOVE_CURSOR:
+        move_at_once(worker, index, index_of(command.stream), command.payload_type)
+    else:
+        want_switch(worker, index, index_of(command.stream), command.payload_type)
 
 
 cdef void mark_copy(worker_t* worker, const message_t* command) noexcept nogil:
@@ -505,9 +479,8 @@ cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) 
     elif command.kind == ADD_CURSOR:
         add_cursor(worker, command)
         worker.cursors[index_of(command.handle)].began_us = now_us
-    elif command.kind == MOVE_CURSOR:
+    elif command.kind == MOVE_CURSOR or command.kind == SWITCH_CURSOR:
         move_cursor(worker, command)
-        worker.cursors[index_of(command.handle)].began_us = now_us
     elif command.kind == MARK_COPY:
         mark_copy(worker, command)
     elif command.kind == REMOVE_CURSOR:

@@ -2,13 +2,33 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport address_t, sockaddr_in6, socklen_t
 from fastpath.ring cimport SLOT_HELD, ring_t, slot_t
+from fastpath.spans cimport span_list_t, span_pool_t, span_t
 from fastpath.view_qoe cimport view_qoe_t
 
 cdef enum CursorState:
     CURSOR_FREE
-    CURSOR_ACTIVE
+    CURSOR_ACTIVE                # sends what is next
+    # of viewers' video, for which fastpath/drop looks before each packet
+    CURSOR_CATCHES_UP            # sends what was here before it came
+    CURSOR_BEHIND                # its link had no room for it, or it is about to change its stream
+    CURSOR_SKIPS_FRAME           # the rest of a frame that no other refers to
+    CURSOR_SKIPS_PREDICTED       # all up to the next key frame
+    CURSOR_SKIPS_GOP             # the same, a key frame or the rest of a frame among it
+    # nothing is sent
     CURSOR_WAITS_FOR_KEY
+    CURSOR_WAITS_FOR_NEXT_KEY    # one that is not here yet
     CURSOR_PAUSED                # a viewer whose host refuses its packets
+
+cdef enum StartAt:               # values of fastpath.engine's START
+    START_AT_KEY = 0             # the newest complete key frame
+    START_AT_GOP = 1             # the one before it: a whole GoP
+    START_LIVE = 2               # no cache: the next key frame that comes
+
+cdef enum DropKind:
+    DROP_DISCARDABLE
+    DROP_PREDICTED
+    DROP_GOP
+    DROP_KINDS
 
 cdef enum:
     NOBODY = -1
@@ -81,6 +101,7 @@ ctypedef struct cursor_t:
     int64_t resume_us
     int64_t paused_us
     uint32_t pauses
+    int32_t switch_to            # stream it goes on with when that can be done unseen; or NOBODY
     uint64_t paused_times
     uint64_t late_packets
     uint64_t lapped
@@ -90,29 +111,48 @@ ctypedef struct cursor_t:
     uint8_t rtx_payload_type     # 0: under its own number, as at first
     uint8_t is_copy              # to a node that gets the stream from elsewhere too: packets are marked
     view_qoe_t qoe               # of a viewer: what its player makes of what leaves
-    uint8_t apart[8]             # seven lines in all
+    # what a viewer was not sent
+    uint32_t stream_generation
+    span_list_t spans            # what it was sent before that
+    uint32_t skipped_from        # where the skip under way began
+    uint32_t lag_bytes           # as last looked at, as is lag_us
+    int64_t lag_us
+    int64_t told_us              # that it lags, and how many packets it had not been sent then
+    uint32_t told_dropped
+    uint8_t switch_payload_type  # of switch_to
+    uint64_t dropped[DROP_KINDS] # packets; eight lines in all
 
-cdef bint cursor_begin(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil
+cdef void cursor_close_span(cursor_t* cursor, span_pool_t* pool) noexcept nogil
+cdef void cursor_jump(cursor_t* cursor, span_pool_t* pool, uint32_t seq) noexcept nogil
+cdef bint cursor_begin(
+    cursor_t* cursor, const ring_t* ring, span_pool_t* pool, bint is_video, int start_at
+) noexcept nogil
 cdef bint cursor_begin_at(cursor_t* cursor, const ring_t* ring, uint32_t seq) noexcept nogil
-cdef slot_t* cursor_seek(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil
+cdef slot_t* cursor_seek(cursor_t* cursor, const ring_t* ring, span_pool_t* pool, bint is_video) noexcept nogil
+cdef uint32_t cursor_lag_bytes(const cursor_t* cursor, const ring_t* ring, uint64_t stream_bytes) noexcept nogil
+cdef int64_t cursor_lag_us(const cursor_t* cursor, const ring_t* ring, int64_t now_us) noexcept nogil
+
+
+cdef inline bint cursor_stands(const cursor_t* cursor) noexcept nogil:
+    """It has a place in its ring, from which it goes on."""
+    return CURSOR_ACTIVE <= cursor.state <= CURSOR_SKIPS_GOP
 
 
 cdef inline bint cursor_owes(const cursor_t* cursor, uint32_t seq) noexcept nogil:
     """A packet just recovered at `seq`: has the cursor passed its place without sending it?"""
     return (
-        cursor.state == CURSOR_ACTIVE
+        cursor_stands(cursor)
         and <int32_t>(seq - cursor.start) >= 0
         and <int32_t>(seq - cursor.next) < 0
     )
 
 
-cdef inline slot_t* cursor_peek(cursor_t* cursor, const ring_t* ring, bint is_video) noexcept nogil:
-    """The next slot to send, or NULL. Usual are a held one, and the head."""
-    cdef slot_t* slot
-    if cursor.state == CURSOR_ACTIVE:
-        if cursor.next == ring.head:
-            return NULL
-        slot = &ring.slots[cursor.next & ring.mask]
-        if slot.state == SLOT_HELD and slot.stream_seq == cursor.next:
-            return slot
-    return cursor_seek(cursor, ring, is_video)
+cdef inline bint cursor_peek(const cursor_t* cursor, const ring_t* ring, slot_t** slot) noexcept nogil:
+    """The usual cases: a held packet is next, or (NULL) the head. False: it takes a look."""
+    if cursor.state != CURSOR_ACTIVE:
+        return False
+    slot[0] = NULL
+    if cursor.next == ring.head:
+        return True
+    slot[0] = &ring.slots[cursor.next & ring.mask]
+    return slot[0].state == SLOT_HELD and slot[0].stream_seq == cursor.next

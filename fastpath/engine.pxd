@@ -26,6 +26,7 @@ cdef class Engine:
     cdef int send_payload(self, uint32_t kind, int64_t link, bytes payload) except -1
     cdef int note_cursor(self, int64_t cursor, int64_t stream, int64_t link) except -1
     cdef int forget_cursor(self, int64_t cursor) except -1
+    cdef int change_stream(self, uint32_t kind, int64_t cursor, int64_t stream, int payload_type) except -1
     cdef int forget_cursors(self, chains, int64_t place) except -1
     cdef object event_of(self, const message_t* message)
     cdef int tell_of_pages(self) except -1

@@ -63,9 +63,17 @@ class Engine:
         shed_age_us: int = 5000,
         spin_us: int = 0,
         use_timerfd: bool = True,
+        max_lag_us: int = 500000,
+        max_lag_bytes: int = 524288,
+        gop_cache: bool = True,
+        start_at_gop: bool = False,
     ) -> Engine:
-        """reorder_us: the longest that a packet may be only late. repair_deadline_us: of streams that
-        say no other (`add_stream`). shed_age_us: media is shed while packets wait longer than this (fastpath/overload); 0:
+        """max_lag_us, max_lag_bytes: what may wait for a viewer's link before frames are left out
+        (fastpath/drop); 0 us: nothing is, until the ring laps the viewer. gop_cache: who comes
+        begins at the newest complete key frame, or with start_at_gop at the one before; without,
+        at the next one that comes, and nodes at the head. reorder_us: the longest that a packet
+        may be only late. repair_deadline_us: of streams that say no other (`add_stream`).
+        shed_age_us: media is shed while packets wait longer than this (fastpath/overload); 0:
         never. spin_us: how long the worker stays awake for packets that come that soon, at most;
         0: it sleeps. use_timerfd: deadlines are kept in a timer, not given to each sleep."""
 
@@ -202,6 +210,10 @@ class Engine:
     def move_viewer_cursor(self, cursor: int, *, stream: int, payload_type: int) -> None:
         """To another stream of the same medium and clock rate (else ValueError). SSRC, sequence
         numbers and RTP time go on. A node's cursor raises KeyError."""
+    def switch_viewer_cursor(self, cursor: int, *, stream: int, payload_type: int) -> None:
+        """The same, as soon as nobody can see it: after a frame, at a key frame of the other stream
+        newer than this one and whole. ViewerSwitched says when. Until then the cursor follows
+        the stream it did; it belongs to the other one already, and goes with that."""
     def remove_cursor(self, cursor: int) -> None: ...
 
     # -- what comes back

@@ -14,7 +14,9 @@ from libc.string cimport memcpy, memset
 from posix.unistd cimport close
 from fastpath.address cimport address_from_python, address_t, address_to_python
 from fastpath.age_heap cimport age_heap_close, age_heap_open
-from fastpath.cursor cimport CURSOR_PAUSED, cursor_t
+from fastpath.cursor cimport (
+    CURSOR_PAUSED, DROP_DISCARDABLE, DROP_GOP, DROP_PREDICTED, START_AT_GOP, START_AT_KEY, START_LIVE, cursor_t,
+)
 from fastpath.footprint cimport table_bytes
 from fastpath.histogram cimport HISTOGRAM_BUCKETS, histogram_t
 from fastpath.late cimport late_pool_close, late_pool_open
@@ -22,8 +24,8 @@ from fastpath.link cimport link_close, link_send_key, link_t
 from fastpath.mailbox cimport (
     ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CONTROL, EVENT_CURSOR_STARTED, EVENT_FALLBACK,
     EVENT_HELLO, EVENT_INGEST_SOURCE, EVENT_KEY_FRAME_WANTED, EVENT_LINK_DOWN, EVENT_LINK_KEYED, EVENT_LINK_MOVED,
-    EVENT_LINK_UP, EVENT_STREAM_STARTED, EVENT_OVERLOAD, EVENT_UPSTREAM_FLOWS, EVENT_VIEWER_PAUSED, MAILBOX_MESSAGES, MESSAGE_BYTES, MARK_COPY, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR, REMOVE_LINK,
-    REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM,
+    EVENT_LINK_UP, EVENT_STREAM_STARTED, EVENT_OVERLOAD, EVENT_UPSTREAM_FLOWS, EVENT_VIEWER_LAGS, EVENT_VIEWER_PAUSED, EVENT_VIEWER_SWITCHED, MAILBOX_MESSAGES, MESSAGE_BYTES, MARK_COPY, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR, REMOVE_LINK,
+    REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM, SWITCH_CURSOR,
     mailbox_clear_bell, mailbox_close, mailbox_done, mailbox_first, mailbox_open, mailbox_post,
     mailbox_reserve, mailbox_ring, message_t,
 )
@@ -35,6 +37,7 @@ from fastpath.rate.types cimport rate_config_t
 from fastpath.ring cimport LARGEST_RING, ring_pool_close, ring_pool_open
 from fastpath.shared_counter cimport read_counter
 from fastpath.slab cimport slab_close, slab_open
+from fastpath.spans cimport span_pool_close, span_pool_open
 from fastpath.media_clock cimport ntp_of_us
 from fastpath.socket_io cimport (
     FALLBACK_GRO, FALLBACK_GSO, FALLBACK_TIMESTAMPS, monotonic_us, realtime_us, socket_io_close, socket_io_open, socket_io_remove_port,
@@ -50,7 +53,8 @@ from fastpath.verdict cimport SHED_DISCARDABLE, TRUNCATED
 from fastpath.verdict import Verdict
 from fastpath.events import (
     ControlReceived, CursorStarted, Fallback, HelloReceived, IngestSource, KeyFrameWanted, LinkDown,
-    LinkKeyed, LinkMoved, LinkUp, OverloadBegan, OverloadEnded, StreamStarted, UpstreamFlows, ViewerPaused,
+    LinkKeyed, LinkMoved, LinkUp, OverloadBegan, OverloadEnded, StreamStarted, UpstreamFlows, ViewerLags, ViewerPaused,
+    ViewerSwitched,
 )
 from fastpath.handles import Chains, EngineFullError, HandleTable
 from fastpath.stats import CursorStats, DelayHistogram, LinkStats, MemoryStats, OverloadStats, StreamStats
@@ -160,6 +164,10 @@ cdef class Engine:  # its attributes are in engine.pxd
         int64_t shed_age_us=5000,
         int64_t spin_us=0,
         bint use_timerfd=True,
+        int64_t max_lag_us=500000,
+        int64_t max_lag_bytes=524288,
+        bint gop_cache=True,
+        bint start_at_gop=False,
     ):
         for name, value, most in (
             ("streams", streams, 1 << 20), ("cursors", cursors, 1 << 20), ("node_links", node_links, 1 << 16),
@@ -173,6 +181,8 @@ cdef class Engine:  # its attributes are in engine.pxd
             raise ValueError(f"repair_deadline_us is 1000 to {LONGEST_DEADLINE_US}")
         if not (shed_age_us == 0 or 1000 <= shed_age_us <= 1_000_000) or not 0 <= spin_us <= 1000:
             raise ValueError("shed_age_us is 0 or 1000 to 1000000, spin_us 0 to 1000")
+        if not (max_lag_us == 0 or 50_000 <= max_lag_us <= 60_000_000) or not 16384 <= max_lag_bytes <= 1 << 30:
+            raise ValueError("max_lag_us is 0 or 50000 to 60000000, max_lag_bytes 16384 to 2^30")
         self.worker = <worker_t*>calloc(1, sizeof(worker_t))
         if self.worker == NULL:
             raise MemoryError
@@ -196,6 +206,9 @@ cdef class Engine:  # its attributes are in engine.pxd
         w.use_gso = use_gso
         w.spin_us = spin_us
         w.use_timerfd = use_timerfd
+        w.max_lag_us = max_lag_us
+        w.max_lag_bytes = max_lag_bytes
+        w.start_at = (START_AT_GOP if start_at_gop else START_AT_KEY) if gop_cache else START_LIVE
         overload_open(&w.overload, shed_age_us)
         w.batch.serial = 1
         self.allocate(slab_bytes, node_links, huge_pages)
@@ -258,6 +271,7 @@ cdef class Engine:  # its attributes are in engine.pxd
             slab_open(&w.slab, slab_bytes) < 0
             or ring_pool_open(&w.rings, <uint32_t>w.stream_count, refused) < 0
             or wheel_open(&w.wheel, w.link_count) < 0 or late_pool_open(&w.late, w.cursor_count, refused) < 0
+            or span_pool_open(&w.spans, w.cursor_count, refused) < 0
             or age_heap_open(&w.oldest[0], w.stream_count) < 0 or age_heap_open(&w.oldest[1], w.stream_count) < 0
         ):
             raise MemoryError
@@ -296,6 +310,7 @@ cdef class Engine:  # its attributes are in engine.pxd
         ring_pool_close(&w.rings)
         wheel_close(&w.wheel)
         late_pool_close(&w.late)
+        span_pool_close(&w.spans)
         age_heap_close(&w.oldest[0])
         age_heap_close(&w.oldest[1])
         pages_give(w.recently)
@@ -609,6 +624,12 @@ cdef class Engine:  # its attributes are in engine.pxd
         return handle
 
     def move_viewer_cursor(self, int64_t cursor, *, int64_t stream, int payload_type):
+        self.change_stream(MOVE_CURSOR, cursor, stream, payload_type)
+
+    def switch_viewer_cursor(self, int64_t cursor, *, int64_t stream, int payload_type):
+        self.change_stream(SWITCH_CURSOR, cursor, stream, payload_type)
+
+    cdef int change_stream(self, uint32_t kind, int64_t cursor, int64_t stream, int payload_type) except -1:
         cdef int32_t index = self.cursors.check(cursor)
         self.streams.check(stream)
         if not 0 <= payload_type < 128:
@@ -618,12 +639,13 @@ cdef class Engine:  # its attributes are in engine.pxd
         left = self.streams.handle_of(self.by_stream.chain_of(index))
         if self.stream_clocks[left] != self.stream_clocks[stream]:
             raise ValueError("a viewer moves between streams of one medium and clock rate")
-        cdef message_t* message = self.command(MOVE_CURSOR, cursor)
+        cdef message_t* message = self.command(kind, cursor)
         message.stream = stream
         message.payload_type = payload_type
         self.post()
         self.by_stream.remove(index)
         self.by_stream.add(stream & INDEX_MASK, index)
+        return 0
 
     def remove_cursor(self, int64_t cursor):
         self.cursors.check(cursor)
@@ -666,6 +688,10 @@ cdef class Engine:  # its attributes are in engine.pxd
             return IngestSource(message.handle, message.ssrc, bool(message.flag))
         if kind == EVENT_VIEWER_PAUSED:
             return ViewerPaused(message.handle)
+        if kind == EVENT_VIEWER_LAGS:
+            return ViewerLags(message.handle, message.number, message.tag)
+        if kind == EVENT_VIEWER_SWITCHED:
+            return ViewerSwitched(message.handle, message.stream)
         if kind == EVENT_LINK_MOVED:
             return LinkMoved(message.handle, address_to_python(&message.address))
         if kind == EVENT_UPSTREAM_FLOWS:
@@ -830,6 +856,8 @@ cdef class Engine:  # its attributes are in engine.pxd
             nacked=c.nacked, resent=c.resent, keys_wanted=c.keys_wanted,
             first_sent_us=c.qoe.first_sent_us, first_frame_us=c.qoe.first_frame_us, newest_frame_us=c.qoe.newest_us,
             stalls=c.qoe.stalls, stalled_us=c.qoe.stalled_us,
+            lag_us=c.lag_us, lag_bytes=c.lag_bytes, dropped_discardable=c.dropped[<int>DROP_DISCARDABLE],
+            dropped_predicted=c.dropped[<int>DROP_PREDICTED], dropped_gop=c.dropped[<int>DROP_GOP],
         )
 
     def used(self, table):
@@ -847,6 +875,7 @@ cdef class Engine:  # its attributes are in engine.pxd
             large_blocks=(w.slab.large.count - w.slab.large.free_count, w.slab.large.count),
             held_early_packets=(w.early_held, EARLY_PACKETS),
             late_packets=(w.late.used, w.late.count),
+            spans=(w.spans.used, w.spans.count),
             **table_bytes(w, len(self.node_links), len(self.viewer_links), len(self.streams), len(self.cursors)),
         )
 

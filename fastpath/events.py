@@ -93,6 +93,24 @@ class ViewerPaused:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewerLags:
+    """A viewer's link is too slow: lag_us is how long its next packet has waited, dropped how many
+    were left out since it was last said; at most each 250 ms."""
+
+    cursor: int
+    lag_us: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerSwitched:
+    """A viewer goes on with the stream that `switch_viewer_cursor` named."""
+
+    cursor: int
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinkMoved:
     """A neighbour has come back with another address, proven by an authentic packet from there."""
 
@@ -137,6 +155,8 @@ Event: TypeAlias = (
     | IngestSource
     | Fallback
     | ViewerPaused
+    | ViewerLags
+    | ViewerSwitched
     | LinkMoved
     | UpstreamFlows
     | OverloadBegan

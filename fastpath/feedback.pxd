@@ -9,6 +9,7 @@ cdef enum FeedbackMessage:
     MESSAGE_CLOCK = 4
     MESSAGE_KEY_WANTED = 5
     MESSAGE_ARRIVALS = 6
+    MESSAGE_SKIP = 8
 
 cdef enum:
     CLOCK_BYTES = 17

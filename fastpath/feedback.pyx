@@ -1,5 +1,5 @@
 """Feedback packets by their first byte. Repair's three are in fastpath/repair, ARRIVALS in
-fastpath/arrivals_report; the others, in network order:
+fastpath/arrivals_report, SKIP in fastpath/skip; the others, in network order:
 
     CLOCK       4, stream_id u32, timestamp u32, ntp u64: how the media's clocks stand as this leaves
     KEY_WANTED  5, stream_id u32: somebody downstream cannot go on without a key frame
@@ -13,6 +13,7 @@ from fastpath.cursor cimport NOBODY
 from fastpath.media_clock cimport clock_read
 from fastpath.repair cimport on_gone, on_request, on_void
 from fastpath.report cimport report_soon
+from fastpath.skip cimport SKIP_BYTES, on_skip
 from fastpath.verdict cimport FEEDBACK_TAKEN, MALFORMED
 from fastpath.worker cimport find_stream, stream_t, want_key_frame, worker_t
 from rtp.big_endian cimport load_be32, load_be64
@@ -68,6 +69,8 @@ cdef int receive_feedback(
         on_key_wanted(worker, link_index, payload)
     elif payload[0] == MESSAGE_ARRIVALS and size >= ARRIVALS_BYTES:
         on_arrivals(worker, link_index, payload, size, now_us)
+    elif payload[0] == MESSAGE_SKIP and size >= SKIP_BYTES:
+        on_skip(worker, link_index, payload, now_us)
     else:
         return MALFORMED
     return FEEDBACK_TAKEN

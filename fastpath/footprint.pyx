@@ -14,6 +14,7 @@ from fastpath.pacer cimport TRANSPORT_HISTORY, pacer_t, transport_t
 from fastpath.pages cimport LINE_BYTES
 from fastpath.ring cimport RING_CLASSES, SMALLEST_RING, slot_t
 from fastpath.slab cimport LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES
+from fastpath.spans cimport span_t
 from fastpath.wheel cimport wheel_entry_t
 from fastpath.worker cimport EARLY_PACKETS, RECENT_WAYS, early_t, port_t, resent_t, stream_t
 
@@ -36,6 +37,7 @@ def state_bytes():
         "late_packet": sizeof(late_t),
         "pacer": sizeof(pacer_t),
         "viewer_pacer": sizeof(pacer_t) + TRANSPORT_HISTORY * sizeof(transport_t),
+        "span": sizeof(span_t),
     }
 
 
@@ -89,7 +91,10 @@ cdef dict table_bytes(const worker_t* w, int node_links, int viewer_links, int s
     )
     return {
         "stream_bytes": (streams * sizeof(stream_t) + rings_used, <size_t>w.stream_count * sizeof(stream_t) + rings),
-        "cursor_bytes": (cursors * sizeof(cursor_t), <size_t>w.cursor_count * sizeof(cursor_t)),
+        "cursor_bytes": (
+            cursors * sizeof(cursor_t) + w.spans.used * sizeof(span_t),
+            <size_t>w.cursor_count * sizeof(cursor_t) + <size_t>w.spans.count * sizeof(span_t),
+        ),
         "link_bytes": (
             (node_links + viewer_links) * sizeof(link_t) + node_links * <size_t>NODE_LINK_BYTES + w.pacer_bytes,
             <size_t>w.link_count * sizeof(link_t) + <size_t>w.node_link_count * NODE_LINK_BYTES + w.pacer_bytes,

@@ -18,6 +18,7 @@ from fastpath.ring cimport (
 from fastpath.send cimport queue_cursor
 from fastpath.shed cimport KEPT, may_be_shed, shed_media
 from fastpath.slab cimport NO_BLOCK, slab_give, slab_payload
+from fastpath.spans cimport spans_clear, spans_with_packet
 from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, EARLY_EVICTED, HELD_EARLY, JUMP_UNCONFIRMED,
     NO_BLOCK_LEFT, RING_GROWN, RING_GROWTH_REFUSED, TOO_OLD_FOR_RING, UNKNOWN_STREAM,
@@ -41,7 +42,10 @@ cdef void wake_late(worker_t* worker, int32_t stream_index, uint32_t seq, uint32
     cdef late_t late
     while at >= 0:
         cursor = &worker.cursors[at]
-        if cursor_owes(cursor, seq):
+        if cursor_owes(cursor, seq) or (
+            cursor.spans.count > 0
+            and spans_with_packet(&worker.spans, &cursor.spans, stream_index, stream.generation, seq) != NULL
+        ):
             late.cursor = at
             late.cursor_generation = cursor.generation
             late.stream = stream_index
@@ -99,6 +103,15 @@ cdef int refuse(worker_t* worker, stream_t* stream, const media_t* media, int re
     return JUMP_UNCONFIRMED
 
 
+cdef void forget_numbers(worker_t* worker, const stream_t* stream) noexcept nogil:
+    """The ring has begun anew: what its cursors were sent before has numbers that may come again."""
+    cdef int32_t at = stream.first_cursor
+    while at >= 0:
+        worker.cursors[at].start = worker.cursors[at].next
+        spans_clear(&worker.spans, &worker.cursors[at].spans)
+        at = worker.cursors[at].next_of_stream
+
+
 cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* media, int64_t now_us) noexcept nogil:
     """The packet's verdict. Copies the packet; changes nothing if it is refused."""
     cdef stream_t* stream = &worker.streams[stream_index]
@@ -131,6 +144,7 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
     slot.delay = media.delay
     slot.flags = media.flags
     slot.hop_limit = media.hop_limit
+    slot.bytes_before = <uint32_t>stream.bytes
     ring_fill(&stream.ring, slot, media.stream_seq, block, media.size, media.marks, media.arrival_us)
     ring_note_lacking(&stream.ring, now_us)
     count_growth(worker, stream_index, grown, refused, overwritten)
@@ -141,6 +155,7 @@ cdef int insert_media(worker_t* worker, int32_t stream_index, const media_t* med
     stream.last_packet_us = media.arrival_us
     if result == INSERT_RESTARTED:
         stream.restarts += 1
+        forget_numbers(worker, stream)
         claim_early(worker, stream_index, now_us)
     if not stream.has_started:
         on_first_packet(worker, stream_index)

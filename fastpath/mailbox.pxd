@@ -24,6 +24,7 @@ cdef enum MessageKind:
     REMOVE_CURSOR
     MOVE_CURSOR
     MARK_COPY
+    SWITCH_CURSOR
     # events
     EVENT_HELLO
     EVENT_CONTROL
@@ -39,6 +40,8 @@ cdef enum MessageKind:
     EVENT_LINK_MOVED
     EVENT_UPSTREAM_FLOWS
     EVENT_OVERLOAD
+    EVENT_VIEWER_LAGS
+    EVENT_VIEWER_SWITCHED
 
 ctypedef struct message_t:
     uint32_t kind

@@ -6,13 +6,14 @@ a key frame. The message is not authenticated, so it stops a viewer for a while 
 
 from libc.stdint cimport int32_t, int64_t
 from fastpath.address cimport address_equal, address_t
-from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_PAUSED, CURSOR_WAITS_FOR_KEY, cursor_begin, cursor_t
+from fastpath.cursor cimport CURSOR_FREE, CURSOR_PAUSED, cursor_t
 from fastpath.link cimport link_t
 from fastpath.mailbox cimport EVENT_VIEWER_PAUSED, mailbox_post, message_t
-from fastpath.send cimport queue_cursor, unqueue_cursor
+from fastpath.send cimport unqueue_cursor
+from fastpath.switch cimport begin_cursor
 from fastpath.verdict cimport VIEWER_PAUSED
 from fastpath.worker cimport (
-    MEDIA_VIDEO, count, first_viewer_at, mark_ready, new_event, stream_t, want_key_frame, worker_t,
+    count, first_viewer_at, mark_ready, new_event, worker_t,
 )
 
 cdef enum:
@@ -53,21 +54,16 @@ cdef void on_refused(worker_t* worker, int32_t port, const address_t* destinatio
         cursor = &worker.cursors[at]
         if (
             cursor.port == port and address_equal(&cursor.peer, destination)
-            and (cursor.state == CURSOR_ACTIVE or cursor.state == CURSOR_WAITS_FOR_KEY)
+            and cursor.state != CURSOR_FREE and cursor.state != CURSOR_PAUSED
         ):
             pause(worker, at, now_us)
         at = cursor.next_in_address_bucket
 
 
 cdef void end_pause(worker_t* worker, int32_t index, int64_t now_us) noexcept nogil:
-    cdef cursor_t* cursor = &worker.cursors[index]
-    cdef stream_t* stream = &worker.streams[cursor.stream]
-    cursor.resume_us = 0
-    cursor.began_us = now_us
-    if not cursor_begin(cursor, &stream.ring, stream.media == MEDIA_VIDEO) and stream.has_started:
-        want_key_frame(worker, cursor.stream)
-    queue_cursor(worker, index)
-    mark_ready(worker, cursor.link)
+    worker.cursors[index].resume_us = 0
+    begin_cursor(worker, index)
+    worker.cursors[index].began_us = now_us
 
 
 cdef void on_viewer_timer(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:

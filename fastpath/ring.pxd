@@ -14,6 +14,7 @@ cdef enum SlotState:
     SLOT_EMPTY
     SLOT_HELD
     SLOT_GONE
+    SLOT_SKIPPED                 # of frames that upstream has skipped whole
 
 cdef enum InsertResult:
     INSERT_NEW                   # at or beyond the head
@@ -34,6 +35,7 @@ ctypedef struct slot_t:
     uint8_t flags
     uint8_t hop_limit
     uint8_t state
+    uint32_t bytes_before        # of the stream, when this packet came
 
 ctypedef struct ring_pool_t:
     slot_t* slots[RING_CLASSES]
@@ -72,6 +74,11 @@ cdef slot_t* ring_make_place(
 cdef uint32_t ring_mark_gone(ring_t* ring, uint32_t first, uint32_t count) noexcept nogil
 cdef uint32_t ring_evict_oldest(ring_t* ring, slab_t* slab) noexcept nogil
 cdef bint ring_fast_start(const ring_t* ring, uint32_t* seq) noexcept nogil
+cdef uint32_t ring_gop_before(const ring_t* ring, uint32_t seq) noexcept nogil
+cdef bint ring_whole_gop(const ring_t* ring, uint32_t* seq) noexcept nogil
+cdef uint32_t ring_skip(
+    ring_t* ring, ring_pool_t* pool, slab_t* slab, uint32_t first, uint32_t count, int64_t now_us
+) noexcept nogil
 
 
 cdef inline slot_t* ring_held(const ring_t* ring, uint32_t seq) noexcept nogil:

@@ -243,3 +243,56 @@ cdef bint ring_fast_start(const ring_t* ring, uint32_t* seq) noexcept nogil:
             is_key = False
     seq[0] = ring.gop_start
     return ring.has_gop
+
+
+cdef uint32_t ring_gop_before(const ring_t* ring, uint32_t seq) noexcept nogil:
+    """Where the GoP before the one at `seq` begins, if it is held without a hole; else `seq`."""
+    cdef uint32_t at = seq
+    cdef const slot_t* slot
+    while at != ring.tail:
+        at -= 1
+        slot = &ring.slots[at & ring.mask]
+        if slot.state != SLOT_HELD:
+            break
+        if slot.marks & MARK_GOP_START:
+            return at
+    return seq
+
+
+cdef bint ring_whole_gop(const ring_t* ring, uint32_t* seq) noexcept nogil:
+    """Does the newest GoP begin with a whole key frame, and is all of it held that has come? Then a
+    decoder can go on from it without waiting for anything."""
+    cdef uint32_t at = ring.gop_start
+    cdef bint has_end = False
+    if not ring.has_gop:
+        return False
+    while at != ring.head:
+        if ring_held(ring, at) == NULL:
+            return False
+        has_end = has_end or (ring.slots[at & ring.mask].marks & MARK_FRAME_END) != 0
+        at += 1
+    seq[0] = ring.gop_start
+    return has_end
+
+
+cdef uint32_t ring_skip(
+    ring_t* ring, ring_pool_t* pool, slab_t* slab, uint32_t first, uint32_t count, int64_t now_us
+) noexcept nogil:
+    """Upstream has left these out, whole frames: nobody lacks them, and no number is kept for them.
+    How many were holes here, or are ahead. More ahead than a ring holds are left to what follows them."""
+    cdef uint32_t skipped = 0
+    cdef uint32_t end = first + count
+    cdef uint32_t seq = first if <int32_t>(first - ring.tail) > 0 else ring.tail
+    cdef slot_t* slot
+    if count > LARGEST_RING or <int32_t>(first - ring.head) > 0:
+        return 0
+    while <int32_t>(seq - end) < 0:
+        slot = &ring.slots[seq & ring.mask]
+        if seq == ring.head:
+            slot = ring_place(ring, pool, slab, seq, now_us)
+        if slot.state == SLOT_EMPTY or slot.state == SLOT_GONE:
+            slot.state = SLOT_SKIPPED
+            slot.stream_seq = seq
+            skipped += 1
+        seq += 1
+    return skipped

@@ -9,7 +9,8 @@ sent at a time; a viewer's 12-byte RTP header stands in the batch, before the sh
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastpath.address cimport address_to_sockaddr, sockaddr_storage, socklen_t
-from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_WAITS_FOR_KEY, NOBODY, TOLD_REPORTS, cursor_owes, cursor_peek, cursor_t
+from fastpath.cursor cimport NOBODY, TOLD_REPORTS, cursor_owes, cursor_peek, cursor_t
+from fastpath.drop cimport look, look_at_blocked
 from fastpath.histogram cimport histogram_note
 from fastpath.late cimport late_pop, late_t
 from fastpath.link cimport (
@@ -17,14 +18,15 @@ from fastpath.link cimport (
     history_t, link_charge, link_charge_media, link_dead_at_us, link_limit_debt, link_may_send, link_next_hop_seq,
     link_remember, link_send_key, link_settle_us, link_t,
 )
-from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED
 from fastpath.pacing cimport pacer_after_drain, pacer_before_drain
 from fastpath.report cimport next_report_us, write_clock, write_viewer_report
 from fastpath.ring cimport SLOT_HELD, ring_held, ring_t, slot_t
 from fastpath.rtp_extension cimport write_extended_header
 from fastpath.rtx cimport RTX_OSN_BYTES, rtx_end_header
 from fastpath.siphash cimport covered_t, media_tags, siphash_key_t
+from fastpath.skip cimport say_skip
 from fastpath.slab cimport HEADROOM_BYTES, slab_payload
+from fastpath.spans cimport span_t, spans_with_packet
 from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
 from fastpath.wheel cimport wheel_cancel, wheel_set
 from fastpath.wire cimport (
@@ -33,7 +35,7 @@ from fastpath.wire cimport (
 )
 from fastpath.worker cimport (
     BATCH_BYTES, BATCH_SEGMENTS, LONG_HEADER_BYTES, MEDIA_AUDIO, MEDIA_VIDEO, QUANTUM_BYTES,
-    batch_t, count, count_many, post_event, stream_handle, stream_t, want_key_frame, worker_t,
+    batch_t, count, count_many, stream_t, worker_t,
 )
 from fastpath.view_qoe cimport qoe_on_move, qoe_on_sent
 from rtp.big_endian cimport load_be32, store_be16, store_be32, store_be64
@@ -445,11 +447,33 @@ cdef void send_run(
             return
 
 
+cdef void send_from_span(
+    worker_t* worker, cursor_t* cursor, const span_t* span, slot_t* slot, bint is_again, int64_t now_us
+) noexcept nogil:
+    """A packet of before the cursor's last jump, as it was, or was to be, sent then."""
+    cdef int32_t stream = cursor.stream
+    cdef uint32_t timestamp_offset = cursor.timestamp_offset
+    cdef uint16_t sequence_offset = cursor.sequence_offset
+    cdef uint8_t payload_type = cursor.payload_type
+    cursor.stream = span.stream
+    cursor.timestamp_offset = span.timestamp_offset
+    cursor.sequence_offset = span.sequence_offset
+    cursor.payload_type = span.payload_type
+    if not is_again or not send_rtx(worker, cursor, slot, now_us):
+        send_to_viewer(worker, cursor, slot, now_us)
+        count_sent(worker, cursor, slot, is_again, now_us)
+    cursor.stream = stream
+    cursor.timestamp_offset = timestamp_offset
+    cursor.sequence_offset = sequence_offset
+    cursor.payload_type = payload_type
+
+
 cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, int64_t now_us) noexcept nogil:
     """A packet out of order: an answer to a request, or one recovered behind a cursor."""
     cdef stream_t* stream = &worker.streams[late.stream]
     cdef cursor_t* cursor
     cdef slot_t* slot
+    cdef const span_t* span = NULL
     cdef run_t run
     if not stream.is_used or stream.generation != late.stream_generation:
         return
@@ -462,17 +486,22 @@ cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, in
         send_to_node(worker, &run, slot, late.answers, now_us)
         return
     cursor = &worker.cursors[late.cursor]
-    # It may have moved or jumped since: then this number is no longer its own to send.
-    if (
-        cursor.generation == late.cursor_generation and cursor.stream == late.stream
-        and cursor_owes(cursor, late.stream_seq)
-    ):
-        if late.answers == 0:
-            cursor.late_packets += 1
-        else:
-            cursor.resent += 1
-            if send_rtx(worker, cursor, slot, now_us):
-                return
+    if cursor.generation != late.cursor_generation:
+        return
+    # It may have moved or jumped since: then the number is another's now, or was never used.
+    if cursor.stream != late.stream or not cursor_owes(cursor, late.stream_seq):
+        span = spans_with_packet(
+            &worker.spans, &cursor.spans, late.stream, late.stream_generation, late.stream_seq
+        )
+        if span == NULL:
+            return
+    if late.answers == 0:
+        cursor.late_packets += 1
+    else:
+        cursor.resent += 1
+    if span != NULL:
+        send_from_span(worker, cursor, span, slot, late.answers != 0, now_us)
+    elif late.answers == 0 or not send_rtx(worker, cursor, slot, now_us):
         send_for_cursor(worker, cursor, slot, late.answers != 0, now_us)
 
 
@@ -510,32 +539,42 @@ cdef void unqueue_cursor(worker_t* worker, int32_t index) noexcept nogil:
         link.queues[which].last = cursor.previous_queued
 
 
+cdef slot_t* next_unusual(worker_t* worker, int32_t index, int64_t now_us) noexcept nogil:
+    """A cursor's next packet where it is not simply the next one. A node that was lapped is told what it
+    will not get."""
+    cdef cursor_t* cursor = &worker.cursors[index]
+    cdef uint64_t lapped = cursor.lapped
+    cdef uint32_t before = cursor.next
+    cdef slot_t* slot = look(worker, index, now_us)
+    if cursor.lapped != lapped and not cursor.is_viewer and cursor.start != before:
+        say_skip(
+            worker, cursor.link, worker.streams[cursor.stream].stream_id, before, cursor.start - before, now_us
+        )
+    return slot
+
+
 cdef bint drain_cursor(worker_t* worker, int32_t index, int64_t now_us) noexcept nogil:
     """One turn of a cursor; False if the link's budget ended it."""
     cdef cursor_t* cursor = &worker.cursors[index]
     cdef stream_t* stream = &worker.streams[cursor.stream]
     cdef link_t* link = &worker.links[cursor.link]
-    cdef bint is_video = stream.media == MEDIA_VIDEO
-    cdef bint was_active = cursor.state == CURSOR_ACTIVE
     cdef slot_t* slot
     while True:
-        slot = cursor_peek(cursor, &stream.ring, is_video)
+        if not cursor_peek(cursor, &stream.ring, &slot):
+            slot = next_unusual(worker, index, now_us)
+            stream = &worker.streams[cursor.stream]
         if slot == NULL:
-            if was_active and cursor.state == CURSOR_WAITS_FOR_KEY:
-                post_event(worker, EVENT_KEY_FRAME_WANTED, stream_handle(worker, cursor.stream))
-                want_key_frame(worker, cursor.stream)
             unqueue_cursor(worker, index)
             cursor.deficit_bytes = 0
             return True
         if cursor.deficit_bytes < slot.size:
             cursor.deficit_bytes += QUANTUM_BYTES
             if cursor.next_queued < 0:  # alone: it is its turn again
-                was_active = True
                 continue
             unqueue_cursor(worker, index)
             queue_cursor(worker, index)
             return True
-        if not link_may_send(link, now_us) and is_video:
+        if not link_may_send(link, now_us) and stream.media == MEDIA_VIDEO:
             return False
         if cursor.is_viewer:
             cursor.deficit_bytes -= slot.size
@@ -571,7 +610,8 @@ cdef void drain_link(worker_t* worker, int32_t link_index, int64_t now_us) noexc
             pacer_before_drain(worker, link, now_us)
         drain_class(worker, link_index, LATE_AUDIO, now_us)
         link_limit_debt(link, now_us)
-        drain_class(worker, link_index, LATE_VIDEO, now_us)
+        if not drain_class(worker, link_index, LATE_VIDEO, now_us) and link.is_viewer:
+            look_at_blocked(worker, link_index, now_us)
         if link.is_controlled:
             pacer_after_drain(worker, link_index, now_us)
         flush_batch(worker)

@@ -16,6 +16,7 @@ from fastpath.overload cimport (
     STEP_UNCHECKED, STEP_UNCHECKED_VIDEO, overload_cost, overload_t, overload_turn,
 )
 from fastpath.ring cimport LARGEST_RING, SMALLEST_RING
+from fastpath.skip cimport skip_packets
 from fastpath.verdict cimport (
     SHED_AUDIO, SHED_DISCARDABLE, SHED_REPAIR, SHED_UNCHECKED_AUDIO, SHED_UNCHECKED_VIDEO, SHED_UNTIL_KEY, SHED_VIDEO,
 )
@@ -44,14 +45,16 @@ cdef void note_shed(shed_t* shed, uint32_t seq) noexcept nogil:
         shed.newest = seq
 
 
-cdef void resume(stream_t* stream, uint32_t seq) noexcept nogil:
+cdef void resume(worker_t* worker, int32_t index, uint32_t seq) noexcept nogil:
     """Go on at a key frame. What was shed confirms a step that is larger than any ring."""
+    cdef stream_t* stream = &worker.streams[index]
     cdef shed_t* shed = &stream.shed
     if <int32_t>(seq - stream.ring.head) >= LARGEST_RING and seq - shed.newest <= SMALLEST_RING:
         stream.ring.has_jump = True
         stream.ring.jump_seq = shed.newest
     stream.shed_state = SHED_RESUMED
     shed.resumed = seq
+    skip_packets(worker, index, shed.first, seq - shed.first, worker.turn_us)
 
 
 cdef int shed_whole(worker_t* worker, int32_t index, uint32_t seq, uint8_t marks) noexcept nogil:
@@ -72,7 +75,7 @@ cdef int shed_whole(worker_t* worker, int32_t index, uint32_t seq, uint8_t marks
         want_key_frame(worker, index)
     if state == SHED_AWAITING:
         if marks & MARK_GOP_START and <int32_t>(seq - shed.newest) > 0:
-            resume(stream, seq)
+            resume(worker, index, seq)
             return KEPT
         if marks & MARK_FRAME_START:
             mark_dirty(worker, index)  # asked for again if need be

@@ -92,7 +92,9 @@ class CursorStats:
     a fraction of 1). `reports_sent`: sender reports; to a node, clock messages. From
     `first_sent_us` on, what its player makes of what leaves here (fastpath/view_qoe): when its
     first packet, its first whole frame and the start of its newest one left, 0 for never; how
-    often, and how long, a player with a buffer of 300 ms stalled.
+    often, and how long, a player with a buffer of 300 ms stalled. `lag_us`: how long the next
+    packet had waited when the cursor was last looked at, 0 where none waits; `lag_bytes`: with
+    those behind it. `dropped_...`: packets left out, as fastpath/drop says.
     """
 
     packets: int
@@ -117,6 +119,11 @@ class CursorStats:
     newest_frame_us: int
     stalls: int
     stalled_us: int
+    lag_us: int
+    lag_bytes: int
+    dropped_discardable: int
+    dropped_predicted: int
+    dropped_gop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +144,7 @@ class MemoryStats:
     large_blocks: tuple[int, int]
     held_early_packets: tuple[int, int]
     late_packets: tuple[int, int]
+    spans: tuple[int, int]
     stream_bytes: tuple[int, int]
     cursor_bytes: tuple[int, int]
     link_bytes: tuple[int, int]

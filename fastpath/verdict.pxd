@@ -83,6 +83,11 @@ cpdef enum Verdict:
     SHED_UNCHECKED_AUDIO
     SHED_REPAIR              # asked for again, and answered GONE
     SOCKET_DROPPED           # by the kernel: a socket's queue was full
+    # viewers whose link is too slow: packets they were not sent (DROP_KINDS of them in cursor.pxd)
+    DROPPED_DISCARDABLE      # of frames that no other frame refers to
+    DROPPED_PREDICTED        # up to the next key frame
+    DROPPED_GOP              # a key frame or the rest of a frame, and what followed
+    SKIPPED_UPSTREAM         # numbers of whole frames that an overloaded node upstream left out
     # how the worker waits
     TURNS
     WAKE_UPS                 # sleeps that ended

@@ -9,12 +9,13 @@ round trip (RFC 4585 6.2.1), and within a quarter of what the viewer is sent.
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport address_same_host, address_t
-from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_PAUSED, NOBODY, TOLD_REPORTS, cursor_t
+from fastpath.cursor cimport CURSOR_PAUSED, NOBODY, TOLD_REPORTS, cursor_t
 from fastpath.late cimport late_t
 from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, link_may_repair, link_t
 from fastpath.pacing cimport pacer_on_receiver_report
 from fastpath.pause cimport end_pause
 from fastpath.ring cimport ring_held, slot_t
+from fastpath.spans cimport span_t, spans_with_number
 from fastpath.transport_feedback cimport on_transport_feedback
 from fastpath.verdict cimport (
     VIEWER_MALFORMED, VIEWER_NACK_TOO_OLD, VIEWER_REPORT, VIEWER_RESEND_REFUSED, VIEWER_RESEND_SUPPRESSED,
@@ -92,19 +93,19 @@ cdef void on_report_block(worker_t* worker, int32_t index, const report_block_t*
         end_pause(worker, index, now_us)  # somebody is there
 
 
-cdef bint may_resend(worker_t* worker, int32_t index, uint32_t seq, int64_t now_us) noexcept nogil:
+cdef bint may_resend(worker_t* worker, int32_t index, uint16_t number, int64_t now_us) noexcept nogil:
     """One table for all viewers, of small sets. Of five packets in one set the oldest is forgotten: sent
     twice at worst."""
     cdef uint32_t cursor = (worker.cursors[index].generation << 20) | <uint32_t>index
     cdef int64_t rtt_us = worker.cursors[index].rtt_us
-    cdef uint64_t mixed = ((<uint64_t>cursor << 32) | seq) * 0x9E3779B97F4A7C15u  # Fibonacci hashing
+    cdef uint64_t mixed = ((<uint64_t>cursor << 32) | number) * 0x9E3779B97F4A7C15u  # Fibonacci hashing
     cdef resent_t* places = &worker.recently[((mixed >> 40) & worker.recently_mask) * RECENT_WAYS]
     cdef resent_t* entry = places
     cdef int i
     if rtt_us < SHORTEST_RTT_US:
         rtt_us = SHORTEST_RTT_US
     for i in range(RECENT_WAYS):
-        if places[i].at_us != 0 and places[i].cursor == cursor and places[i].stream_seq == seq:
+        if places[i].at_us != 0 and places[i].cursor == cursor and places[i].number == number:
             if now_us - places[i].at_us < rtt_us:
                 return False
             entry = &places[i]
@@ -112,24 +113,40 @@ cdef bint may_resend(worker_t* worker, int32_t index, uint32_t seq, int64_t now_
         if places[i].at_us < entry.at_us:
             entry = &places[i]
     entry.cursor = cursor
-    entry.stream_seq = seq
+    entry.number = number
     entry.at_us = now_us
     return True
 
 
+cdef stream_t* find_sent(worker_t* worker, const cursor_t* cursor, uint16_t number, uint32_t* seq) noexcept nogil:
+    """Which packet a viewer was sent under this number, or was to be: the stream, or NULL."""
+    cdef uint16_t behind = <uint16_t>(<uint16_t>cursor.next + cursor.sequence_offset - 1 - number)
+    cdef const span_t* span
+    if behind >= 32768:
+        return NULL  # not used yet
+    if behind < cursor.next - cursor.start:
+        seq[0] = cursor.next - 1 - behind
+        return &worker.streams[cursor.stream]
+    span = spans_with_number(&worker.spans, &cursor.spans, number)
+    if span == NULL or worker.streams[span.stream].generation != span.stream_generation:
+        return NULL
+    seq[0] = span.end - 1 - <uint16_t>(<uint16_t>span.end + span.sequence_offset - 1 - number)
+    return &worker.streams[span.stream]
+
+
 cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, int64_t now_us) noexcept nogil:
     cdef cursor_t* cursor = &worker.cursors[index]
-    cdef stream_t* stream = &worker.streams[cursor.stream]
-    cdef uint16_t behind = <uint16_t>(<uint16_t>cursor.next + cursor.sequence_offset - 1 - number)
-    cdef uint32_t seq = cursor.next - 1 - behind
-    cdef const slot_t* slot
+    cdef uint32_t seq = 0
+    cdef stream_t* stream = find_sent(worker, cursor, number, &seq)
+    cdef const slot_t* slot = NULL
     cdef late_t late
     cursor.nacked += 1
-    slot = ring_held(&stream.ring, seq)
-    if behind >= 32768 or <int32_t>(seq - cursor.start) < 0 or cursor.state != CURSOR_ACTIVE or slot == NULL:
+    if stream != NULL and stream.is_used and cursor.state != CURSOR_PAUSED:
+        slot = ring_held(&stream.ring, seq)
+    if slot == NULL:
         count(worker, VIEWER_NACK_TOO_OLD)
         return
-    if not may_resend(worker, index, seq, now_us):
+    if not may_resend(worker, index, number, now_us):  # of several streams packets may have one seq
         count(worker, VIEWER_RESEND_SUPPRESSED)
         return
     if not link_may_repair(&worker.links[cursor.link], slot.size):
@@ -137,7 +154,7 @@ cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, in
         return
     late.cursor = index
     late.cursor_generation = cursor.generation
-    late.stream = cursor.stream
+    late.stream = <int32_t>(stream - worker.streams)
     late.stream_generation = stream.generation
     late.stream_seq = seq
     late.answers = 1

@@ -15,6 +15,7 @@ from fastpath.ring cimport ring_pool_t, ring_t, slot_t
 from fastpath.shared_counter cimport add_to_counter
 from fastpath.siphash cimport covered_t, siphash_key_t
 from fastpath.slab cimport NO_BLOCK, slab_t, slab_take
+from fastpath.spans cimport span_pool_t
 from fastpath.verdict cimport VERDICT_COUNT
 from fastpath.wheel cimport wheel_t
 from rtp.payload.codec cimport codec_state_t, codec_t
@@ -170,6 +171,7 @@ ctypedef struct stream_t:
     int32_t ingest_port          # and its track, for an ingest; else NOBODY
     int32_t ingest_track
     int32_t subscribers
+    int32_t awaited_by           # cursors that are to go on with it (fastpath/switch)
     media_clock_t clock
     int64_t key_asked_us
     uint64_t keys_asked
@@ -181,12 +183,11 @@ ctypedef struct stream_t:
     shed_t shed
     uint32_t deadline_us         # a packet that comes later than this after those that follow it is of no use
     uint64_t copies              # packets that the second path brought first
-    uint64_t copies_confirmed    # of these, the first path brought as well, unasked
-    uint8_t apart[8]             # five lines in all
+    uint64_t copies_confirmed    # of these, the first path brought as well, unasked; five lines in all
 
 ctypedef struct resent_t:        # to a viewer: once per round trip
     uint32_t cursor              # low bits of its handle
-    uint32_t stream_seq
+    uint32_t number              # RTP sequence number
     int64_t at_us
 
 ctypedef struct early_t:
@@ -246,6 +247,7 @@ cdef struct worker_t:
     ring_pool_t rings
     age_heap_t oldest[2]         # streams by their oldest packet: where small, large blocks come from
     late_pool_t late
+    span_pool_t spans            # what viewers were sent before they skipped something
     resent_t* recently           # what viewers asked for and got, for a round trip: sets of a cache line
     uint32_t recently_mask       # of sets
     wheel_t wheel
@@ -273,6 +275,9 @@ cdef struct worker_t:
     int64_t reorder_us
     int64_t repair_deadline_us   # of a stream that says nothing else
     int64_t probe_interval_us
+    int64_t max_lag_us           # of a viewer; 0: nothing is dropped
+    int64_t max_lag_bytes
+    int start_at                 # StartAt
     bint use_gro
     bint use_gso
     int64_t spin_us              # longest wait awake for the next packet; 0: none

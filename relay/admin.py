@@ -69,6 +69,7 @@ def new_application(daemon: Daemon) -> web.Application:
             web.get("/viewers/{id}", api.get_viewer),
             web.put("/viewers/{id}", api.refresh_viewer),
             web.delete("/viewers/{id}", api.remove_viewer),
+            web.post("/viewers/{id}/switch", api.switch_viewer),
         ]
     )
     return application
@@ -156,6 +157,17 @@ class _Api:
     async def refresh_viewer(self, request: web.Request) -> web.Response:
         viewer = self._viewer(request)
         self._daemon.refresh_viewer(viewer)
+        return web.json_response(viewer_status(self._daemon.node, viewer))
+
+    async def switch_viewer(self, request: web.Request) -> web.Response:
+        """To another broadcast, where the viewer cannot see that; answered when it is done."""
+        viewer = self._viewer(request)
+        body = await _json_object(request)
+        _refuse_unknown(body, ("stream",))
+        stream = body.get("stream")
+        if not isinstance(stream, str):
+            raise Refused(RefusalCode.BAD_REQUEST, "stream is the name of a broadcast", "stream")
+        await self._daemon.switch_viewer(viewer, stream)
         return web.json_response(viewer_status(self._daemon.node, viewer))
 
     async def remove_viewer(self, request: web.Request) -> web.Response:

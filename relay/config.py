@@ -6,6 +6,7 @@ what contradicts itself (`config_checks`) among the parts that are well formed.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -22,6 +23,7 @@ from pydantic import (
 
 from relay.config_checks import MAX_PORT, Parts, cross_check
 from relay.cores import usable_cores
+from relay.messages import MAX_VERSIONS, version_name
 from rtp.errors import RtpParseError
 from rtp.payload.parameter_sets import SET_PARAMETERS, payload_of_sets, unsupported_mode
 from rtp.sdp import PayloadFormat
@@ -44,6 +46,7 @@ MAX_STREAM_NAME = 64
 MAX_FMTP = 400  # room for the parameter sets of H.264 and H.265 in base64
 MAX_PARAMETER_SETS = 512  # what the engine keeps of a track; usual ones take 40 to 100 bytes
 MAX_PATH_NODES = 8  # the hop limit of Stream-FIB legs
+MIN_LAG_US = 50_000  # chosen: a frame or two
 MAX_WORKERS = 64  # chosen: the cores of a large host; as many ports fit one message
 CORES_WITHOUT_PYTHON = 2  # chosen: "auto" leaves a core to Python where there are more
 
@@ -187,10 +190,13 @@ class Track(Model):
     """The SDP's format parameters, handed to viewers as they are. Those of H.264 and H.265 may hold
     parameter sets (sprop-parameter-sets, RFC 6184 8.1; sprop-vps, -sps and -pps, RFC 7798 7.1) that
     the encoder does not send."""
-
     dependency_id: int = Field(default=0, ge=0, le=255)
     """Of the RTP header extension in which the encoder tells how frames depend on each other (RTP
     Payload Format For AV1, appendix A); with 0 their own headers tell it."""
+    version: int = Field(default=0, ge=0, lt=MAX_VERSIONS)
+    """Of a video that is sent at several bitrates: 0 is the best."""
+    bitrate_bps: int | None = Field(default=None, ge=1_000, le=4_000_000_000)
+    """What the encoder sends of it; needed of each version where there are several."""
 
     @cached_property
     def endpoint(self) -> Address:
@@ -235,8 +241,18 @@ class Track(Model):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """One version of an ingest, as it is subscribed to. bitrates_bps: of all versions of its video,
+    the best first; empty if there is one."""
+
+    name: str
+    tracks: tuple[Track, ...]
+    bitrates_bps: tuple[int, ...]
+
+
 class Ingest(Model):
-    """A broadcast that starts at this node."""
+    """A broadcast that starts at this node. Several video tracks are versions of one picture."""
 
     name: StreamName
     sdp_file: Path | None = None
@@ -245,6 +261,18 @@ class Ingest(Model):
     sdp_listen: HostText = "0.0.0.0"
     """The host part of their `listen`."""
     tracks: tuple[Track, ...] = Field(min_length=1)
+
+    @cached_property
+    def by_version(self) -> tuple[Produced, ...]:
+        """Its best version with all else; then each further one, under a name of its own."""
+        videos = sorted((t for t in self.tracks if t.kind == "video"), key=lambda t: t.version)
+        bitrates = tuple(t.bitrate_bps or 0 for t in videos) if len(videos) > 1 else ()
+        first = tuple(track for track in self.tracks if track.version == 0)
+        others = [track for track in videos if track.version > 0]
+        return (
+            Produced(self.name, first, bitrates),
+            *(Produced(version_name(self.name, t.version), (t,), bitrates) for t in others),
+        )
 
 
 class StreamPath(Model):
@@ -345,6 +373,47 @@ class Rate(Model):
     node_links: NodeLinkRate = NodeLinkRate()
 
 
+class GopCache(Model):
+    """Where viewers and nodes that come late begin."""
+
+    enabled: bool = True
+    """Off: at the next key frame that comes, which none is asked for."""
+    start: Literal["key", "gop"] = "key"
+    """At the newest complete key frame, or at the one before it: a whole GoP, for players that want
+    more in hand than they lose in delay."""
+
+
+class Dropping(Model):
+    """What may wait for a viewer's link before frames are left out; never audio."""
+
+    max_lag_us: int = Field(default=500_000, ge=0, le=60_000_000)
+    """0: nothing is left out. Below 50,000 only 0 is allowed. Chosen: what a live viewer bears."""
+    max_lag_bytes: int = Field(default=524_288, ge=16_384, le=1 << 30)
+
+    @field_validator("max_lag_us")
+    @classmethod
+    def _is_zero_or_worth_it(cls, max_lag_us: int) -> int:
+        if 0 < max_lag_us < MIN_LAG_US:
+            raise ValueError(f"must be 0 or at least {MIN_LAG_US}")
+        return max_lag_us
+
+
+class Versions(Model):
+    """When a viewer is sent another bitrate of a broadcast that has several."""
+
+    enabled: bool = True
+    patience_us: int = Field(default=500_000, ge=0, le=60_000_000)
+    """How long its queue builds up before it goes down. Chosen: two looks, so that one key frame is
+    no reason; a GoP may have been cut short by then."""
+    calm_us: int = Field(default=2_000_000, ge=0, le=60_000_000)
+    """How long nothing has waited before it goes up, if its link's rate says that there is room.
+    Chosen: with a GoP of 2 s to wait for, the picture is back within 5 s."""
+    room: float = Field(default=1.15, ge=1, le=10)
+    """What the link must carry, by the bitrate of the version that is tried. Chosen: key frames."""
+    longest_wait_us: int = Field(default=60_000_000, ge=1_000_000, le=3_600_000_000)
+    """A version that proved too much is tried again after twice as long each time, up to this."""
+
+
 class NodeConfig(Model):
     """A node's whole configuration."""
 
@@ -377,11 +446,19 @@ class NodeConfig(Model):
     rate: Rate = Rate()
     kernel: Kernel = Kernel()
     overload: Overload = Overload()
+    gop_cache: GopCache = GopCache()
+    dropping: Dropping = Dropping()
+    versions: Versions = Versions()
 
     @cached_property
     def endpoint(self) -> Address:
         """`listen` as a socket takes it."""
         return parse_address(self.listen)
+
+    @cached_property
+    def broadcasts(self) -> tuple[Produced, ...]:
+        """The ingests, each version by itself."""
+        return tuple(part for ingest in self.ingests for part in ingest.by_version)
 
     @cached_property
     def worker_count(self) -> int:

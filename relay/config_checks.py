@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from control_client.connection import Tls, check_url, ssl_context
@@ -138,11 +139,20 @@ def _check_secrets(parts: Parts) -> Iterator[Problem]:
 
 def _check_ingests(parts: Parts) -> Iterator[Problem]:
     codecs = {"video": ("H264", "H265", "VP8", "VP9", "AV1"), "audio": ("opus",)}
-    names = [(f"ingests[{i}].name", ingest.name) for i, ingest in parts.ingests]
+    names = [
+        (f"ingests[{i}].name", part.name)
+        for i, ingest in parts.ingests
+        for part in ingest.by_version
+    ]
     yield from _repeated("stream name", names)
     for i, ingest in parts.ingests:
-        kinds = [(f"ingests[{i}].tracks[{j}].kind", t.kind) for j, t in enumerate(ingest.tracks)]
+        kinds = [
+            (f"ingests[{i}].tracks[{j}].kind", t.kind)
+            for j, t in enumerate(ingest.tracks)
+            if t.version == 0
+        ]
         yield from _repeated("kind", kinds)
+        yield from _check_versions(f"ingests[{i}]", ingest)
         for j, track in enumerate(ingest.tracks):
             key = f"ingests[{i}].tracks[{j}]"
             if track.codec not in codecs[track.kind]:
@@ -153,6 +163,37 @@ def _check_ingests(parts: Parts) -> Iterator[Problem]:
         if len(set(numbered)) > 1:
             text = "numbers go across tracks: those that have them share one socket"
             yield Problem(f"ingests[{i}].tracks", text)
+
+
+def _check_versions(key: str, ingest: Ingest) -> Iterator[Problem]:
+    """Of its video: counted from 0, each smaller than the one before."""
+    videos = [(f"{key}.tracks[{j}]", t) for j, t in enumerate(ingest.tracks) if t.kind == "video"]
+    for track_key, track in [(f"{key}.tracks[{j}]", t) for j, t in enumerate(ingest.tracks)]:
+        if track.kind != "video" and track.version:
+            yield Problem(f"{track_key}.version", "only video has versions")
+    if len(videos) < 2 and all(track.version == 0 for _, track in videos):
+        return
+    versions = [track.version for _, track in videos]
+    if versions.count(0) > 1:
+        return  # the kind is repeated
+    if sorted(versions) != list(range(len(versions))):
+        text = f"versions are {sorted(versions)}; they are to be 0, 1, 2 and so on, 0 the best"
+        yield Problem(f"{key}.tracks", text)
+        return
+    ordered = sorted(videos, key=lambda entry: entry[1].version)
+    for track_key, track in ordered:
+        if track.bitrate_bps is None:
+            text = "is needed of each of several versions"
+            yield Problem(f"{track_key}.bitrate_bps", text)
+        if (track.codec, track.clock_rate) != (ordered[0][1].codec, ordered[0][1].clock_rate):
+            text = (
+                "codec and clock_rate are to be those of version 0: viewers go from one to another"
+            )
+            yield Problem(f"{track_key}.codec", text)
+    for (_, better), (track_key, track) in pairwise(ordered):
+        if better.bitrate_bps and track.bitrate_bps and track.bitrate_bps >= better.bitrate_bps:
+            text = f"is {track.bitrate_bps}, not below the {better.bitrate_bps} of a better version"
+            yield Problem(f"{track_key}.bitrate_bps", text)
 
 
 def _check_sockets(parts: Parts) -> Iterator[Problem]:

@@ -27,10 +27,11 @@ from relay.control.agent import ControlAgent
 from relay.control_shell import ControlShell
 from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused, RelayError, WorkerError
-from relay.events import ViewerStarted, ViewerTurnedAway
+from relay.events import SwitchRefused, ViewerStarted, ViewerSwitched, ViewerTurnedAway
 from relay.loop_watch import LoopWatch
 from relay.messages import Track
 from relay.node import Node
+from relay.slowpath.switch import MOVE_BY_US
 from relay.sockets import open_sockets
 from relay.workers import new_workers
 from service import log as service_log
@@ -66,6 +67,7 @@ class Daemon:
             for number in range(len(self.workers))
         ]
         self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._switching: dict[str, asyncio.Future[str]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
         self._is_stopping = False
@@ -134,6 +136,12 @@ class Daemon:
                 case ViewerStarted(viewer):
                     if (started := self._waiting.get(viewer)) and not started.done():
                         started.set_result(None)
+                case ViewerSwitched(viewer, stream):
+                    if (switched := self._switching.get(viewer)) and not switched.done():
+                        switched.set_result(stream)
+                case SwitchRefused(viewer, _, code, text):
+                    if (switched := self._switching.get(viewer)) and not switched.done():
+                        switched.set_exception(Refused(code, text))
                 case ViewerTurnedAway(viewer, code, text):
                     if (started := self._waiting.get(viewer)) and not started.done():
                         started.set_exception(Refused(code, text))
@@ -192,6 +200,25 @@ class Daemon:
         finally:
             del self._waiting[viewer.id]
         return viewer
+
+    async def switch_viewer(self, viewer: Viewer, stream: str) -> None:
+        """Returns once the viewer is sent the other stream. Raises Refused; a later switch of the
+        same viewer ends the wait of an earlier one."""
+        if (earlier := self._switching.pop(viewer.id, None)) is not None and not earlier.done():
+            earlier.set_exception(Refused(RefusalCode.BAD_REQUEST, "it was switched again"))
+        switched = self._switching[viewer.id] = self._loop.create_future()
+        try:
+            self.node.switch_viewer(viewer, stream, now_us())
+            self.settle()
+            async with asyncio.timeout(self.config.admin.viewer_wait_s + MOVE_BY_US / 1e6):
+                await switched
+        except TimeoutError:
+            self.node.switch_viewer(viewer, viewer.broadcast, now_us())  # it stays
+            self.settle()
+            raise Refused(RefusalCode.TIME_OUT, f"{stream} did not come in time") from None
+        finally:
+            if self._switching.get(viewer.id) is switched:
+                del self._switching[viewer.id]
 
     def refresh_viewer(self, viewer: Viewer) -> None:
         """It is still there."""

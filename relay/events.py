@@ -170,6 +170,35 @@ class ViewerLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewerSwitched:
+    """A viewer goes on with another broadcast, as it asked for; before: what it watched."""
+
+    viewer: str
+    stream: str
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchRefused:
+    """What a viewer asked to go on with cannot be had. It stays where it is."""
+
+    viewer: str
+    stream: str
+    code: RefusalCode
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionChanged:
+    """A viewer is sent another bitrate of its broadcast: version 0 is the best."""
+
+    viewer: str
+    stream: str
+    version: int
+    bitrate_bps: int
+
+
+@dataclass(frozen=True, slots=True)
 class PathsWanted:
     """Nobody here knows how to reach a broadcast, or no second way to it: answer with
     `Node.on_paths` or `Node.on_no_path`. Said once while it is unanswered."""
@@ -209,6 +238,9 @@ NodeEvent: TypeAlias = (
     | ViewerPaused
     | ViewerTurnedAway
     | ViewerLeft
+    | ViewerSwitched
+    | SwitchRefused
+    | VersionChanged
     | PathsWanted
     | UpstreamSwitched
     | CopiesChanged

@@ -20,6 +20,7 @@ from relay.errors import MessageError, RefusalCode
 MAX_MESSAGE_BYTES = 1400  # what the engine carries in one control packet
 MAX_ANCESTORS = 7  # a path of eight nodes: the hop limit of Stream-FIB legs
 MAX_WORKERS = 64  # of a node: as many ports fit one message
+MAX_VERSIONS = 8  # chosen: what simulcast encoders send, and as much again
 MAX_TRACKS = 8  # chosen: video, audio, and room for more of either
 
 # \Z, as $ would let a line feed stand at the end.
@@ -38,7 +39,9 @@ class _Struct(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Track(_Struct, frozen=True):
-    """A stream's descriptor, and the packet number that its ring starts with."""
+    """A stream's descriptor, and the packet number that its ring starts with. version: of a video
+    that is there at several bitrates_bps, the best first; each further version is a broadcast of
+    its own (`version_name`), so that a node subscribes to those it needs."""
 
     stream_id: StreamId
     media: Media
@@ -47,6 +50,8 @@ class Track(_Struct, frozen=True):
     clock_rate: Annotated[int, Meta(ge=1, le=1_000_000)]
     first_stream_seq: U32
     fmtp: Annotated[str, Meta(max_length=400)] = ""
+    version: Annotated[int, Meta(ge=0, lt=MAX_VERSIONS)] = 0
+    bitrates_bps: Annotated[tuple[U32, ...], Meta(max_length=MAX_VERSIONS)] = ()
 
 
 class Subscribe(_Struct, frozen=True, tag="subscribe"):
@@ -136,6 +141,11 @@ Message: TypeAlias = Subscribe | Ok | Error | Unsubscribe | UpstreamLost | End |
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def version_name(broadcast: str, version: int) -> str:
+    """How a version of a broadcast is subscribed to; the best by the broadcast's own name."""
+    return f"{broadcast}.{version}" if version else broadcast
 
 
 def is_name(text: str) -> bool:

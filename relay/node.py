@@ -50,6 +50,7 @@ from relay.slowpath.subscription import SubscriptionTable
 from relay.slowpath.ways import MAX_HOPS
 from relay.spread import Spread
 from relay.stream import StreamRegistry
+from relay.viewer_moves import ViewerMoves, check_switch
 from relay.workers import Workers
 from service.address import Address, format_address, ip_of, parse_address
 
@@ -115,9 +116,19 @@ class Node:
             config.rate.viewers,
         )
         self._sampler = QoeSampler(self.engine, self.edge)
+        self.moves = ViewerMoves(
+            self.engine,
+            self.edge,
+            self.subscriptions,
+            self._carried,
+            self._replicas,
+            config.versions,
+            paths_to=self._paths_to,
+            report=self._events.append,
+        )
         self._replicas.start(self.ports.overlays, config.worker_endpoints)
         self.neighbourhood.start(self.ports.overlays, now_us)
-        made = self._carried.open(self.edge, config.ingests, self.ports.ingests)
+        made = self._carried.open(self.edge, config.broadcasts, self.ports.ingests)
         for name, tracks in made.items():
             self.subscriptions.add_local(name, tracks)
         self.handle_timer(now_us)
@@ -134,7 +145,7 @@ class Node:
 
     def next_timer_us(self) -> int | None:
         """When `handle_timer` is due."""
-        parts = self.neighbourhood, self.subscriptions, self.edge, self._sampler
+        parts = self.neighbourhood, self.subscriptions, self.edge, self.moves, self._sampler
         times = [*(part.next_timer_us() for part in parts), self._next_sample_us]
         return min((time_us for time_us in times if time_us is not None), default=None)
 
@@ -149,8 +160,16 @@ class Node:
             self._remove_viewer(viewer, now_us, expired=True)
         self.subscriptions.handle_timer(now_us)
         self._carry_out(now_us)
+        self._move_viewers(now_us)
         self._take_samples(now_us)
         self._sampler.handle_timer(now_us)
+
+    def _move_viewers(self, now_us: int) -> None:
+        try:
+            self.moves.handle_timer(now_us)
+        except EngineFullError as error:
+            self._full(error)  # tried again with the next tick
+        self._carry_out(now_us)
 
     def _take_samples(self, now_us: int) -> None:
         """Of broadcasts that could come another way, in case that is better."""
@@ -242,13 +261,26 @@ class Node:
             is_premium=is_premium or stream in self.config.viewers.premium_streams,
         )
         self._sampler.on_joined(viewer)
-        path = self.config.path_to(stream)
-        paths = (path,) if path else self._pushed_paths.get(stream, ())
         self.subscriptions.join_viewer(
-            viewer.number, stream, paths, now_us, is_premium=viewer.is_premium
+            viewer.number, stream, self._paths_to(stream), now_us, is_premium=viewer.is_premium
         )
         self._carry_out(now_us)
         return viewer
+
+    def _paths_to(self, stream: str) -> Paths:
+        """As configured, or as the table says."""
+        path = self.config.path_to(stream)
+        return (path,) if path else self._pushed_paths.get(stream, ())
+
+    def switch_viewer(self, viewer: Viewer, stream: str, now_us: int) -> None:
+        """Have it go on with another broadcast where it cannot see that: ViewerSwitched or
+        SwitchRefused follows. Raises Refused."""
+        if not is_name(stream):
+            text = "a stream's name has 1 to 64 letters, digits, dots, dashes or underscores"
+            raise Refused(RefusalCode.BAD_REQUEST, text, "stream")
+        check_switch(viewer)
+        self.moves.switch(viewer, stream, now_us)
+        self._carry_out(now_us)
 
     def find_viewer(self, viewer_id: str) -> Viewer | None:
         """By the id that the API gave."""
@@ -283,6 +315,7 @@ class Node:
 
     def _remove_viewer(self, viewer: Viewer, now_us: int, *, expired: bool) -> None:
         self._sampler.on_leaving(viewer, now_us)
+        self.moves.on_removed(viewer, now_us)
         self.edge.remove(viewer)
         if len(self.engine) > 1:
             self._carried.prune(viewer.broadcast)
@@ -366,6 +399,11 @@ class Node:
                     viewer, media = leg
                     paused = events.ViewerPaused(viewer.id, viewer.broadcast, media)
                     self._events.append(paused)
+            case engine_events.ViewerLags() | engine_events.ViewerSwitched():
+                try:
+                    self.moves.on_engine_event(event, now_us)
+                except EngineFullError as error:
+                    self._full(error)
             case engine_events.Fallback(name, errno):
                 self._events.append(events.FeatureRefused(name, errno))
             case engine_events.OverloadBegan(age_us):
@@ -459,6 +497,7 @@ class Node:
                 case wanted.Send(peer, message):
                     self._send(peer, message, now_us)
                 case wanted.TracksChanged():
+                    self.moves.on_streams(event.broadcast)
                     self._change_tracks(event)
                 case wanted.UpstreamChanged(broadcast, peer, second):
                     self._carried.set_upstream(broadcast, peer, second)
@@ -468,6 +507,7 @@ class Node:
                     switched = events.UpstreamSwitched(broadcast, reason, before, after, gap_us)
                     self._events.append(switched)
                 case wanted.BroadcastRemoved(broadcast):
+                    self.moves.on_streams(broadcast)
                     self._carried.remove(broadcast)
                     self._placement.forget(broadcast)
                     self._lanes.forget(broadcast)
@@ -481,10 +521,11 @@ class Node:
                     self._events.append(events.CopiesChanged(broadcast, path, is_disjoint))
                 case wanted.RemoveCursor(peer, stream_id):
                     self._carried.remove_cursor(peer, stream_id)
-                case wanted.ViewerReady(number, _):
-                    self._start_viewer(number, now_us)
-                case wanted.ViewerRefused(number, code, text):
-                    self._turn_away(number, code, text, now_us)
+                case wanted.ViewerReady(number, broadcast):
+                    self._on_viewer_ready(number, broadcast, now_us)
+                case wanted.ViewerRefused(number, code, text, broadcast):
+                    if not self.moves.on_refused(number, broadcast, code, text, now_us):
+                        self._turn_away(number, code, text, now_us)
                 case wanted.StateChanged(broadcast, state):
                     self._events.append(events.BroadcastChanged(broadcast, state.value))
 
@@ -531,6 +572,15 @@ class Node:
         except EngineFullError as error:
             self.subscriptions.on_cursor_refused(peer, stream_id, self._full(error), now_us)
 
+    def _on_viewer_ready(self, number: int, broadcast: str, now_us: int) -> None:
+        try:
+            is_move = self.moves.on_ready(number, broadcast, now_us)
+        except EngineFullError as error:
+            self._full(error)  # tried again with the next tick
+            return
+        if not is_move:
+            self._start_viewer(number, now_us)
+
     def _start_viewer(self, number: int, now_us: int) -> None:
         viewer = self.edge.find(number)
         if viewer is None or self.subscriptions.find(viewer.broadcast) is None:
@@ -552,6 +602,7 @@ class Node:
         viewer = self.edge.find(number)
         if viewer is not None:
             self._sampler.on_leaving(viewer, now_us)
+            self.moves.on_removed(viewer, now_us)
             self.edge.remove(viewer)
             self._events.append(events.ViewerTurnedAway(viewer.id, code, text))
 

@@ -11,7 +11,7 @@ from random import Random
 
 import msgspec
 
-from relay.config import Ingest
+from relay.config import Produced
 from relay.edge.plain_rtp import PlainRtpEdge
 from relay.lanes import Lanes
 from relay.messages import Track
@@ -48,7 +48,7 @@ class NodeStreams:
         self._placement = placement
         self._lanes = lanes
         self._rng = rng
-        self._ingests: dict[str, Ingest] = {}
+        self._ingests: dict[str, Produced] = {}
         self._upstreams: dict[str, int | None] = {}
         # Of neighbours' cursors that wait for a copy, by stream id: the neighbour and where from.
         self._waiting: defaultdict[int, dict[str, int | None]] = defaultdict(dict)
@@ -58,7 +58,7 @@ class NodeStreams:
     def open(
         self,
         edge: PlainRtpEdge,
-        ingests: Iterable[Ingest],
+        ingests: Iterable[Produced],
         ports: Mapping[tuple[str, str], int],
     ) -> dict[str, tuple[Track, ...]]:
         """Viewers, and the broadcasts that may start here, with the ports of their tracks; the
@@ -74,7 +74,8 @@ class NodeStreams:
     def new_tracks(self, name: str) -> tuple[Track, ...]:
         """Fresh ids and first numbers for an ingest's tracks. Raises KeyError."""
         tracks: list[Track] = []
-        for track in self._ingests[name].tracks:
+        produced = self._ingests[name]
+        for track in produced.tracks:
             stream_id = self._rng.randrange(1, 1 << 32)
             while self.registry.by_id(stream_id) or stream_id in {t.stream_id for t in tracks}:
                 stream_id = self._rng.randrange(1, 1 << 32)
@@ -86,6 +87,8 @@ class NodeStreams:
                 clock_rate=track.clock_rate,
                 first_stream_seq=self._rng.randrange(FIRST_STREAM_SEQ_LIMIT),
                 fmtp=track.fmtp,
+                version=track.version,
+                bitrates_bps=produced.bitrates_bps if track.kind == "video" else (),
             )
             tracks.append(described)
         return tuple(tracks)
@@ -127,7 +130,7 @@ class NodeStreams:
     def _add(self, broadcast: str, track: Track, upstream: int | None, worker: int) -> Stream:
         """With a copy wherever the broadcast has one already, or viewers."""
         count = len(self._workers)
-        copies = {w for w in range(count) if count > 1 and self._edge.served(broadcast, w)}
+        copies = {w for w in range(count) if count > 1 and self._edge.is_followed(broadcast, w)}
         copies |= self._replicas.workers_of(broadcast) if count > 1 else set()
         stream = self.registry.add(broadcast, track, upstream, worker)
         self._replicas.follow(stream, copies)
@@ -275,7 +278,7 @@ class NodeStreams:
             streams = self.registry.of(broadcast)
             ids = [stream.track.stream_id for stream in streams]
             is_needed = (
-                self._edge.served(broadcast, worker)
+                self._edge.is_followed(broadcast, worker)
                 or self._replicas.is_making(broadcast, worker)
                 or any(worker in self.cursors.workers_of(stream_id) for stream_id in ids)
             )

@@ -8,11 +8,12 @@ from typing import TypeAlias
 
 from fastpath import PortKind
 from relay.config import NodeConfig, Track
+from relay.messages import version_name
 from relay.workers import Workers
 from service.address import Address
 
 IngestKey: TypeAlias = tuple[str, str]
-"""Stream name, and "video" or "audio"."""
+"""Broadcast (of one version), and "video" or "audio"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ def ingest_tracks(config: NodeConfig) -> Iterator[tuple[str, IngestKey, Track]]:
     """Every track of every ingest, with its key path in the configuration."""
     for i, ingest in enumerate(config.ingests):
         for j, track in enumerate(ingest.tracks):
-            yield f"ingests[{i}].tracks[{j}]", (ingest.name, track.kind), track
+            name = version_name(ingest.name, track.version)
+            yield f"ingests[{i}].tracks[{j}]", (name, track.kind), track
 
 
 def ingest_workers(config: NodeConfig) -> dict[str, int]:
@@ -61,8 +63,9 @@ def ingest_workers(config: NodeConfig) -> dict[str, int]:
             leaders[leader_of(ingest.name)] = first
     turns: dict[str, int] = {}
     return {
-        ingest.name: turns.setdefault(leader_of(ingest.name), len(turns)) % config.worker_count
+        part.name: turns.setdefault(leader_of(ingest.name), len(turns)) % config.worker_count
         for ingest in config.ingests
+        for part in ingest.by_version
     }
 
 

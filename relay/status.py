@@ -140,6 +140,8 @@ def viewer_status(node: Node, viewer: Viewer) -> Json:
         "transport_cc_id": viewer.transport_cc_id or None,
         "delay_id": viewer.delay_id or None,
         "rate": _viewer_rate(node, viewer),
+        "version": viewer.version,
+        "switching_to": viewer.next.broadcast if viewer.next else None,
         "state": node.state_of(viewer.broadcast).value,
         "path": list(node.path_of(viewer.broadcast)),
         "is_premium": viewer.is_premium,

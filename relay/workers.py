@@ -263,6 +263,10 @@ class Workers:
         engine, own = self._together(cursor, stream)
         engine.move_viewer_cursor(own, stream=stream & _MASK, payload_type=payload_type)
 
+    def switch_viewer_cursor(self, cursor: int, *, stream: int, payload_type: int) -> None:
+        engine, own = self._together(cursor, stream)
+        engine.switch_viewer_cursor(own, stream=stream & _MASK, payload_type=payload_type)
+
     def remove_cursor(self, cursor: int) -> None:
         engine, own = self._at(cursor)
         engine.remove_cursor(own)
@@ -365,6 +369,10 @@ def new_engine(config: NodeConfig) -> Engine:
         huge_pages=config.kernel.huge_pages,
         shed_age_us=config.overload.shed_age_us,
         spin_us=config.kernel.spin_us,
+        max_lag_us=config.dropping.max_lag_us,
+        max_lag_bytes=config.dropping.max_lag_bytes,
+        gop_cache=config.gop_cache.enabled,
+        start_at_gop=config.gop_cache.start == "gop",
     )
 
 

@@ -31,13 +31,16 @@ from fastpath.rate.probe_result cimport (
 )
 from fastpath.rate.probing cimport (
     LIMIT_DELAY, LIMIT_LOSS, LIMIT_LOSS_GROWING, LIMIT_NONE, LIMIT_RTT, PROBING_NEW, probing_limit,
-    probing_on_check, probing_on_recovery, probing_on_tick, probing_open, probing_set_estimate, probing_start, probing_take,
+    probing_on_check, probing_on_recovery, probing_on_tick, probing_open, probing_set_estimate, probing_start,
+    probing_take,
 )
 from fastpath.rate.rtt_backoff cimport (
     BACKOFF_FACTOR, BACKOFF_FLOOR, rtt_backoff_is_above, rtt_backoff_on_feedback, rtt_backoff_on_sent,
     rtt_backoff_open, rtt_backoff_reduces,
 )
-from fastpath.rate.throughput cimport THROUGHPUT_WINDOW_US, throughput_add, throughput_bps, throughput_open, throughput_recent_bps
+from fastpath.rate.throughput cimport (
+    THROUGHPUT_WINDOW_US, throughput_add, throughput_bps, throughput_open, throughput_recent_bps,
+)
 from fastpath.rate.trendline cimport trendline_add, trendline_open
 from fastpath.rate.types cimport (
     RATE_DRAFT, USAGE_NORMAL, USAGE_OVER, USAGE_UNDER, clamp, is_usable, packet_result_t, probe_t, rate_config_t,

@@ -66,20 +66,20 @@ cdef void finish(probing_t* probing) noexcept nogil:
     probing.further_bps = NEVER
 
 
-cdef void initiate(probing_t* probing, double first_bps, double second_bps, bint further, int64_t now_us) noexcept nogil:
-    """One or two clusters; second_bps: 0 for one."""
+cdef bint initiate(probing_t* probing, double first_bps, double second_bps, bint further, int64_t now_us) noexcept nogil:
+    """One or two clusters; second_bps: 0 for one. Whether probes make sense now."""
     cdef double most_bps = probing.max_bps
     cdef double bps
     cdef int i
     if probing.needed_bps > 0 and most_bps > NEEDED * probing.needed_bps:
         most_bps = NEEDED * probing.needed_bps
     if probing.limit == LIMIT_DELAY or probing.limit == LIMIT_LOSS or probing.limit == LIMIT_RTT:
-        return
+        return False
     if probing.limit == LIMIT_LOSS_GROWING and most_bps > LOSS_SCALE * probing.estimate_bps:
         most_bps = LOSS_SCALE * probing.estimate_bps
     if most_bps <= probing.estimate_bps:
         finish(probing)          # it could tell nothing new
-        return
+        return False
     probing.pending = 0
     probing.is_check = False
     for i in range(2):
@@ -92,7 +92,7 @@ cdef void initiate(probing_t* probing, double first_bps, double second_bps, bint
         probing.pending_bps[probing.pending] = bps
         probing.pending += 1
     if probing.pending == 0:
-        return
+        return False
     probing.pending_until_us = now_us + RESULT_US
     probing.initiated_us = now_us
     if further:
@@ -100,6 +100,7 @@ cdef void initiate(probing_t* probing, double first_bps, double second_bps, bint
         probing.further_bps = FURTHER_ABOVE * probing.pending_bps[probing.pending - 1]
     else:
         finish(probing)
+    return True
 
 
 cdef void probing_limit(probing_t* probing, const rate_config_t* config, int64_t now_us) noexcept nogil:
@@ -158,17 +159,18 @@ cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) 
     probing.initiated_us = now_us        # tried, whether or not a probe makes sense now
     if is_limited:
         initiate(probing, ALR_SCALE * probing.estimate_bps, 0, True, now_us)
-    else:
-        initiate(probing, CHECK_SCALE * probing.estimate_bps, 0, False, now_us)
+    elif initiate(probing, CHECK_SCALE * probing.estimate_bps, 0, False, now_us):
         probing.is_check = True
         probing.check_us = CHECK_INTERVAL_US
 
 
 cdef double probing_on_check(probing_t* probing, double sent_bps, double received_bps) noexcept nogil:
-    """The estimate by a check's outcome; negative: as it is."""
+    """The estimate by a check's outcome; negative: as it is. A limit may have kept the check small, and
+    then it cannot raise it."""
+    cdef double taken_bps = CHECK_TAKEN * (received_bps if received_bps < sent_bps else sent_bps)
     if received_bps >= CHECK_FREE * sent_bps:
         probing.check_us = NEXT_CHECK_US
-        return CHECK_TAKEN * (received_bps if received_bps < sent_bps else sent_bps)
+        return taken_bps if taken_bps > probing.estimate_bps else -1
     if received_bps > CHECK_SHARED * probing.estimate_bps:
         probing.check_us = SHARED_INTERVAL_US
     return -1

@@ -5,7 +5,7 @@ Forwarding, pacing, fast start and being lapped are moves of it; see the table i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 class State(Enum):
     REMOVED = auto()
     ACTIVE = auto()
+    CATCHES_UP = auto()  # is sent what was here before it came
+    BEHIND = auto()  # its link had no room for it, or it is about to change its stream
+    SKIPS_FRAME = auto()  # the rest of a frame that no other refers to
+    SKIPS_PREDICTED = auto()  # all up to the next key frame
+    SKIPS_GOP = auto()  # the same, a key frame or the rest of a frame among it
     WAITS_FOR_KEY = auto()
+    WAITS_FOR_NEXT_KEY = auto()  # one that is not here yet
+
+
+GOES_ON = (State.ACTIVE, State.CATCHES_UP, State.BEHIND)
+SKIPS = (State.SKIPS_FRAME, State.SKIPS_PREDICTED, State.SKIPS_GOP)
+SPANS_OF_CURSOR = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,18 @@ class Viewer:
     rtcp: Address | None
     transport_cc_id: int = 0
     delay_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Packets first .. end-1 of a stream, sent to a viewer under numbers that follow each other."""
+
+    stream: Stream
+    first: int
+    end: int
+    sequence_offset: int
+    timestamp_offset: int
+    payload_type: int
 
 
 @dataclass(eq=False, slots=True)
@@ -59,22 +82,51 @@ class Cursor:
     late_packets: int = 0
     lapped: int = 0
     is_copy: bool = False  # to a node that gets the stream from elsewhere too
+    began_us: int = 0  # what came before it left when it could; 0: it has reached the head
+    # of viewers
+    spans: list[Span] = field(default_factory=list)  # before its last jump, newest first
+    skipped_from: int = 0
+    lag_us: int = 0  # as last looked at
+    lag_bytes: int = 0
+    told_us: int = 0
+    told_dropped: int = 0
+    dropped: list[int] = field(default_factory=lambda: [0, 0, 0])  # discardable, predicted, GoP
+    switch_to: Stream | None = None  # goes on with it when nobody can see that
+    switch_payload_type: int = 0
 
-    def begin(self) -> None:
-        """Stand in a ring, as a new cursor or after a move from another.
+    @property
+    def stands(self) -> bool:
+        """It has a place in its ring, from which it goes on."""
+        return self.state in GOES_ON or self.state in SKIPS
 
-        Video: at the newest whole key frame. Audio: live. An empty ring: its first packet. Without
-        a key frame a node gets all that is held, as it may need it; a viewer waits.
+    def begin(self, *, gop_cache: bool = True, start_at_gop: bool = False) -> bool:
+        """Stand in a ring, as a new cursor or after a move from another. False: it waits for a key
+        frame that is to be asked for.
+
+        Video: at the newest whole key frame, or the one before it. Audio: live. An empty ring: its
+        first packet. Without a key frame a node gets all that is held, as it may need it; a viewer
+        waits. Without a cache all begin live, viewers at the next key frame.
         """
         ring = self.stream.ring
+        is_viewer, is_video = self.viewer is not None, self.stream.is_video
         place: int | None = ring.head
-        if self.stream.is_video and (ring.packets or self.viewer is not None):
+        if not gop_cache:
+            self.jump(ring.head)
+            self.state = State.WAITS_FOR_NEXT_KEY if is_viewer and is_video else State.ACTIVE
+            return True
+        if is_video and (ring.packets or is_viewer):
             place = ring.fast_start()
-            if place is None and self.viewer is None:
+            if place is not None and start_at_gop:
+                place = ring.gop_before(place)
+            if place is None and not is_viewer:
                 place = ring.tail
-        self._enter(ring.head if place is None else place)
-        if place is None:
-            self.state = State.WAITS_FOR_KEY
+        self.jump(ring.head if place is None else place)
+        self.state = State.WAITS_FOR_KEY if place is None else self._state_here()
+        return place is not None
+
+    def _state_here(self) -> State:
+        lags = self.viewer is not None and self.stream.is_video
+        return State.CATCHES_UP if lags and self.next != self.stream.ring.head else State.ACTIVE
 
     def begin_at(self, place: int) -> bool:
         """Stand at this place, which may be ahead of the head: whoever asks has what is before it.
@@ -82,40 +134,81 @@ class Cursor:
         ring = self.stream.ring
         if not ring.tail <= place <= ring.head + LARGEST:
             return False
-        self._enter(place)
-        return True
-
-    def _enter(self, place: int) -> None:
-        """Go on at another place. A viewer's sequence numbers go on without a gap: a new cursor's
-        `next` is 0 and its offset the first number."""
-        self.sequence_offset += self.next - place
         self.next = self.start = place
         self.state = State.ACTIVE
+        return True
 
-    def peek(self) -> Packet | None:
-        """The next packet to send, holes passed over: what is recovered later is sent then.
+    def close_span(self) -> None:
+        """What a viewer was sent since its last jump is remembered with its numbers; then nothing
+        more is owed of it under the cursor's own."""
+        if self.viewer is not None and self.start != self.next:
+            span = Span(
+                self.stream,
+                self.start,
+                self.next,
+                self.sequence_offset,
+                self.timestamp_offset,
+                self.payload_type,
+            )
+            self.spans = [span, *self.spans[: SPANS_OF_CURSOR - 1]]
+        self.start = self.next
+
+    def jump(self, place: int) -> None:
+        """Go on at another place. A viewer's sequence numbers go on without a gap: a new cursor's
+        `next` is 0 and its offset the first number."""
+        self.close_span()
+        self.sequence_offset += self.next - place
+        self.next = self.start = place
+
+    def span_of(self, stream: Stream, number: int) -> Span | None:
+        """The one before its last jump that this packet belongs to."""
+        spans = (s for s in self.spans if s.stream is stream and s.first <= number < s.end)
+        return next(spans, None)
+
+    def _find_key(self) -> bool:
+        """The key frame that is waited for has come."""
+        start = self.stream.ring.gop_start
+        if start is None or (self.state is State.WAITS_FOR_NEXT_KEY and start < self.next):
+            return False
+        self.jump(start)
+        self.state = self._state_here()
+        return True
+
+    def seek(self) -> Packet | None:
+        """The next packet to send, holes passed over: what is recovered later is sent then. What
+        upstream has skipped has no number.
 
         A cursor that the ring has lapped goes on at the newest key frame (audio: the oldest held).
         """
         ring = self.stream.ring
-        if self.state is State.WAITS_FOR_KEY:
-            if ring.gop_start is None:
+        if self.state in (State.WAITS_FOR_KEY, State.WAITS_FOR_NEXT_KEY):
+            if not self._find_key():
                 return None
-            self._enter(ring.gop_start)
         elif self.next < ring.tail:
             self.lapped += 1
             place = ring.fast_start() if self.stream.is_video else ring.tail
             if place is None:
+                self.close_span()
                 self.state = State.WAITS_FOR_KEY
                 return None
-            self._enter(place)
+            self.jump(place)
+            self.state = self._state_here()
         while self.next < ring.head:
             if self.next in ring.packets:
                 return ring.packets[self.next]
-            self.next += 1
+            if self.next in ring.skipped and self.viewer is not None:
+                self.jump(self.next + 1)
+            else:
+                self.next += 1
         return None
 
     def owes(self, number: int) -> bool:
         """Has the cursor passed this place since it last jumped? Then what is recovered there is
         sent at once, under the number that was left free for it."""
-        return self.state is State.ACTIVE and self.start <= number < self.next
+        return self.stands and self.start <= number < self.next
+
+    def measure_lag(self, packet: Packet, now_us: int) -> None:
+        """How long the next packet has waited for this cursor, which it did not before that was
+        there; and how many bytes there are up to the head. One that came late counts from then."""
+        self.lag_us = now_us - max(packet.arrival_us, self.began_us)
+        self.lag_bytes = self.stream.bytes - self.stream.ring.bytes_before[self.next]

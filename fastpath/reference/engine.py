@@ -17,9 +17,19 @@ from fastpath.reference.pacing import open_pacer
 from fastpath.reference.receive import receive_overlay
 from fastpath.reference.repair import on_link_timer
 from fastpath.reference.ring import AUDIO_CAPACITY, VIDEO_CAPACITY, Ring
-from fastpath.reference.send import class_of, drain_link, queue_cursor, send_message
+from fastpath.reference.send import drain_link, send_message
 from fastpath.reference.shed import shed_turn
 from fastpath.reference.siphash import siphash24
+from fastpath.reference.switch import (
+    begin_cursor,
+    join_stream,
+    move_at_once,
+    part_stream,
+    queue_cursor,
+    settle_switches,
+    unqueue_cursor,
+    want_switch,
+)
 from fastpath.reference.wire import LOW_32, Digest, PacketType
 from fastpath.reference.worker import Settings, Stream, Worker
 
@@ -226,8 +236,12 @@ class ReferenceEngine:
 
         def apply(_now_us: int) -> None:
             removed.is_open = False
+            settle_switches(self._worker, removed)
             for cursor in list(removed.cursors):
                 self._remove_cursor(cursor)
+            for link in self._links_by_handle.values():
+                for cursor in [c for c in link.cursors if c.switch_to is removed]:
+                    self._remove_cursor(cursor)
             self._worker.streams.remove(removed)
 
         self._commands.append(apply)
@@ -281,6 +295,7 @@ class ReferenceEngine:
 
         def apply(_now_us: int) -> None:
             cursor.link.cursors.append(cursor)
+            join_stream(cursor, cursor.stream)
             self._begin(cursor, start_seq)
             if viewer is None:
                 self._worker.post(CursorStarted(handle, cursor.start & LOW_32))
@@ -292,23 +307,21 @@ class ReferenceEngine:
         moved, target = self._cursors_by_handle[cursor], self._streams_by_handle[stream]
         self._places[cursor] = target, moved.link
 
-        def apply(_now_us: int) -> None:
-            self._leave_stream(moved)
-            moved.stream, moved.payload_type = target, payload_type
-            moved.has_moved, moved.next_report_us = True, 0
-            self._begin(moved)
+        self._commands.append(lambda _: move_at_once(self._worker, moved, target, payload_type))
 
-        self._commands.append(apply)
+    def switch_viewer_cursor(self, cursor: int, *, stream: int, payload_type: int) -> None:
+        moved, target = self._cursors_by_handle[cursor], self._streams_by_handle[stream]
+        self._places[cursor] = target, moved.link
+        self._commands.append(lambda _: want_switch(self._worker, moved, target, payload_type))
 
-    def _begin(self, cursor: Cursor, start_seq: int | None = None) -> None:
-        """Join its stream, stand where it is to begin or can, and have its link look at it."""
-        cursor.stream.cursors.insert(0, cursor)
+    def _begin(self, cursor: Cursor, start_seq: int | None) -> None:
+        """Stand where it is to begin, or can, and have its link look at it."""
         ring = cursor.stream.ring
         if start_seq is None or not cursor.begin_at(ring.extended(start_seq)):
             self._worker.count("start_not_held", start_seq is not None)
-            cursor.begin()
-        if cursor.state is State.WAITS_FOR_KEY and cursor.stream.has_started:
-            self._worker.want_key_frame(cursor.stream)
+            begin_cursor(self._worker, cursor)
+            return
+        cursor.began_us = self._worker.turn_us
         queue_cursor(cursor)
         self._worker.mark_ready(cursor.link)
 
@@ -321,13 +334,9 @@ class ReferenceEngine:
     def _remove_cursor(self, cursor: Cursor) -> None:
         cursor.state = State.REMOVED
         cursor.link.cursors.remove(cursor)
-        self._leave_stream(cursor)
-
-    def _leave_stream(self, cursor: Cursor) -> None:
-        cursor.stream.cursors.remove(cursor)
-        queue = cursor.link.queues[class_of(cursor.stream)]
-        if cursor in queue:
-            queue.remove(cursor)
+        unqueue_cursor(cursor)
+        part_stream(cursor)
+        cursor.spans.clear()
 
     def _forget_cursors(self, removed: Stream | Link) -> None:
         """The lowest index is taken again first."""
@@ -348,6 +357,7 @@ class ReferenceEngine:
     ) -> list[Datagram]:
         """Commands, what arrived, timers, and what all that allows to be sent."""
         worker = self._worker
+        worker.turn_us = now_us
         worker.arrived_us = now_us if arrived_us is None else arrived_us
         worker.overload.note(now_us - worker.arrived_us)
         worker.overload.busy_us += spent_us
@@ -416,8 +426,11 @@ class ReferenceEngine:
 
     def cursor_stats(self, cursor: int) -> dict[str, int]:
         known = self._cursors_by_handle[cursor]
-        names = "packets bytes late_packets lapped"
+        names = "packets bytes late_packets lapped lag_us lag_bytes"
         return {name: getattr(known, name) for name in names.split()} | {
+            "dropped_discardable": known.dropped[0],
+            "dropped_predicted": known.dropped[1],
+            "dropped_gop": known.dropped[2],
             "next_stream_seq": known.next & LOW_32,
             "lag_packets": max(0, known.stream.ring.head - known.next) & LOW_32,
         }

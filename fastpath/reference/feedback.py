@@ -1,5 +1,5 @@
-"""Feedback packets by their first byte. Three are in `repair`, ARRIVALS in `arrivals_report`; the
-others, in network order:
+"""Feedback packets by their first byte. Three are in `repair`, ARRIVALS in `arrivals_report`, SKIP
+in `skip`; the others, in network order:
 
 CLOCK       4, stream_id u32, timestamp u32, ntp u64: how the media's clocks stand as this leaves
 KEY_WANTED  5, stream_id u32: somebody downstream cannot go on without a key frame
@@ -19,6 +19,8 @@ from fastpath.reference.repair import (
     on_void,
 )
 from fastpath.reference.report import report_soon
+from fastpath.reference.send import SKIP, SKIP_FIELDS
+from fastpath.reference.skip import on_skip
 from fastpath.reference.worker import Worker
 
 KEY_WANTED = 5
@@ -30,6 +32,7 @@ LEAST_BYTES = {  # after the first byte
     CLOCK: CLOCK_FIELDS.size,
     KEY_WANTED: STREAM_ID_BYTES,
     ARRIVALS: HEAD.size,
+    SKIP: SKIP_FIELDS.size,
 }
 
 
@@ -47,6 +50,8 @@ def receive_feedback(worker: Worker, link: Link, payload: bytes, now_us: int) ->
         on_clock(worker, link, body, now_us)
     elif kind[0] == ARRIVALS:
         on_arrivals(link, body, now_us)
+    elif kind[0] == SKIP:
+        on_skip(worker, link, body, now_us)
     else:
         on_key_wanted(worker, link, body)
     return "feedback_taken"

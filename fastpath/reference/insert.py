@@ -10,8 +10,8 @@ from fastpath.events import KeyFrameWanted, StreamStarted
 from fastpath.reference.cursor import State
 from fastpath.reference.link import Late, Link
 from fastpath.reference.ring import Insertion, Packet, Ring
-from fastpath.reference.send import class_of, queue_cursor
 from fastpath.reference.shed import shed_media
+from fastpath.reference.switch import class_of, queue_cursor
 from fastpath.reference.wire import Flag
 from fastpath.reference.worker import Early, Stream, Worker
 
@@ -47,6 +47,9 @@ def insert_media(
     _put_in(worker, stream, number, packet, insertion, now_us)
     if insertion is Insertion.RESTART:
         stream.restarts += 1
+        for cursor in stream.cursors:  # what they were sent has numbers that may come again
+            cursor.start = cursor.next
+            cursor.spans.clear()
         claim_early(worker, stream, now_us)
     if not stream.has_started:
         _on_first_packet(worker, stream)
@@ -74,6 +77,7 @@ def _put_in(
         worker.want_key_frame(stream)
     worker.count("ring_grown", ring.grown - grown)
     worker.count("ring_growth_refused", ring.growth_refused - refused)
+    ring.bytes_before[number] = stream.bytes
     stream.packets += 1
     stream.bytes += len(packet.payload)
     stream.copies += bool(packet.flags & Flag.DUPLICATE)
@@ -95,7 +99,7 @@ def _wake_late(worker: Worker, stream: Stream, number: int) -> None:
     repair."""
     size = len(stream.ring.packets[number].payload)
     for cursor in stream.cursors:
-        if cursor.owes(number):
+        if cursor.owes(number) or cursor.span_of(stream, number) is not None:
             link, late = cursor.link, Late(stream, number, cursor)
             if not worker.push_late(link, class_of(stream), late) or not link.is_lossy:
                 continue

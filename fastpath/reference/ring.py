@@ -47,6 +47,8 @@ class Ring:
     tail: int = field(init=False)  # oldest that may be held
     packets: dict[int, Packet] = field(default_factory=dict)
     gone: set[int] = field(default_factory=set)  # holes that upstream cannot fill
+    skipped: set[int] = field(default_factory=set)  # of frames that upstream has skipped whole
+    bytes_before: dict[int, int] = field(default_factory=dict)  # of the stream, at each packet
     gop_start: int | None = None  # newest first packet of a key frame
     jumped_to: int | None = None
     lacking: int = 0  # lowest that may still be had from another upstream
@@ -98,6 +100,7 @@ class Ring:
             self.head = number + 1
         lost_gop = had_gop and self.gop_start is None
         self.gone.discard(number)
+        self.skipped.discard(number)
         self.packets[number] = packet
         if packet.marks & Marks.GOP_START:
             self.key_frames += 1
@@ -113,7 +116,9 @@ class Ring:
             self.lacking_floor, self.lacking_next = self.lacking_next, self.head
         self.lacking = max(self.lacking, self.lacking_floor, self.tail)
         while self.lacking < self.head and (
-            self.lacking in self.packets or self.lacking in self.gone
+            self.lacking in self.packets
+            or self.lacking in self.gone
+            or self.lacking in self.skipped
         ):
             self.lacking += 1
 
@@ -145,7 +150,10 @@ class Ring:
         """Of everything older than the new tail."""
         self.tail = tail
         self.packets = {number: p for number, p in self.packets.items() if number >= tail}
+        before = self.bytes_before.items()
+        self.bytes_before = {number: size for number, size in before if number >= tail}
         self.gone = {number for number in self.gone if number >= tail}
+        self.skipped = {number for number in self.skipped if number >= tail}
         if self.gop_start is not None and self.gop_start < tail:
             self.gop_start = None
 
@@ -154,10 +162,46 @@ class Ring:
         marked = {
             number
             for number in range(max(first, self.tail), min(first + count, self.head))
-            if number not in self.packets and number not in self.gone
+            if not (number in self.packets or number in self.gone or number in self.skipped)
         }
         self.gone |= marked
         return len(marked)
+
+    def skip(self, first: int, count: int, now_us: int) -> int:
+        """Upstream has left these out, whole frames: nobody lacks them, no number is kept for them.
+        How many were holes here, or are ahead; more than a ring holds are left to what follows."""
+        if count > LARGEST or first > self.head:
+            return 0
+        skipped = 0
+        for number in range(max(first, self.tail), first + count):
+            if number == self.head:
+                self._make_room(number, now_us)
+                self.head = number + 1
+            if number not in self.packets and number not in self.skipped:
+                self.gone.discard(number)
+                self.skipped.add(number)
+                skipped += 1
+        if skipped:
+            self._note_lacking(now_us)
+        return skipped
+
+    def gop_before(self, number: int) -> int:
+        """Where the GoP before this one begins, if it is held without a hole; else the number."""
+        for earlier in range(number - 1, self.tail - 1, -1):
+            packet = self.packets.get(earlier)
+            if packet is None:
+                break
+            if packet.marks & Marks.GOP_START:
+                return earlier
+        return number
+
+    def whole_gop(self) -> int | None:
+        """The newest GoP's start, if its key frame is whole and all of it is held that has come."""
+        if self.gop_start is None:
+            return None
+        packets = [self.packets.get(number) for number in range(self.gop_start, self.head)]
+        has_end = any(packet and packet.marks & Marks.FRAME_END for packet in packets)
+        return self.gop_start if has_end and None not in packets else None
 
     def fast_start(self) -> int | None:
         """First packet of the newest key frame that is complete, or still arriving without a hole.

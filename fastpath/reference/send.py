@@ -5,13 +5,15 @@ repairs, video. Within a class the cursors take turns by deficit round robin.
 """
 
 from dataclasses import replace
+from struct import Struct
 
-from fastpath.events import KeyFrameWanted
-from fastpath.reference.cursor import Cursor, State
+from fastpath.reference.cursor import Cursor, Span, State
+from fastpath.reference.drop import look, look_at_blocked
 from fastpath.reference.link import AUDIO, VIDEO, Late, Link, Sent, SentKind
 from fastpath.reference.report import clock_message, next_report_us, viewer_report
 from fastpath.reference.ring import Packet
 from fastpath.reference.rtp_extension import delay_at_egress, extended_payload
+from fastpath.reference.switch import class_of
 from fastpath.reference.wire import LOW_32, Flag, Header, PacketType, TrafficClass, tag
 from fastpath.reference.worker import Stream, Worker
 from rtp.payload.marks import Marks
@@ -19,10 +21,8 @@ from rtp.sequence import difference
 
 QUANTUM_BYTES = 16_384
 ENCODER_RESTART_S = 10
-
-
-def class_of(stream: Stream) -> int:
-    return VIDEO if stream.is_video else AUDIO
+SKIP = 8  # a feedback message: see `skip`
+SKIP_FIELDS = Struct(">III")
 
 
 def is_of_key_frame(stream: Stream, packet: Packet) -> bool:
@@ -71,6 +71,13 @@ def send_message(worker: Worker, link: Link, kind: PacketType, payload: bytes, n
     if is_hello and candidate is not None:
         worker.transmit(link.port, candidate, datagram)
     return True
+
+
+def say_skip(
+    worker: Worker, link: Link, stream_id: int, first: int, count: int, now_us: int
+) -> None:
+    message = bytes([SKIP]) + SKIP_FIELDS.pack(stream_id, first & LOW_32, count)
+    send_message(worker, link, PacketType.FEEDBACK, message, now_us)
 
 
 def send_to_node(
@@ -184,6 +191,21 @@ def send_for_cursor(
     cursor.bytes += len(packet.payload)
 
 
+def send_from_span(
+    worker: Worker, cursor: Cursor, span: Span, number: int, packet: Packet, now_us: int
+) -> None:
+    """A packet of before the cursor's last jump, as it was, or was to be, sent then."""
+    names = "stream", "sequence_offset", "timestamp_offset", "payload_type"
+    now = [getattr(cursor, name) for name in names]
+    for name in names:
+        setattr(cursor, name, getattr(span, name))
+    send_to_viewer(worker, cursor, number, packet, now_us)
+    for name, value in zip(names, now, strict=True):
+        setattr(cursor, name, value)
+    cursor.packets += 1
+    cursor.bytes += len(packet.payload)
+
+
 def send_late(worker: Worker, link: Link, late: Late, now_us: int) -> None:
     """A packet out of order, if the ring still holds it and its cursor still owes it."""
     packet = late.stream.ring.packets.get(late.number) if late.stream.is_open else None
@@ -195,25 +217,30 @@ def send_late(worker: Worker, link: Link, late: Late, now_us: int) -> None:
     elif late.cursor.stream is late.stream and late.cursor.owes(late.number):
         late.cursor.late_packets += 1
         send_for_cursor(worker, late.cursor, late.number, packet, now_us)
+    elif (span := late.cursor.span_of(late.stream, late.number)) is not None:
+        late.cursor.late_packets += 1
+        send_from_span(worker, late.cursor, span, late.number, packet, now_us)
 
 
-def queue_cursor(cursor: Cursor) -> None:
-    """Put the cursor at the end of its class's turn on its link, if it does not stand in it."""
-    queue = cursor.link.queues[class_of(cursor.stream)]
-    if cursor not in queue:
-        queue.append(cursor)
+def next_packet(worker: Worker, cursor: Cursor, now_us: int) -> Packet | None:
+    """Of a cursor that may have to look for it. A node that was lapped is told what it misses."""
+    ring = cursor.stream.ring
+    if cursor.state is State.ACTIVE and (cursor.next == ring.head or cursor.next in ring.packets):
+        return ring.packets.get(cursor.next)
+    lapped, before = cursor.lapped, cursor.next
+    packet = look(worker, cursor, now_us)
+    if cursor.lapped != lapped and cursor.viewer is None and cursor.start != before:
+        count = cursor.start - before
+        say_skip(worker, cursor.link, cursor.stream.stream_id, before, count, now_us)
+    return packet
 
 
 def drain_cursor(worker: Worker, queue: list[Cursor], now_us: int) -> bool:
     """The turn of the first cursor; False if the link's budget ended it."""
     cursor = queue[0]
-    was_active = cursor.state is State.ACTIVE
     while True:
-        packet = cursor.peek()
+        packet = next_packet(worker, cursor, now_us)
         if packet is None:
-            if was_active and cursor.state is State.WAITS_FOR_KEY:
-                worker.post(KeyFrameWanted(cursor.stream.handle))
-                worker.want_key_frame(cursor.stream)
             queue.pop(0)
             cursor.deficit_bytes = 0
             return True
@@ -249,7 +276,8 @@ def drain_link(worker: Worker, link: Link, now_us: int) -> None:
             link.pacer.before_drain(link, now_us)
         drain_class(worker, link, AUDIO, now_us)
         link.limit_debt(now_us)
-        drain_class(worker, link, VIDEO, now_us)
+        if not drain_class(worker, link, VIDEO, now_us) and link.is_viewer:
+            look_at_blocked(worker, link, now_us)
         if link.pacer is not None:
             link.pacer.after_drain(worker, link, now_us)
     arm_link(worker, link, now_us)

@@ -18,6 +18,7 @@ from fastpath.reference.overload import (
     Change,
 )
 from fastpath.reference.ring import JUMP_REACH, LARGEST
+from fastpath.reference.skip import skip_packets
 from fastpath.reference.wire import TrafficClass
 from fastpath.reference.worker import Shed, ShedState, Stream, Worker
 from rtp.payload.marks import Marks
@@ -84,7 +85,7 @@ def _shed_whole(worker: Worker, stream: Stream, number: int, marks: int) -> str 
         worker.want_key_frame(stream)
     if shed.state is ShedState.AWAITING:
         if marks & Marks.GOP_START and number > shed.newest:
-            _resume(stream, number)
+            _resume(worker, stream, number)
             return None
         if marks & Marks.FRAME_START:
             worker.mark_dirty(stream)  # asked for again if need be
@@ -98,12 +99,13 @@ def _shed_whole(worker: Worker, stream: Stream, number: int, marks: int) -> str 
     return None
 
 
-def _resume(stream: Stream, number: int) -> None:
+def _resume(worker: Worker, stream: Stream, number: int) -> None:
     """Go on at a key frame. What was shed confirms a step that is larger than any ring."""
     shed, ring = stream.shed, stream.ring
     if number - ring.head >= LARGEST and number - shed.newest <= JUMP_REACH:
         ring.jumped_to = shed.newest
     shed.state, shed.drops_frame, shed.resumed = ShedState.RESUMED, False, number
+    skip_packets(worker, stream, shed.first, number - shed.first, worker.turn_us)
 
 
 def shed_unchecked(worker: Worker, traffic_class: int) -> str | None:

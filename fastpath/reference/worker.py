@@ -29,6 +29,10 @@ class Settings:
     repair_deadline_us: int = 300_000
     probe_interval_us: int = 50_000
     shed_age_us: int = 5_000
+    max_lag_us: int = 500_000
+    max_lag_bytes: int = 524_288
+    gop_cache: bool = True
+    start_at_gop: bool = False
 
 
 class ShedState(Enum):
@@ -115,6 +119,7 @@ class Worker:
     timers: Timers = field(default_factory=Timers)
     overload: Overload = field(init=False)
     shed_before: Counter[str] = field(default_factory=Counter)  # when the episode began
+    turn_us: int = 0  # when this turn began
     arrived_us: int = 0  # what is received in this turn
     # work of this turn, each thing once, in order
     dirty: dict[Stream, None] = field(default_factory=dict)

@@ -65,6 +65,8 @@ class ScenarioNode(Model):
     """Engines that share its work. More than one in virtual time only: a lab's links of real time
     join one port of each two nodes."""
     viewers_per_worker: int = Field(default=500, ge=1, le=524_288)
+    gop_cache: bool = True
+    """Off, viewers begin at the next key frame that comes. In virtual time only."""
 
 
 class Mesh(LinkKeys):

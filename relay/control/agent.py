@@ -85,7 +85,7 @@ class ControlAgent:
         self.last_problem = ""
         self._admin_url = admin_url
         self._events: deque[told.AgentEvent] = deque()
-        self._announcements = Announcements(ingest.name for ingest in node.config.ingests)
+        self._announcements = Announcements(ingest.name for ingest in node.config.broadcasts)
         self._encoders = EncoderWatch(node)
         self._subscriptions = SubscriptionTeller(node, session)
         self._reporter = Reporter(node, session, read_cpu_us, now_us)
@@ -258,7 +258,7 @@ class ControlAgent:
         )
 
     def _watch_encoders(self, now_us: int) -> None:
-        for ingest in self.node.config.ingests:
+        for ingest in self.node.config.broadcasts:
             is_moved = self._announcements.is_moved(ingest.name)
             if is_moved and (newest_us := self._encoders.elsewhere_us(ingest.name)) is not None:
                 self._announcements.on_packet_from_elsewhere(ingest.name, newest_us)
@@ -302,7 +302,7 @@ class ControlAgent:
     def _seek_broadcasters(self, now_us: int) -> None:
         """An ingest without an encoder is not where its broadcast is: it may have moved while this
         node was down, or while no brain could say so. Whoever wants it here is to see it."""
-        for ingest in self.node.config.ingests:
+        for ingest in self.node.config.broadcasts:
             if self._is_vacant(ingest.name) and now_us >= self._sought_us.get(ingest.name, 0):
                 self._sought_us[ingest.name] = now_us + SEEK_US
                 self.session.ask_path(ingest.name, now_us)

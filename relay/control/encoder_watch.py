@@ -4,7 +4,7 @@ broadcaster has moved by streams of their own, which nobody is sent."""
 from __future__ import annotations
 
 from fastpath import EngineFullError
-from relay.config import Ingest
+from relay.config import Produced
 from relay.node import Node
 from relay.stream import CODECS, MEDIA
 from relay.workers import worker_of
@@ -16,7 +16,7 @@ class EncoderWatch:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._ingests = {ingest.name: ingest for ingest in node.config.ingests}
+        self._ingests = {ingest.name: ingest for ingest in node.config.broadcasts}
         self._listening: dict[str, list[int]] = {}
 
     def heard_us(self, stream: str, *, is_moved: bool) -> int | None:
@@ -44,7 +44,7 @@ class EncoderWatch:
         times = (self._node.engine.stream_stats(handle).last_packet_us for handle in handles)
         return max((time_us for time_us in times if time_us >= 0), default=None)
 
-    def _listen(self, ingest: Ingest) -> None:
+    def _listen(self, ingest: Produced) -> None:
         """Where there is no room now there may be later."""
         node = self._node
         handles: list[int] = []

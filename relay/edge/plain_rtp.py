@@ -19,7 +19,7 @@ from random import Random
 from typing import Literal, NamedTuple, TypeAlias
 
 from relay.config import ViewerRate
-from relay.messages import Track
+from relay.messages import Track, version_name
 from relay.slowpath.rate import viewer_controller
 from relay.stream import Stream
 from relay.workers import Workers
@@ -50,12 +50,25 @@ class Leg:
     rtx_ssrc: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What a viewer is about to go on with: its broadcast or another one, in this version. stream,
+    by_us: the video, and when it goes on at the latest, seen or unseen; None while not here."""
+
+    broadcast: str
+    version: int = 0
+    stream: Stream | None = None
+    by_us: int | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Viewer:
     """link, legs, worker: once its broadcast is here. addresses: by "video" and "audio". expiry_us:
     None if it lives until it is removed. transport_cc_id, delay_id: of the RTP header extensions
     that it wants (RFC 8285), 0 for none. controller: what paces it. is_premium: it gets what one
-    path loses from another. asked_us: when it was asked for."""
+    path loses from another. asked_us: when it was asked for. version: which of several bitrates,
+    0 the best: of these each is a broadcast of its own (`messages.version_name`), and all else
+    comes with the best."""
 
     number: int
     broadcast: str
@@ -71,6 +84,8 @@ class Viewer:
     asked_us: int = 0
     link: int | None = None
     worker: int = 0
+    version: int = 0
+    next: Next | None = None
     legs: dict[str, Leg] = field(default_factory=dict)
 
     @property
@@ -82,6 +97,13 @@ class Viewer:
     def cname(self) -> str:
         """Of its tracks' sender reports (RFC 3550 6.5.1). Others see it, so it is not the id."""
         return hashlib.blake2s(self.number.to_bytes(8, "big"), digest_size=8).hexdigest()
+
+    def follows(self, broadcast: str) -> bool:
+        """Whether it is sent something of this, or is about to be."""
+        to = self.next
+        return any(leg.stream.broadcast == broadcast for leg in self.legs.values()) or (
+            to is not None and version_name(to.broadcast, to.version) == broadcast
+        )
 
     def rtcp_address(self, media: str) -> Address | None:
         """Where the reports of a track go."""
@@ -118,12 +140,29 @@ class PlainRtpEdge:
         self._place = place
         self._rate = ViewerRate() if rate is None else rate
         self._viewers: dict[int, Viewer] = {}
+        # Viewers by their broadcast and by those that what they are sent is of; and these names.
         self._of_broadcast: defaultdict[str, dict[int, Viewer]] = defaultdict(dict)
+        self._names: dict[int, set[str]] = {}
         self._by_cursor: dict[int, tuple[Viewer, str]] = {}
         # When viewers expire, soonest first, as it was when they were put in: one that was
         # refreshed since, or has left, is told by its own time.
         self._expiries: list[tuple[int, int]] = []
         self._served: Counter[tuple[str, int]] = Counter()
+
+    def note_followed(self, viewer: Viewer) -> None:
+        """After a change of what it watches or is sent, or of whether it is there."""
+        names: set[str] = set()
+        if viewer.number in self._viewers:
+            names = {viewer.broadcast} | {leg.stream.broadcast for leg in viewer.legs.values()}
+        before = self._names.pop(viewer.number, set())
+        for name in names - before:
+            self._of_broadcast[name][viewer.number] = viewer
+        for name in before - names:
+            del self._of_broadcast[name][viewer.number]
+            if not self._of_broadcast[name]:
+                del self._of_broadcast[name]
+        if names:
+            self._names[viewer.number] = names
 
     @property
     def viewers(self) -> Collection[Viewer]:
@@ -136,7 +175,15 @@ class PlainRtpEdge:
 
     def is_watched(self, broadcast: str) -> bool:
         """Whether anybody is being sent it."""
-        return any(viewer.legs for viewer in self._of_broadcast.get(broadcast, {}).values())
+        return any(
+            leg.stream.broadcast == broadcast
+            for viewer in self._of_broadcast.get(broadcast, {}).values()
+            for leg in viewer.legs.values()
+        )
+
+    def is_followed(self, broadcast: str, worker: int) -> bool:
+        """Whether a viewer in a worker is sent something of it, or is about to be."""
+        return any(viewer.worker == worker and viewer.follows(broadcast) for viewer in self.viewers)
 
     def served(self, broadcast: str, worker: int) -> int:
         """How many viewers it has in a worker."""
@@ -176,7 +223,8 @@ class PlainRtpEdge:
             is_premium=is_premium,
             asked_us=now_us,
         )
-        self._viewers[number] = self._of_broadcast[broadcast][number] = viewer
+        self._viewers[number] = viewer
+        self.note_followed(viewer)
         if expires_us is not None:
             heappush(self._expiries, (expires_us, number))
         return viewer
@@ -209,20 +257,45 @@ class PlainRtpEdge:
             if media in viewer.addresses and media not in viewer.legs:
                 leg = viewer.legs[media] = self._add_leg(viewer, stream)
                 self._by_cursor[leg.cursor] = viewer, media
+        self.note_followed(viewer)
 
     def move(self, broadcast: str, streams: Collection[Stream]) -> None:
         """The broadcast consists of these streams now; the others are about to be removed.
 
         Raises EngineFullError.
         """
-        by_media: dict[str, Stream] = {stream.track.media: stream for stream in streams}
         for viewer in tuple(self._of_broadcast.get(broadcast, {}).values()):
             if viewer.link is None:
                 continue  # it waits: `start` is for it
-            for media, leg in list(viewer.legs.items()):
-                if leg.stream not in streams:
-                    self._move_leg(viewer, media, leg, by_media.get(media))
+            self._move_legs(viewer, broadcast, streams)
+            if viewer.broadcast == broadcast:
+                self.start(viewer, streams)
+
+    def move_on(self, viewer: Viewer, broadcast: str, streams: Collection[Stream]) -> None:
+        """It watches another broadcast now; what it is not sent of that yet, it is from now on.
+
+        Raises EngineFullError."""
+        before, viewer.broadcast = viewer.broadcast, broadcast
+        if viewer.link is not None:
+            self._served[before, viewer.worker] -= 1
+            self._served[broadcast, viewer.worker] += 1
+            self._move_legs(viewer, before, streams)
             self.start(viewer, streams)
+
+    def _move_legs(self, viewer: Viewer, broadcast: str, streams: Collection[Stream]) -> None:
+        """Those that follow a stream of the broadcast which is none of these: to one of these."""
+        by_media: dict[str, Stream] = {stream.track.media: stream for stream in streams}
+        for media, leg in list(viewer.legs.items()):
+            if leg.stream.broadcast == broadcast and leg.stream not in streams:
+                self._move_leg(viewer, media, leg, by_media.get(media))
+        self.note_followed(viewer)
+
+    def put_back(self, viewer: Viewer, streams: Collection[Stream]) -> None:
+        """What it follows of other broadcasts than its own is over: on to these, of its own."""
+        for broadcast in {leg.stream.broadcast for leg in viewer.legs.values()} - {
+            viewer.broadcast
+        }:
+            self._move_legs(viewer, broadcast, streams)
 
     def _move_leg(self, viewer: Viewer, media: str, leg: Leg, to: Stream | None) -> None:
         """On to another stream; a leg that cannot go on ends."""
@@ -237,11 +310,10 @@ class PlainRtpEdge:
 
     def remove(self, viewer: Viewer) -> None:
         """Stop sending to it."""
-        del self._viewers[viewer.number], self._of_broadcast[viewer.broadcast][viewer.number]
-        if not self._of_broadcast[viewer.broadcast]:
-            del self._of_broadcast[viewer.broadcast]
+        del self._viewers[viewer.number]
+        self.note_followed(viewer)
         for leg in viewer.legs.values():
-            self._by_cursor.pop(leg.cursor, None)
+            del self._by_cursor[leg.cursor]
         if viewer.link is not None:
             self._workers.remove_link(viewer.link)
             place = viewer.broadcast, viewer.worker

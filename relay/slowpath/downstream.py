@@ -109,7 +109,7 @@ class Downstream:
         self._refuse_waiting_nodes(broadcast, code, text)
         for viewer in [viewer for viewer, is_told in broadcast.viewers.items() if not is_told]:
             del broadcast.viewers[viewer]
-            self._emit(ViewerRefused(viewer, code, text))
+            self._emit(ViewerRefused(viewer, code, text, broadcast.name))
 
     def _refuse_waiting_nodes(self, broadcast: Broadcast, code: RefusalCode, text: str) -> None:
         waiting = [n for n in broadcast.nodes.values() if not n.starts and not n.is_answered]
@@ -120,7 +120,7 @@ class Downstream:
         for peer in tuple(broadcast.nodes):
             self._refuse_node(broadcast, peer, code, text)
         for viewer in broadcast.viewers:
-            self._emit(ViewerRefused(viewer, code, text))
+            self._emit(ViewerRefused(viewer, code, text, broadcast.name))
 
     def _tell_nodes(self, broadcast: Broadcast, message: type[End] | type[UpstreamLost]) -> None:
         stream_ids = tuple(track.stream_id for track in broadcast.known_tracks)

@@ -71,14 +71,14 @@ class SubscriptionTable(Sources):
         if broadcast is None:
             if not paths and not self.asks_for_paths:
                 text = f"no path leads to a stream called {name}"
-                self._emit(ViewerRefused(viewer, RefusalCode.NO_PATH, text))
+                self._emit(ViewerRefused(viewer, RefusalCode.NO_PATH, text, name))
                 return
             broadcast = self._broadcasts[name] = Broadcast(name, paths=paths)
             if not self._try_path(broadcast, now_us):
                 if not self.asks_for_paths:
                     del self._broadcasts[name]
                     text = f"{paths[0][0]} is not a neighbour of {self._own_name}"
-                    self._emit(ViewerRefused(viewer, RefusalCode.NO_PATH, text))
+                    self._emit(ViewerRefused(viewer, RefusalCode.NO_PATH, text, name))
                     return
                 broadcast.wish.want(now_us, is_urgent=True)
         broadcast.viewers[viewer] = False

@@ -123,6 +123,7 @@ class ViewerRefused:
     viewer: int
     code: RefusalCode
     text: str
+    broadcast: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,10 @@ def test_ten_thousand_streams_to_a_hundred_thousand_viewers() -> None:
     assert grown < 2 * (sizes["cursor"] + sizes["link"]) or IS_SANITIZED
     memory = engine.memory()
     assert memory.cursors == memory.viewer_links == (VIEWERS, VIEWERS)
-    assert memory.cursor_bytes == (VIEWERS * sizes["cursor"],) * 2
+    assert memory.cursor_bytes[0] == VIEWERS * sizes["cursor"]
+    assert memory.cursor_bytes[1] == sum(
+        (VIEWERS * sizes["cursor"], memory.spans[1] * sizes["span"])
+    )
     assert memory.link_bytes[0] == VIEWERS * sizes["link"] + sizes["node_link"]
     for index in range(2):
         packets = [crowd.packet(number, index) for number in range(STREAMS)]

@@ -29,7 +29,8 @@ def wanting(
     *,
     transport_cc_id: int = 0,
     delay_id: int = 0,
-    **options: int,
+    rtx_payload_type: int = 0,
+    rtx_ssrc: int = 0,
 ) -> Viewer:
     return edge.add_viewer(
         stream,
@@ -38,7 +39,8 @@ def wanting(
         rate=RATE,
         transport_cc_id=transport_cc_id,
         delay_id=delay_id,
-        **options,
+        rtx_payload_type=rtx_payload_type,
+        rtx_ssrc=rtx_ssrc,
     )
 
 

@@ -151,6 +151,10 @@ def track(kind: str, port: int, **changes: Any) -> dict[str, Any]:
     return {**common, "payload_type": 96, **changes}
 
 
+def versions(*tracks: dict[str, Any]) -> dict[str, Any]:
+    return {"ingests": [{"name": "s", "tracks": list(tracks)}]}
+
+
 CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     (
         {"neighbours": [neighbour("a", 2)]},
@@ -179,6 +183,31 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     (
         {"ingests": [{"name": "s", "tracks": [track("video", 1), track("video", 3)]}]},
         "ingests[0].tracks[1].kind: kind video is already that of ingests[0].tracks[0].kind",
+    ),
+    (
+        versions(track("video", 1, bitrate_bps=9000), track("video", 3, version=2)),
+        "ingests[0].tracks: versions are [0, 2]; they are to be 0, 1, 2 and so on",
+    ),
+    (
+        versions(track("video", 1), track("video", 3, version=1, bitrate_bps=9000)),
+        "ingests[0].tracks[0].bitrate_bps: is needed of each of several versions",
+    ),
+    (
+        versions(
+            track("video", 1, bitrate_bps=9000), track("video", 3, version=1, bitrate_bps=9000)
+        ),
+        "ingests[0].tracks[1].bitrate_bps: is 9000, not below the 9000 of a better version",
+    ),
+    (
+        versions(
+            track("video", 1, bitrate_bps=9000),
+            track("video", 3, version=1, bitrate_bps=8000, codec="VP8"),
+        ),
+        "ingests[0].tracks[1].codec: codec and clock_rate are to be those of version 0",
+    ),
+    (
+        versions(track("video", 1), track("audio", 3, version=1)),
+        "ingests[0].tracks[1].version: only video has versions",
     ),
     (
         {"ingests": [{"name": "s", "tracks": [track("audio", 1, codec="H264")]}]},
@@ -643,3 +672,23 @@ def test_sockets_that_clash_are_found_as_by_comparing_each_with_each() -> None:
         assert sockets.clashing_with(address) == expected
         taken.append((f"key {number}", address))
         sockets.add(*taken[-1])
+
+
+def test_each_version_of_a_video_is_subscribed_to_by_itself() -> None:
+    tracks = [
+        track("video", 1, bitrate_bps=9_000_000),
+        track("audio", 3),
+        track("video", 5, version=1, bitrate_bps=1_000_000),
+    ]
+    base = {"name": "a", "node_id": 1, "listen": "10.0.0.1:7000"}
+    config = NodeConfig.model_validate({**base, **versions(*tracks)})
+    found = [
+        (part.name, [t.kind for t in part.tracks], part.bitrates_bps) for part in config.broadcasts
+    ]
+    bitrates = (9_000_000, 1_000_000)
+    assert found == [("s", ["video", "audio"], bitrates), ("s.1", ["video"], bitrates)]
+    alone = NodeConfig.model_validate({**base, **versions(track("video", 1), track("audio", 3))})
+    assert [part.bitrates_bps for part in alone.broadcasts] == [()]
+    taken = [*versions(*tracks)["ingests"], {"name": "s.1", "tracks": [track("audio", 9)]}]
+    with pytest.raises(ConfigError, match=r"stream name s\.1 is already"):
+        NodeConfig.model_validate({**base, "ingests": taken})

@@ -110,6 +110,14 @@ codec = "opus"
 listen = "127.0.0.1:{ingest}"
 payload_type = 111
 clock_rate = 48000
+[[ingests]]
+name = "other"
+[[ingests.tracks]]
+kind = "audio"
+codec = "opus"
+listen = "127.0.0.1:{ingest}"
+payload_type = 112
+clock_rate = 48000
 """
     consumer = f"""
 name = "b"
@@ -139,12 +147,15 @@ via = ["a"]
             node.process.communicate()
 
 
-def send_audio(to: tuple[str, int], receiver: socket.socket, packets: int) -> list[int]:
+def send_audio(
+    to: tuple[str, int], receiver: socket.socket, packets: int, *, payload_type: int = 111
+) -> list[int]:
     """Send Opus packets one by one; the RTP sequence numbers that arrived."""
     arrived = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as encoder:
         for number in range(packets):
-            header = struct.pack(">BBHII", 0x80, 111, number, number * 960, 0xABC)
+            ssrc = 0xABC + payload_type
+            header = struct.pack(">BBHII", 0x80, payload_type, number, number * 960, ssrc)
             encoder.sendto(header + b"\x78" + bytes(80), to)
             with contextlib.suppress(TimeoutError):
                 data = receiver.recv(2048)
@@ -182,6 +193,32 @@ def test_a_stream_crosses_two_processes(pair: Pair) -> None:
     assert pair.consumer.call("DELETE", f"/viewers/{viewer['viewer']}")[0] == 204
     assert pair.consumer.call("DELETE", f"/viewers/{viewer['viewer']}")[0] == 404
     assert pair.consumer.stop()[0] == 0
+
+
+def test_a_viewer_is_switched_to_another_broadcast(pair: Pair) -> None:
+    """Of audio alone: it goes on at once. What cannot be had leaves it where it is."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(1.0)
+        address = f"127.0.0.1:{receiver.getsockname()[1]}"
+        code, viewer = pair.consumer.call("POST", DEMO, {"audio": address})
+        assert code == 201
+        arrived = send_audio(pair.ingest, receiver, 10)
+        switch = f"/viewers/{viewer['viewer']}/switch"
+        for body, expected in (
+            ({"stream": "none"}, 404),
+            ({"stream": "a/b"}, 400),
+            ({"stream": 5}, 400),
+            ({"strm": "other"}, 400),
+        ):
+            assert pair.consumer.call("POST", switch, body)[0] == expected
+        assert pair.consumer.call("POST", "/viewers/none/switch", {"stream": "other"})[0] == 404
+        code, switched = pair.consumer.call("POST", switch, {"stream": "other"})
+        assert (code, switched["stream"], switched["switching_to"]) == (200, "other", None)
+        assert switched["tracks"]["audio"]["ssrc"] == viewer["tracks"]["audio"]["ssrc"]
+        arrived += send_audio(pair.ingest, receiver, 10, payload_type=112)
+    assert len(arrived) == 20
+    assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(arrived))
 
 
 def check_reports(pair: Pair) -> None:

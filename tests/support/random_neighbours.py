@@ -12,6 +12,7 @@ from tests.support.random_overlay import (
     HELLO_KEY,
     KEY_WANTED,
     REQUEST,
+    SKIP,
     VOID,
     Overlay,
 )
@@ -134,6 +135,22 @@ class Neighbours(Overlay):
             )
         )
         self.transmit(neighbour, payload, PacketType.FEEDBACK)
+
+    def skip_told(self) -> None:
+        """The producer's numbers leap over what it says it has left out; or it says so of what it
+        sends, or another neighbour does."""
+        if (found := self.any_source()) is None:
+            return
+        rng, (source, neighbour) = self.rng, found
+        first = source.next_seq - rng.choice((0, 0, 0, 0, 1, 30, -1))
+        count = rng.choice((0, 1, 3, 20, 1000, 4096, 4097, LOW_32))
+        if rng.random() < 0.8 and count <= 4096:
+            source.next_seq = max(source.next_seq, first + count)
+        if rng.random() < 0.1:
+            neighbour = self.any_neighbour()
+        body = struct.pack(">III", source.stream_id, first & LOW_32, count)
+        cut = rng.choice((0, 0, 0, 1))
+        self.transmit(neighbour, bytes([SKIP]) + body[: 12 - cut], PacketType.FEEDBACK)
 
     # -- the rest
 

@@ -15,7 +15,7 @@ from fastpath.reference.wire import LOW_32, Digest, Flag, Header, PacketType, pa
 from rtp.payload.marks import Marks
 from tests.support.twins import Address, Datagram, Twins
 
-REQUEST, VOID, GONE, CLOCK, KEY_WANTED, ARRIVALS = 1, 2, 3, 4, 5, 6  # feedback messages
+REQUEST, VOID, GONE, CLOCK, KEY_WANTED, ARRIVALS, SKIP = 1, 2, 3, 4, 5, 6, 8  # feedback messages
 HELLO_KEY = b"hello key of all"
 
 
@@ -30,6 +30,7 @@ class Source:
     jumps: int = 0
     frame_left: int = 0
     is_key: bool = False
+    is_discardable: bool = False
     packets: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # marks, RTP packet
     timestamp: int = (1 << 32) - 20_000  # RTP time of the newest frame
     clock: tuple[int, int] | None = None  # RTP time last told, and when
@@ -52,11 +53,14 @@ class Source:
         if self.frame_left == 0:
             self.frame_left = rng.choice((1, 1, 2, 5)) if self.is_video else 1
             self.is_key = not self.is_video or rng.random() < 0.15
+            self.is_discardable = not self.is_key and rng.random() < 0.3
             marks = Marks.FRAME_START | (Marks.GOP_START if self.is_key and self.is_video else 0)
             self._next_timestamp(rng)
         self.frame_left -= 1
         if self.is_key:
             marks |= Marks.KEY
+        if self.is_discardable:
+            marks |= Marks.DISCARDABLE
         if self.frame_left == 0:
             marks |= Marks.FRAME_END
         if rng.random() < 0.02:
@@ -101,6 +105,10 @@ class Overlay:
             "repair_scan_us": rng.choice((50_000, 7_001)),
             "repair_deadline_us": rng.choice((300_000, 1_000_000, 150_000)),
             "probe_interval_us": rng.choice((50_000, 50_000, 50_000, 1_300, 700_000, 3_000_000)),
+            "max_lag_us": rng.choice((500_000, 500_000, 50_000, 0)),
+            "max_lag_bytes": rng.choice((524_288, 16_384)),
+            "gop_cache": rng.random() < 0.9,
+            "start_at_gop": rng.random() < 0.2,
         }
         self.twins = Twins(settings, digest)
         self.port = self.twins.call("open_port", kind=PortKind.OVERLAY)

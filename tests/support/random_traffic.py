@@ -65,6 +65,8 @@ class Traffic(Neighbours):
             (self.arrivals, 5),
             (self.move_neighbour, 0.3),
             (self.move_viewer, 0.6),
+            (self.switch_viewer, 0.8),
+            (self.skip_told, 0.4),
         ]
         mixed = [(action, weight * self.rng.choice((0.2, 1, 1, 4))) for action, weight in weights]
         return self.rng.choices(*zip(*mixed, strict=True), k=400)
@@ -297,7 +299,10 @@ class Traffic(Neighbours):
         )
         self.viewer_cursors.add(cursor)
 
-    def move_viewer(self) -> None:
+    def switch_viewer(self) -> None:
+        self.move_viewer("switch_viewer_cursor")
+
+    def move_viewer(self, how: str = "move_viewer_cursor") -> None:
         """To any stream of the same medium and clock rate, its own among them."""
         self.viewer_cursors &= set(self.twins.handles.cursors)
         if not self.viewer_cursors:
@@ -307,7 +312,7 @@ class Traffic(Neighbours):
         rate = self.sources[left].clock_rate  # each medium here has its own
         alike = [stream for stream, source in self.sources.items() if source.clock_rate == rate]
         self.twins.call(
-            "move_viewer_cursor",
+            how,
             cursor=cursor,
             stream=self.rng.choice(alike),
             payload_type=self.rng.choice((100, 101)),

@@ -94,7 +94,7 @@ class Twins:
             getattr(self.handles, TABLES[name]).append(native)
         if native is not None and TABLES.get(name) == "cursors":
             self.places[native] = int(str(arguments["stream"])), int(str(arguments["link"]))
-        if name == "move_viewer_cursor":
+        if name in ("move_viewer_cursor", "switch_viewer_cursor"):
             cursor, stream = int(str(arguments["cursor"])), int(str(arguments["stream"]))
             self.places[cursor] = stream, self.places[cursor][1]
         if name.startswith("remove_"):

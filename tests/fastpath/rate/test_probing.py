@@ -193,3 +193,13 @@ def test_a_flow_that_fills_its_rate_is_checked(
         return
     _, next_at_us = filled_flow(controller, told_us + 10_000)
     assert next_at_us - at_us == pytest.approx(next_us, abs=300_000)
+
+
+def test_a_check_that_a_limit_kept_small_does_not_lower_the_estimate() -> None:
+    controller = started(1_200_000, max_bps=1_400_000)
+    taken(controller, 1_000_000)
+    probe, at_us = filled_flow(controller, 1_000_000)
+    before_bps = controller.target_bps
+    assert probe.bps == 1_400_000 < 1.7 * before_bps
+    answer(controller, probe, at_us + 10_000, probe.bps)
+    assert controller.target_bps >= before_bps > 0.75 * probe.bps

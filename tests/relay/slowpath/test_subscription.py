@@ -133,7 +133,7 @@ def test_nobody_answers() -> None:
     assert retries == [300_000, 900_000, 2_100_000]
     assert [event for _, event in happened[-3:]] == [
         Send("b", Unsubscribe(message.transaction, "demo")),
-        ViewerRefused(VIEWER, RefusalCode.TIME_OUT, "b did not answer"),
+        ViewerRefused(VIEWER, RefusalCode.TIME_OUT, "b did not answer", "demo"),
         BroadcastRemoved("demo"),
     ]
     assert happened[-1][0] == GIVE_UP_US
@@ -151,7 +151,7 @@ def test_an_error_reaches_the_viewer() -> None:
     error = Error(message.transaction, "demo", RefusalCode.NO_SUCH_STREAM, "a has no demo")
     table.on_message("b", error, 40_000)
     assert drain(table) == [
-        ViewerRefused(VIEWER, RefusalCode.NO_SUCH_STREAM, "a has no demo"),
+        ViewerRefused(VIEWER, RefusalCode.NO_SUCH_STREAM, "a has no demo", "demo"),
         BroadcastRemoved("demo"),
     ]
     table.on_message("b", error, 41_000)
@@ -320,7 +320,7 @@ def test_a_stream_that_came_through_here_is_not_taken_back() -> None:
     table.on_message("b", Ok(message.transaction, "demo", (VIDEO,), ("a", "c", "b")), 40_000)
     assert drain(table) == [
         Send("b", Unsubscribe(message.transaction, "demo")),
-        ViewerRefused(VIEWER, RefusalCode.LOOP, "it comes from this node: b"),
+        ViewerRefused(VIEWER, RefusalCode.LOOP, "it comes from this node: b", "demo"),
         BroadcastRemoved("demo"),
     ]
 
@@ -341,7 +341,7 @@ def test_full_is_said_to_those_who_asked() -> None:
     events = drain(table)
     assert events[-1] == Send("d", Error(5, "demo", RefusalCode.FULL, "no more cursors"))
     table.on_streams_refused("demo", "no more streams")
-    assert ViewerRefused(VIEWER, RefusalCode.FULL, "no more streams") in drain(table)
+    assert ViewerRefused(VIEWER, RefusalCode.FULL, "no more streams", "demo") in drain(table)
 
 
 # -- what goes wrong later
@@ -444,7 +444,7 @@ def test_who_comes_after_the_end_is_asked_for_and_refused() -> None:
     assert drain(table) == [Send("b", message)]
     error = Error(message.transaction, "demo", RefusalCode.NO_SUCH_STREAM, "it ended")
     table.on_message("b", error, 3_040_000)
-    assert drain(table) == [ViewerRefused(2, RefusalCode.NO_SUCH_STREAM, "demo has ended")]
+    assert drain(table) == [ViewerRefused(2, RefusalCode.NO_SUCH_STREAM, "demo has ended", "demo")]
 
 
 def test_other_errors_for_what_was_here_lose_it() -> None:
