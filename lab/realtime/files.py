@@ -24,7 +24,7 @@ from lab.ports import free_ports
 from lab.realtime.links import LinkSet
 from lab.scenario.model import Broadcast, Scenario
 from lab.scenario.topology import Pair
-from relay.config import Rate
+from relay.config import Dropping, Rate
 
 _HOST = "127.0.0.1"
 _SECRET_BYTES = 32
@@ -105,6 +105,7 @@ class RunFiles:
             lines = node_lines(node.name, node.node_id, node.ports, repair=self.repair)
             lines += ["[limits]", f"viewers = {self._viewers_at(node.name)}"]
             lines += _rate_lines(self.scenario.rate)
+            lines += _dropping_lines(self.scenario.dropping)
             if self.scenario.brain is not None:
                 lines += self._controller_lines(node.name)
             else:
@@ -191,6 +192,11 @@ class RunFiles:
                 f'b_reaches_a_at = "{_text(link.facing[b])}"',
             ]
         write_private(self.brain.config, "\n".join(lines) + "\n")
+
+
+def _dropping_lines(dropping: Dropping) -> list[str]:
+    keys = dropping.model_dump(exclude_unset=True)
+    return ["[dropping]", *(f"{key} = {each}" for key, each in keys.items())] if keys else []
 
 
 def _rate_lines(rate: Rate) -> list[str]:

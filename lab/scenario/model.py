@@ -15,7 +15,7 @@ from lab.cities import find_city
 from lab.errors import UnknownCityError
 from lab.scenario.bounds import parse_bound
 from lab.scenario.link_keys import MAX_DURATION_S, DelayMs, LinkKeys, PathRateBps, Seconds
-from relay.config import NodeName, Rate, StreamName
+from relay.config import Dropping, NodeName, Rate, StreamName
 from service.config_model import Model
 
 MAX_NODES = 600  # chosen: a continent's worth; a brain is sized for as many
@@ -367,7 +367,8 @@ class Scenario(Model):
     nodes: tuple[ScenarioNode, ...] = Field(min_length=1, max_length=MAX_NODES)
     mesh: Mesh = Mesh()
     rate: Rate = Rate()
-    """As in a node's file: of all nodes."""
+    """As in a node's file: of all nodes. So is dropping."""
+    dropping: Dropping = Dropping()
     links: tuple[ScenarioLink, ...] = ()
     paths: tuple[ScenarioPath, ...] = ()
     broadcasts: tuple[Broadcast, ...] = Field(min_length=1)

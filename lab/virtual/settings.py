@@ -63,6 +63,7 @@ def node_configs(
             "workers": scenario.nodes[number].workers,
             "viewers_per_worker": scenario.nodes[number].viewers_per_worker,
             "rate": scenario.rate.model_dump(),
+            "dropping": scenario.dropping.model_dump(),
             "gop_cache": {"enabled": scenario.nodes[number].gop_cache},
             "viewers": {
                 **tables.get("viewers", {}),
