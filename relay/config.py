@@ -286,8 +286,8 @@ class StreamPath(Model):
 
 class Limits(Model):
     """Sizes of everything laid out at start, of all workers together. Defaults: the engine's. What
-    is not used takes no memory; what is takes about 15 KiB a stream, 0.4 KiB a cursor, 0.6 KiB a
-    viewer and 515 KiB a node link, beside the slab."""
+    is not used takes no memory; what is takes about 15 KiB a stream, 0.5 KiB a cursor, 0.6 KiB a
+    viewer and 522 KiB a node link, beside the slab."""
 
     streams: int = Field(default=1024, ge=1, le=1_000_000)
     cursors: int = Field(default=8192, ge=1, le=1_000_000)
