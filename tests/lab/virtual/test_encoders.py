@@ -167,6 +167,23 @@ def test_nodes_switch_a_viewer_whose_path_is_slow_to_another_version() -> None:
     assert viewer.packets_corrupt == viewer.sequence_breaks == viewer.audio_missing == 0
 
 
+def test_a_viewer_with_receiver_reports_alone_comes_back_to_the_better_version() -> None:
+    """Its path falls from 4 to 1 Mbit/s for 10 s."""
+    trace = [[0.0, 4_000_000], [10.0, 1_000_000], [20.0, 4_000_000]]
+    parts = document(versions=[3_000_000, 700_000])
+    del parts["broadcasts"][0]["bitrate_bps"]
+    parts |= {
+        "duration_s": 35.0,
+        "access": [{"viewers": "v", "delay_ms": 10, "queue_ms": 300, "rate_trace": trace}],
+    }
+    parts["viewers"][0]["feedback"] = ["reports", "nack"]
+    (viewer,) = run(parts)
+    assert [change.version for change in viewer.version_changes] == [1, 0]
+    down, up = (change.at_s for change in viewer.version_changes)
+    assert 10.0 < down < 20.0
+    assert 20.0 < up < 27.0
+
+
 def test_a_pause_is_no_loss() -> None:
     events = [
         {"at_s": 4.0, "do": "pause_encoder", "broadcast": "live"},
