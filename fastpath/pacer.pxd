@@ -34,6 +34,7 @@ ctypedef struct pacer_t:
     bint is_probing
     probe_t probe
     int64_t probe_until_us       # it is ended then, whether or not it is whole
+    int64_t held_until_us        # a viewer's next one waits until then for what it can be made of; 0: none does
     uint64_t probe_from_bytes    # the link's counts when it began
     uint64_t probe_from_packets
     cluster_t clusters[CLUSTERS]

@@ -18,7 +18,7 @@ Nothing here has a timer of its own but a probe's end: a link that sends is drai
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from fastpath.cursor cimport CURSOR_ACTIVE, cursor_t
+from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_BEHIND, cursor_t
 from fastpath.link cimport link_charge, link_may_send, link_t
 from fastpath.pacer cimport CLUSTERS, TRANSPORT_HISTORY, cluster_t, pacer_t, transport_t
 from fastpath.rate.controller cimport (
@@ -34,6 +34,7 @@ from fastpath.worker cimport worker_t
 cdef enum:
     PADDING_BYTES = 1200         # largest packet of a probe, with its header
     LEAST_PADDING_BYTES = 64
+    HELD_US = 2500000            # chosen: a GoP of 2 s and what comes late of it
     PROBE_PATIENCE_US = 100000   # chosen: beyond the 15 ms that a probe takes, until it is given up
     FIGURES_US = 1000000
     NODE_LATE_US = 150000        # chosen: beyond a round trip, ARRIVALS' 50 ms and a queue of 100 ms
@@ -66,6 +67,7 @@ cdef int pacer_open(link_t* link, const rate_config_t* config, int64_t now_us) n
 cdef void forget_probes(pacer_t* pacer) noexcept nogil:
     cdef int i
     pacer.is_probing = False
+    pacer.held_until_us = 0
     for i in range(CLUSTERS):
         pacer.clusters[i].first = 1
         pacer.clusters[i].last = 0
@@ -243,7 +245,7 @@ cdef bint lags_by(const worker_t* worker, const link_t* link, uint32_t bytes, ui
         cursor = &worker.cursors[at]
         ring = &worker.streams[cursor.stream].ring
         seq = cursor.next
-        while cursor.state == CURSOR_ACTIVE and <int32_t>(ring.head - seq) > 0:
+        while CURSOR_ACTIVE <= cursor.state <= CURSOR_BEHIND and <int32_t>(ring.head - seq) > 0:
             slot = &ring.slots[seq & ring.mask]
             if slot.state == SLOT_HELD and slot.stream_seq == seq:
                 bytes_left -= slot.size
@@ -253,6 +255,21 @@ cdef bint lags_by(const worker_t* worker, const link_t* link, uint32_t bytes, ui
             seq += 1
         at = cursor.next_of_link
     return False
+
+
+cdef bint take_probe(const worker_t* worker, link_t* link, int64_t now_us) noexcept nogil:
+    """The next probe, if there is what it takes. A viewer's waits for a key frame."""
+    cdef pacer_t* pacer = link.pacer
+    if not link.is_viewer:
+        return rate_take_probe(&pacer.rate, &pacer.probe, now_us)
+    if now_us >= pacer.held_until_us:
+        if not rate_take_probe(&pacer.rate, &pacer.probe, now_us):
+            return False
+        pacer.held_until_us = now_us + HELD_US
+    if not lags_by(worker, link, pacer.probe.bytes, pacer.probe.packets):
+        return False
+    pacer.held_until_us = 0
+    return True
 
 
 cdef void pacer_before_drain(worker_t* worker, link_t* link, int64_t now_us) noexcept nogil:
@@ -273,8 +290,7 @@ cdef void pacer_before_drain(worker_t* worker, link_t* link, int64_t now_us) noe
     # An idle link is not probed, nor one that is down: nobody would use, or tell, what it finds.
     if (
         not pacer.is_probing and link.first_cursor >= 0 and (link.is_up or link.is_viewer)
-        and (not link.is_viewer or is_backlogged(link)) and rate_take_probe(&pacer.rate, &pacer.probe, now_us)
-        and (not link.is_viewer or lags_by(worker, link, pacer.probe.bytes, pacer.probe.packets))
+        and take_probe(worker, link, now_us)
     ):
         begin_probe(link, now_us)
     pacer_refresh(link)

@@ -279,7 +279,7 @@ class StreamPath(Model):
     """The way a subscription travels when a viewer here asks for a stream."""
 
     stream: StreamPattern
-    """A stream's name, or "*" for all that no other path names."""
+    """A stream's name, its further versions included, or "*" for all that no other path names."""
     via: tuple[NodeName, ...] = Field(min_length=1, max_length=MAX_PATH_NODES - 1)
     """Nodes in the order SUBSCRIBE visits them: a neighbour first, the producer last."""
 
@@ -495,10 +495,12 @@ class NodeConfig(Model):
             raise ConfigError(problems)
         return config
 
-    def path_to(self, stream: str) -> tuple[str, ...] | None:
-        """The configured way to a stream; a path that names it wins over "*"."""
+    def path_to(self, stream: str, version_of: str | None = None) -> tuple[str, ...] | None:
+        """The configured way to a stream; a path that names it wins over one that names the
+        broadcast it is a version of, and this over "*"."""
         by_stream = {path.stream: path.via for path in self.paths}
-        return by_stream.get(stream, by_stream.get("*"))
+        names = (stream, version_of, "*")
+        return next((by_stream[name] for name in names if name in by_stream), None)
 
 
 def count_workers(workers: Workers) -> int:

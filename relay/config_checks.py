@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from control_client.connection import Tls, check_url, ssl_context
 from control_client.errors import ConnectionConfigError
+from relay.messages import is_name
 from service.address import Address, ip_of, parse_address
 from service.errors import Problem
 
@@ -145,6 +146,9 @@ def _check_ingests(parts: Parts) -> Iterator[Problem]:
         for part in ingest.by_version
     ]
     yield from _repeated("stream name", names)
+    for key, name in names:
+        if not is_name(name):
+            yield Problem(key, f"is too long: {name} is a version of it, and has a name as well")
     for i, ingest in parts.ingests:
         kinds = [
             (f"ingests[{i}].tracks[{j}].kind", t.kind)
@@ -388,8 +392,9 @@ def _check_controller(parts: Parts) -> Iterator[Problem]:
     ):
         text = f"is needed with [controller]: neighbours cannot send to {parts.listen}"
         yield Problem("advertised_as", text)
-    if len(parts.ingests) > MAX_PRODUCED:
-        text = f"are {len(parts.ingests)}; a node with [controller] has at most {MAX_PRODUCED}"
+    produced = sum(len(ingest.by_version) for _, ingest in parts.ingests)
+    if produced > MAX_PRODUCED:
+        text = f"are {produced}; a node with [controller] has at most {MAX_PRODUCED}"
         yield Problem("ingests", text)
 
 

@@ -260,16 +260,17 @@ class Node:
             extensions=extensions,
             is_premium=is_premium or stream in self.config.viewers.premium_streams,
         )
-        self._sampler.on_joined(viewer)
+        if addresses:  # else nobody watches
+            self._sampler.on_joined(viewer)
         self.subscriptions.join_viewer(
             viewer.number, stream, self._paths_to(stream), now_us, is_premium=viewer.is_premium
         )
         self._carry_out(now_us)
         return viewer
 
-    def _paths_to(self, stream: str) -> Paths:
+    def _paths_to(self, stream: str, version_of: str | None = None) -> Paths:
         """As configured, or as the table says."""
-        path = self.config.path_to(stream)
+        path = self.config.path_to(stream, version_of)
         return (path,) if path else self._pushed_paths.get(stream, ())
 
     def switch_viewer(self, viewer: Viewer, stream: str, now_us: int) -> None:

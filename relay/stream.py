@@ -89,9 +89,15 @@ class StreamRegistry:
             upstream=upstream,
             clock_rate=stream.track.clock_rate,
             group=self._group_of(stream.broadcast),
-            deadline_us=self._deadlines_us.get(stream.broadcast, 0),
+            deadline_us=self._deadline_us(stream),
             worker=worker,
         )
+
+    def _deadline_us(self, stream: Stream) -> int:
+        """That of a version is its broadcast's, unless it has one of its own; 0: the engine's."""
+        name, version = stream.broadcast, stream.track.version
+        whole = name.removesuffix(f".{version}") if version else name
+        return self._deadlines_us.get(name, self._deadlines_us.get(whole, 0))
 
     def remove_copy(self, stream: Stream, worker: int) -> None:
         """Its cursors go with it. Not the one at home."""

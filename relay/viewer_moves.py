@@ -6,6 +6,7 @@ and the two that decide: `slowpath/switch`, how one goes on, `slowpath/versions`
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from fastpath import events as engine_events
@@ -22,10 +23,14 @@ from relay.slowpath.switch import VIDEO, Switches, subscribed
 from relay.slowpath.versions import TICK_US, Limits, Standing, VersionPolicy
 from relay.workers import Workers
 
+# chosen, as `qoe_sampler` does: some 2 ms of the event loop, and what else waits comes in between
+MOST_AT_ONCE = 128
+BREATH_US = 5_000
+
 
 class ViewerMoves:
-    """paths_to: the configured and the pushed ways to a broadcast. report: an event of the node.
-    Engine errors pass through."""
+    """paths_to: the configured and the pushed ways to a broadcast; of which one it is a version.
+    report: an event of the node. Engine errors pass through."""
 
     def __init__(
         self,
@@ -36,7 +41,7 @@ class ViewerMoves:
         replicas: Replicas,
         config: Versions,
         *,
-        paths_to: Callable[[str], Paths],
+        paths_to: Callable[[str, str], Paths],
         report: Callable[[events.NodeEvent], None],
     ) -> None:
         self._workers = workers
@@ -52,6 +57,8 @@ class ViewerMoves:
             Limits(config.patience_us, config.calm_us, config.room, config.longest_wait_us)
         )
         self._tick_at_us: int | None = None
+        self._to_look_at: deque[int] = deque()  # in this round, which began at `_round_us`
+        self._round_us = 0
 
     # -- what is wanted
 
@@ -66,10 +73,11 @@ class ViewerMoves:
         self._ask(viewer, broadcast, now_us)
 
     def _ask(self, viewer: Viewer, broadcast: str, now_us: int) -> None:
+        assert viewer.next is not None
         self._subscriptions.join_viewer(
             viewer.number,
             broadcast,
-            self._paths_to(broadcast),
+            self._paths_to(broadcast, viewer.next.broadcast),
             now_us,
             is_premium=viewer.is_premium,
         )
@@ -90,7 +98,7 @@ class ViewerMoves:
         if viewer.next is not None:
             names.add(version_name(viewer.next.broadcast, viewer.next.version))
             self._switches.drop(viewer)
-        for name in names - {viewer.broadcast}:
+        for name in sorted(names - {viewer.broadcast}):
             self._subscriptions.leave_viewer(viewer.number, name, now_us)
 
     # -- what the subscriptions say
@@ -113,12 +121,15 @@ class ViewerMoves:
         following = viewer.next
         if following is not None:
             name = version_name(following.broadcast, following.version)
-            if broadcast == name:
+            if broadcast == name != viewer.broadcast:
                 self._switches.forget(viewer)
                 if following.broadcast != viewer.broadcast:
                     self._report(events.SwitchRefused(viewer.id, broadcast, code, text))
+                else:
+                    self._policy.on_refused(number, following.version, now_us)
                 return True
-            if following.stream is not None and following.broadcast != viewer.broadcast:
+            is_left = {broadcast, following.broadcast} != {viewer.broadcast}
+            if following.stream is not None and is_left:
                 self._finish(viewer, now_us)  # the engine moves it as what it leaves is removed
                 return True
         if broadcast == viewer.broadcast:
@@ -159,15 +170,23 @@ class ViewerMoves:
         """Begin what could not begin yet, end what takes too long, look at those who lag."""
         if self._tick_at_us is None or now_us < self._tick_at_us:
             return
-        for viewer in list(self._switches.waiting.values()):
-            if viewer.next is not None and viewer.next.stream is None:
-                self._begin(viewer, now_us)
-        for viewer in self._switches.overdue(now_us):
-            self._finish(viewer, now_us)
-        for number in self._policy.watched:
-            self._look(number, now_us)
-        is_busy = self._switches.waiting or self._policy.watched
-        self._tick_at_us = now_us + TICK_US if is_busy else None
+        self._tick_at_us = now_us + TICK_US  # whatever has no room now
+        if not self._to_look_at:
+            self._round_us = now_us
+            for viewer in list(self._switches.waiting.values()):
+                if viewer.next is not None and viewer.next.stream is None:
+                    self._begin(viewer, now_us)
+            for viewer in self._switches.overdue(now_us):
+                self._finish(viewer, now_us)
+            self._to_look_at.extend(self._policy.watched)
+        for _ in range(min(MOST_AT_ONCE, len(self._to_look_at))):
+            self._look(self._to_look_at.popleft(), now_us)
+        if self._to_look_at:
+            self._tick_at_us = now_us + BREATH_US
+        elif self._switches.waiting or self._policy.watched:
+            self._tick_at_us = max(now_us + BREATH_US, self._round_us + TICK_US)
+        else:
+            self._tick_at_us = None
 
     def _tick_soon(self, now_us: int) -> None:
         if self._tick_at_us is None:
@@ -209,7 +228,7 @@ class ViewerMoves:
         before, was = subscribed(viewer), viewer.broadcast
         version = viewer.version
         self._switches.finish(viewer, self._streams.of(viewer.next.broadcast))
-        for name in before - subscribed(viewer):
+        for name in sorted(before - subscribed(viewer)):
             self._subscriptions.leave_viewer(viewer.number, name, now_us)
         if viewer.broadcast != was:
             self._policy.forget(viewer.number)

@@ -120,7 +120,7 @@ cdef void rate_on_sent(rate_t* rate, uint32_t bytes, int64_t now_us) noexcept no
     elif rate.config.kind == RATE_NADA:
         nada_on_sent(&rate.parts.nada, rate.now_us)
     elif rate.config.kind == RATE_LOSS_ONLY:
-        loss_only_on_sent(&rate.parts.loss_only, <double>bytes, rate.now_us)
+        loss_only_on_sent(&rate.parts.loss_only, rate.now_us)
 
 
 cdef void rate_on_feedback(

@@ -9,9 +9,7 @@ ctypedef struct loss_only_t:
     double loss                  # share, of the last report of enough packets
     double lost                  # packets, not reported yet because too few were sent
     double expected
-    double sent_bytes            # in the second that is being measured
-    double sent_bps              # negative: not known
-    int64_t sent_us              # when that second began; negative: nothing was sent
+    int64_t sent_us              # last; negative: nothing was sent
     int64_t told_us              # last report of any size; negative: none
     int64_t reported_us          # last report of enough packets; negative: none
     int64_t grown_us
@@ -22,6 +20,6 @@ ctypedef struct loss_only_t:
 
 cdef void loss_only_open(loss_only_t* loss, const rate_config_t* config, int64_t now_us) noexcept nogil
 cdef void loss_only_limit(loss_only_t* loss, const rate_config_t* config) noexcept nogil
-cdef void loss_only_on_sent(loss_only_t* loss, double bytes, int64_t now_us) noexcept nogil
+cdef void loss_only_on_sent(loss_only_t* loss, int64_t now_us) noexcept nogil
 cdef void loss_only_report(loss_only_t* loss, double lost, double packets, int64_t rtt_us, int64_t now_us) noexcept nogil
 cdef void loss_only_on_tick(loss_only_t* loss, int64_t now_us) noexcept nogil

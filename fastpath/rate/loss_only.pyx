@@ -1,11 +1,11 @@
 """Loss-only control, for receivers that send nothing but receiver reports (RFC 3550 6.4).
 
 Less than 2 % lost: 8 % more each second (draft: 5 %). Up to 10 %: as it is. More: down by half of the
-share that was lost, at most every 300 ms and a round trip. It does not grow past 1.5 times what is sent.
+share that was lost, at most every 300 ms and a round trip. It grows up to its limit, where it begins,
+whatever is sent: a viewer that is sent a lower bitrate would find no room for a better one otherwise.
 Without a report for 15 s it falls by 20 % a second.
 
-Source: libwebrtc send_side_bandwidth_estimation.cc and its cap of aimd_rate_control.cc on what is sent
-in place of what is acknowledged, which no report tells; draft-ietf-rmcat-gcc-02 6.
+Source: libwebrtc send_side_bandwidth_estimation.cc; draft-ietf-rmcat-gcc-02 6.
 """
 
 from libc.stdint cimport int64_t
@@ -19,7 +19,7 @@ cdef enum:
     FRESH_US = 6000000           # a report counts so long: 1.2 * kMaxRtcpFeedbackInterval
     TIMEOUT_US = 15000000        # kFeedbackTimeoutIntervals * kMaxRtcpFeedbackInterval
     TIMEOUT_STEP_US = 1000000    # kTimeoutInterval
-    SENT_US = 1000000            # over which the rate sent is measured
+    SENT_US = 1000000            # silence counts while something is sent
     LONGEST_RTT_US = 10000000
 
 cdef double LOW_LOSS = 0.02      # draft 6; kDefaultLowLossThreshold
@@ -28,14 +28,11 @@ cdef double GROWTH = 1.08        # libwebrtc
 cdef double DRAFT_GROWTH = 1.05
 cdef double GROWTH_BPS = 1000    # and this
 cdef double TIMEOUT_FACTOR = 0.8 # libwebrtc
-cdef double CAP = 1.5            # of what is sent
-cdef double CAP_BPS = 10000
 
 
 cdef void loss_only_open(loss_only_t* loss, const rate_config_t* config, int64_t now_us) noexcept nogil:
     memset(loss, 0, sizeof(loss_only_t))
     loss.bps = <double>config.start_bps
-    loss.sent_bps = -1
     loss.sent_us = -1
     loss.told_us = -1
     loss.reported_us = -1
@@ -51,17 +48,10 @@ cdef void loss_only_limit(loss_only_t* loss, const rate_config_t* config) noexce
     loss.bps = clamp(loss.bps, loss.min_bps, loss.max_bps)
 
 
-cdef void loss_only_on_sent(loss_only_t* loss, double bytes, int64_t now_us) noexcept nogil:
-    cdef int64_t lasted_us = now_us - loss.sent_us
-    if loss.sent_us < 0:
-        loss.sent_us = now_us
-        if loss.told_us < 0:
-            loss.told_us = now_us        # from here on, silence is missing feedback
-    elif lasted_us >= SENT_US:
-        loss.sent_bps = loss.sent_bytes * 8e6 / <double>lasted_us
-        loss.sent_bytes = 0
-        loss.sent_us = now_us
-    loss.sent_bytes += bytes
+cdef void loss_only_on_sent(loss_only_t* loss, int64_t now_us) noexcept nogil:
+    if loss.sent_us < 0 and loss.told_us < 0:
+        loss.told_us = now_us            # from here on, silence is missing feedback
+    loss.sent_us = now_us
 
 
 cdef void grow(loss_only_t* loss, int64_t now_us) noexcept nogil:
@@ -70,8 +60,6 @@ cdef void grow(loss_only_t* loss, int64_t now_us) noexcept nogil:
         return
     bps = loss.bps * (DRAFT_GROWTH if loss.profile == RATE_DRAFT else GROWTH) + GROWTH_BPS
     loss.grown_us = now_us
-    if loss.sent_bps >= 0 and bps > CAP * loss.sent_bps + CAP_BPS:
-        return
     loss.bps = clamp(bps, loss.min_bps, loss.max_bps)
 
 

@@ -91,6 +91,8 @@ def _for_virtual_time_only(scenario: Scenario) -> list[str]:
     found = []
     if any(node.workers > 1 for node in scenario.nodes):
         found.append("nodes with several workers (links join one port each)")
+    if not all(node.gop_cache for node in scenario.nodes):
+        found.append("nodes without a GoP cache")
     if any(broadcast.versions for broadcast in scenario.broadcasts):
         found.append("versions of a broadcast (an encoder process makes one)")
     if any(broadcast.codec != "H264" for broadcast in scenario.broadcasts):

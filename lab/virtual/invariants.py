@@ -195,7 +195,8 @@ class Invariants:
                 continue
             here = [w for w in self.overlay.audience.watchers if w.host is host and w.viewer]
             for broadcast in host.node.subscriptions.broadcasts:
-                wanted = sum(w.entry.premium and w.entry.stream == broadcast.name for w in here)
+                names = (w.broadcast.version_names for w in here if w.entry.premium)
+                wanted = sum(broadcast.name in versions for versions in names)
                 if len(broadcast.premium) > wanted:
                     count = len(broadcast.premium)
                     yield f"{name}: {count} premium viewers of {broadcast.name}, {wanted} watch"

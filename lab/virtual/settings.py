@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from control_client.tokens import token_hash
@@ -18,6 +19,7 @@ from relay.config import NodeConfig
 START_US = 1_000_000  # of the clock; nothing may depend on it
 _SLAB_MIB = 32  # holds seven broadcasts of 3 Mbit/s and a key frame each 2 s three times over
 _STREAMS = 16
+_FIRST_PORT = 8000
 
 
 def address_of(number: int) -> str:
@@ -49,12 +51,8 @@ def node_configs(
             viewers[name] += entry.count
     configs = []
     for name, number in numbers.items():
-        hosted = [
-            (broadcast, version)
-            for broadcast in scenario.broadcasts
-            if name in scenario.hosts_of(broadcast)
-            for version in range(len(broadcast.bitrates))
-        ]
+        hosted = [b for b in scenario.broadcasts if name in scenario.hosts_of(b)]
+        ports = itertools.count(_FIRST_PORT, 4)
         config: dict[str, Any] = {
             **tables,
             "name": name,
@@ -69,14 +67,14 @@ def node_configs(
                 **tables.get("viewers", {}),
                 "listen": f"10.0.{number >> 8}.{number & 255}:7100",
             },
-            "ingests": [_ingest(b, v, i, number) for i, (b, v) in enumerate(hosted)],
+            "ingests": [_ingest(broadcast, number, ports) for broadcast in hosted],
             "limits": {
                 "streams": (_STREAMS + 8 * sum(len(b.bitrates) for b in scenario.broadcasts))
                 * workers[name],
                 "cursors": (64 + 16 * len(numbers)) * workers[name] + 4 * viewers[name],
                 "node_links": max(4, len(numbers)),
                 "viewers": 8 + 2 * viewers[name],
-                "ports": 6 + 2 * workers[name] + 4 * len(hosted),
+                "ports": 6 + 2 * workers[name] + 4 * sum(len(b.bitrates) for b in hosted),
                 "slab_mib": _SLAB_MIB * workers[name],
             },
         }
@@ -120,18 +118,22 @@ def brain_settings(scenario: Scenario, joined: set[Pair], luck: Luck) -> BrainSe
     )
 
 
-def _ingest(broadcast: Broadcast, version: int, index: int, number: int) -> dict[str, Any]:
+def _ingest(broadcast: Broadcast, number: int, ports: Iterator[int]) -> dict[str, Any]:
+    """Each version of its video is a track of its own. ports: the first of four for each."""
     host = f"10.0.{number >> 8}.{number & 255}"
-    port = 8000 + 4 * index
     video: dict[str, Any] = {
         "kind": "video",
         "codec": broadcast.codec,
         "payload_type": 96,
         "clock_rate": 90_000,
+        "fmtp": "packetization-mode=1" if broadcast.codec == "H264" else "",
     }
-    fmtp = "packetization-mode=1" if broadcast.codec == "H264" else ""
-    tracks = [{**video, "listen": f"{host}:{port}", "fmtp": fmtp}]
-    if broadcast.audio and version == 0:
-        audio = {"kind": "audio", "codec": "opus", "payload_type": 111, "clock_rate": 48_000}
-        tracks.append({**audio, "listen": f"{host}:{port + 2}"})
-    return {"name": broadcast.version_names[version], "tracks": tracks}
+    tracks: list[dict[str, Any]] = []
+    for version, bitrate_bps in enumerate(broadcast.bitrates):
+        port = next(ports)
+        said = {"version": version, "bitrate_bps": bitrate_bps}
+        tracks.append({**video, "listen": f"{host}:{port}", **said})
+        if broadcast.audio and version == 0:
+            audio = {"kind": "audio", "codec": "opus", "payload_type": 111, "clock_rate": 48_000}
+            tracks.append({**audio, "listen": f"{host}:{port + 2}"})
+    return {"name": broadcast.name, "tracks": tracks}

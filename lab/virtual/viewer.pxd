@@ -19,6 +19,7 @@ ctypedef struct open_frame_t:
     bint is_used
     bint is_bad
     bint is_duplicate
+    bint is_again                # it was whole before, in another version
     uint8_t version
     uint32_t code                # what it needs: `pyramid`
     int64_t sent_us

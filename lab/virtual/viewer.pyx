@@ -196,6 +196,14 @@ cdef open_frame_t* open_frame(viewer_t* viewer, const content_t* content) noexce
     return frame
 
 
+cdef void begin_again(viewer_t* viewer, open_frame_t* frame, const content_t* content) noexcept nogil:
+    """A change of version may show some pictures twice: the later one is what others refer to."""
+    cdef bint is_again = frame.is_again or (frame.got == frame.count and not frame.is_bad)
+    frame.is_used = False
+    frame = open_frame(viewer, content)
+    frame.is_again = is_again
+
+
 cdef void on_whole(viewer_t* viewer, const open_frame_t* frame, int64_t now_us) noexcept nogil:
     cdef int64_t delay_us = now_us - frame.sent_us
     cdef int64_t bucket = delay_us // 1000
@@ -211,6 +219,8 @@ cdef void on_whole(viewer_t* viewer, const open_frame_t* frame, int64_t now_us) 
             viewer.change_count += 1
         viewer.version = frame.version
     viewer.newest_us = now_us
+    if frame.is_again:
+        return
     viewer.whole += 1
     if now_us - viewer.first_us < CATCHING_UP_US:
         viewer.whole_early += 1
@@ -224,7 +234,10 @@ cdef void note_packet(viewer_t* viewer, int64_t delay_us) noexcept nogil:
         viewer.packet_delays[bucket if bucket < DELAY_BUCKETS else DELAY_BUCKETS - 1] += 1
 
 
-cdef void receive_video(viewer_t* viewer, const rtp_header_t* rtp, const content_t* content, bint is_sound, int64_t now_us) noexcept nogil:
+cdef void receive_video(
+    viewer_t* viewer, const rtp_header_t* rtp, const content_t* content, bint is_sound, int64_t now_us
+) noexcept nogil:
+    cdef bint is_newest = rtp.sequence_number == <uint16_t>viewer.video.highest
     cdef open_frame_t* frame
     cdef uint64_t bit
     if not is_sound or content.count > 64 * SEEN_WORDS or (content.index + 1 == content.count) != rtp.marker:
@@ -245,7 +258,11 @@ cdef void receive_video(viewer_t* viewer, const rtp_header_t* rtp, const content
     frame = open_frame(viewer, content)
     if frame == NULL:
         return
-    if content.count != frame.count or content.broadcast >> VERSION_SHIFT != frame.version:
+    if content.broadcast >> VERSION_SHIFT != frame.version:
+        if not is_newest:
+            return  # it was sent again, and is of before the change
+        begin_again(viewer, frame, content)
+    if content.count != frame.count:
         frame.is_bad = True
         viewer.corrupt += 1
         return

@@ -140,7 +140,8 @@ class PlainRtpEdge:
         self._place = place
         self._rate = ViewerRate() if rate is None else rate
         self._viewers: dict[int, Viewer] = {}
-        # Viewers by their broadcast and by those that what they are sent is of; and these names.
+        # Viewers by their broadcast and by those that what they are sent, or are about to be, is
+        # of; and these names.
         self._of_broadcast: defaultdict[str, dict[int, Viewer]] = defaultdict(dict)
         self._names: dict[int, set[str]] = {}
         self._by_cursor: dict[int, tuple[Viewer, str]] = {}
@@ -150,10 +151,13 @@ class PlainRtpEdge:
         self._served: Counter[tuple[str, int]] = Counter()
 
     def note_followed(self, viewer: Viewer) -> None:
-        """After a change of what it watches or is sent, or of whether it is there."""
+        """After a change of what it watches, is sent or is to go on with, or of whether it is
+        there."""
         names: set[str] = set()
         if viewer.number in self._viewers:
             names = {viewer.broadcast} | {leg.stream.broadcast for leg in viewer.legs.values()}
+            if viewer.next is not None:
+                names.add(version_name(viewer.next.broadcast, viewer.next.version))
         before = self._names.pop(viewer.number, set())
         for name in names - before:
             self._of_broadcast[name][viewer.number] = viewer
@@ -183,7 +187,10 @@ class PlainRtpEdge:
 
     def is_followed(self, broadcast: str, worker: int) -> bool:
         """Whether a viewer in a worker is sent something of it, or is about to be."""
-        return any(viewer.worker == worker and viewer.follows(broadcast) for viewer in self.viewers)
+        return any(
+            viewer.worker == worker and viewer.follows(broadcast)
+            for viewer in self._of_broadcast.get(broadcast, {}).values()
+        )
 
     def served(self, broadcast: str, worker: int) -> int:
         """How many viewers it has in a worker."""
@@ -292,9 +299,8 @@ class PlainRtpEdge:
 
     def put_back(self, viewer: Viewer, streams: Collection[Stream]) -> None:
         """What it follows of other broadcasts than its own is over: on to these, of its own."""
-        for broadcast in {leg.stream.broadcast for leg in viewer.legs.values()} - {
-            viewer.broadcast
-        }:
+        followed = {leg.stream.broadcast for leg in viewer.legs.values()}
+        for broadcast in sorted(followed - {viewer.broadcast}):
             self._move_legs(viewer, broadcast, streams)
 
     def _move_leg(self, viewer: Viewer, media: str, leg: Leg, to: Stream | None) -> None:

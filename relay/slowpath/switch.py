@@ -42,6 +42,7 @@ class Switches:
         self.forget(viewer)
         viewer.next = Next(broadcast, version)
         self._waiting[viewer.number] = viewer
+        self._edge.note_followed(viewer)
 
     def begin(self, viewer: Viewer, streams: Collection[Stream], now_us: int) -> bool:
         """What it waits for is here, as these streams, in its worker. True: it can go on at once,
@@ -86,7 +87,6 @@ class Switches:
         following = viewer.next
         if following.stream is not None:
             viewer.legs[VIDEO].stream = following.stream
-            self._edge.note_followed(viewer)
         self.drop(viewer)
         viewer.version = following.version
         if following.broadcast != viewer.broadcast:
@@ -117,3 +117,4 @@ class Switches:
         """It waits for nothing any more."""
         viewer.next = None
         self._waiting.pop(viewer.number, None)
+        self._edge.note_followed(viewer)

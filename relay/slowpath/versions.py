@@ -76,6 +76,12 @@ class VersionPolicy:
         """It left."""
         self._watched.pop(viewer, None)
 
+    def on_refused(self, viewer: int, version: int, now_us: int) -> None:
+        """The version that it was to be sent is not to be had."""
+        watched = self._watched.get(viewer)
+        if watched is not None:
+            self._put_off(watched, version, now_us)
+
     def on_tick(self, viewer: int, standing: Standing, now_us: int) -> int | None:
         """The version it is to be sent from now on; None: the one that it is."""
         watched = self._watched.get(viewer)
@@ -102,21 +108,28 @@ class VersionPolicy:
         if current >= last:
             return None
         if watched.went_up_us is not None and now_us - watched.went_up_us < SOON_US:
-            wait_us = min(
-                2 * watched.waits_us.get(current, self._limits.calm_us),
-                self._limits.longest_wait_us,
-            )
-            watched.waits_us[current] = wait_us
-            watched.not_before_us[current] = now_us + wait_us
+            self._put_off(watched, current, now_us)
         watched.went_up_us = None
         watched.since_us = now_us  # the next step down takes as much patience
-        lower = range(current + 1, last + 1)
-        return next((version for version in lower if self._fits(standing, version)), last)
+        lower = [v for v in range(current + 1, last + 1) if _is_open(watched, v, now_us)]
+        fitting = (version for version in lower if self._fits(standing, version))
+        return next(fitting, lower[-1] if lower else None)
 
     def _up(self, watched: _Watched, standing: Standing, now_us: int) -> int | None:
         for version in range(standing.version):
-            is_open = now_us >= watched.not_before_us.get(version, now_us)
-            if is_open and self._fits(standing, version):
+            if _is_open(watched, version, now_us) and self._fits(standing, version):
                 watched.went_up_us = now_us
                 return version
         return None
+
+    def _put_off(self, watched: _Watched, version: int, now_us: int) -> None:
+        """Not before twice as long as the last time."""
+        wait_us = min(
+            2 * watched.waits_us.get(version, self._limits.calm_us), self._limits.longest_wait_us
+        )
+        watched.waits_us[version] = wait_us
+        watched.not_before_us[version] = now_us + wait_us
+
+
+def _is_open(watched: _Watched, version: int, now_us: int) -> bool:
+    return now_us >= watched.not_before_us.get(version, now_us)

@@ -197,6 +197,27 @@ def test_feedback_from_elsewhere_is_not_believed() -> None:
     assert edge.counted()["viewer_unknown"] == 1
 
 
+def test_a_viewer_is_probed_with_what_was_here_before_it_came() -> None:
+    fill = b"\x55" * 900
+    edge = Edge()
+    track = edge.add_track()
+    for n in range(60):
+        piece = key_slice(fill) if n == 0 else other_slice(fill)
+        edge.encode(rtp(n, 3000 * n, piece), after_us=1000)
+    viewer = edge.add_viewer(
+        track,
+        rate_bps=CEILING_BPS,
+        rate_kind=RateKind.GCC,
+        rate=RateConfig(min_bps=100_000, start_bps=300_000),
+        transport_cc_id=5,
+    )
+    paces = set()
+    for _ in range(100):
+        edge.turn(after_us=1_000)
+        paces.add(edge.engine.link_stats(viewer.link).pacing_bps)
+    assert max(paces) >= 3 * 300_000  # the first probe; what leaves before it goes at 2.5 times
+
+
 def test_a_viewer_that_never_reports_is_not_slowed_down() -> None:
     """Silence from who has never spoken is no lost report: many players send no RTCP."""
     edge = Edge()

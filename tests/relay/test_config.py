@@ -79,6 +79,8 @@ def test_an_exact_path_wins_over_any(tmp_path: Path) -> None:
     config = load(write(tmp_path, MINIMAL + neighbour + paths))
     assert config.path_to("x") == ("b", "c")
     assert config.path_to("y") == ("b",)
+    assert config.path_to("x.1", "x") == ("b", "c")
+    assert config.path_to("y.1", "y") == ("b",)
     assert load(write(tmp_path, MINIMAL)).path_to("x") is None
 
 
@@ -208,6 +210,20 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     (
         versions(track("video", 1), track("audio", 3, version=1)),
         "ingests[0].tracks[1].version: only video has versions",
+    ),
+    (
+        {
+            "ingests": [
+                {
+                    "name": "s" * 63,
+                    "tracks": [
+                        track("video", 1, bitrate_bps=9000),
+                        track("video", 3, version=1, bitrate_bps=8000),
+                    ],
+                }
+            ]
+        },
+        f"ingests[0].name: is too long: {'s' * 63}.1 is a version of it",
     ),
     (
         {"ingests": [{"name": "s", "tracks": [track("audio", 1, codec="H264")]}]},

@@ -117,6 +117,8 @@ def test_a_node_sees_what_a_player_of_its_viewers_does(outage_us: int) -> None:
     node.remove_viewer(viewer, overlay.now_us)
     assert node.qoe.views == 1
     assert node.qoe.present == {}
+    node.add_viewer(viewer.broadcast, {}, overlay.now_us)  # for its description
+    assert node.qoe.views == 1
 
 
 def test_a_thousand_frames_on_time_are_no_stall_whatever_the_clock_does() -> None:

@@ -11,6 +11,7 @@ from lab.pictures import TEXT, Pictures, in_order, piece_of, undecodable
 from relay.edge.plain_rtp import Viewer
 from relay.errors import RefusalCode, Refused
 from relay.events import SwitchRefused, VersionChanged, ViewerSwitched, ViewerTurnedAway
+from relay.viewer_moves import ViewerMoves
 from tests.relay.overlay import AUDIO_VIEWER, SMALL, VIEWER, Overlay, Running, config_of
 
 FRAME_US = 40_000
@@ -263,6 +264,70 @@ def test_a_version_that_ends_puts_its_viewers_back() -> None:
     stage.b.node.remove_viewer(viewer, stage.overlay.now_us)
     stage.play(3_000_000)
     assert stage.b.engine.memory().cursors[0] == 0
+
+
+def on_its_way_back() -> tuple[Stage, Viewer]:
+    """A viewer that is sent version 1, and waits for a key frame of version 0."""
+    stage = Stage(versions=True, config={"rate": {"viewers": {"controller": "fixed"}}})
+    viewer = stage.add_viewer(stage.b)
+    stage.play(2_000_000)
+    set_rate(stage, viewer, 800_000)
+    stage.play(5_000_000)
+    assert viewer.version == 1
+    set_rate(stage, viewer, 20_000_000)
+    for _ in range(200):
+        stage.play(FRAME_US, silent=("one",))
+        if viewer.next is not None and viewer.next.stream is not None:
+            return stage, viewer
+    raise AssertionError("it never went back")
+
+
+def test_a_version_that_ends_on_its_viewers_way_back_moves_it_once() -> None:
+    stage, viewer = on_its_way_back()
+    stage.b.node.subscriptions.on_streams_refused("one.1", "no room")
+    stage.b.node.handle_timer(stage.overlay.now_us)
+    stage.play(8_000_000)
+    assert (viewer.version, viewer.next) == (0, None)
+    got = [data for _, data in stage.media(VIEWER)]
+    last = max(n for n, data in enumerate(got) if sender_of(stage, data) == "one.1")
+    assert {sender_of(stage, data) for data in got[last + 1 :]} == {"one"}
+    assert in_order([piece_of(data) for data in got[last + 1 :]])
+    stage.b.node.remove_viewer(viewer, stage.overlay.now_us)
+    stage.play(3_000_000)
+    assert stage.b.engine.memory().cursors[0] == 0
+    assert not stage.b.node.subscriptions.broadcasts
+
+
+def test_a_broadcast_that_ends_turns_away_who_is_on_its_way_back() -> None:
+    stage, viewer = on_its_way_back()
+    stage.b.node.subscriptions.on_streams_refused("one", "no room")
+    stage.b.node.handle_timer(stage.overlay.now_us)
+    stage.play(3_000_000)
+    (away,) = stage.b.of(ViewerTurnedAway)
+    assert isinstance(away, ViewerTurnedAway)
+    assert away.viewer == viewer.id
+    assert stage.b.engine.memory().cursors[0] == 0
+    assert not stage.b.node.subscriptions.broadcasts
+
+
+def test_many_who_lag_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(versions=True, config={"rate": {"viewers": {"controller": "fixed"}}})
+    viewers = [stage.add_viewer(stage.b) for _ in range(5)]
+    stage.play(2_000_000)
+    monkeypatch.setattr("relay.viewer_moves.MOST_AT_ONCE", 2)
+    looks: list[int] = []
+    look = ViewerMoves._look
+
+    def note(moves: ViewerMoves, number: int, now_us: int) -> None:
+        looks.append(now_us)
+        look(moves, number, now_us)
+
+    monkeypatch.setattr(ViewerMoves, "_look", note)
+    for viewer in viewers:
+        set_rate(stage, viewer, 800_000)
+    stage.play(6_000_000)
+    assert [viewer.version for viewer in viewers] == [1] * 5
+    assert max(looks.count(at_us) for at_us in looks) == 2
 
 
 def test_versions_are_left_alone_if_so_configured() -> None:

@@ -141,12 +141,47 @@ def test_versions_are_the_same_pictures_at_several_bitrates() -> None:
     assert overlay.world.frames_sent(0) == overlay.world.frames_sent(1)
 
 
-def test_a_version_is_watched_by_its_own_name_until_nodes_switch() -> None:
-    parts = document(versions=[1_200_000, 400_000])
+def test_nodes_switch_a_viewer_whose_path_is_slow_to_another_version() -> None:
+    """4 Mbit/s that fall to 1, behind a node that has the versions from another one."""
+    parts = document(versions=[3_000_000, 700_000])
     del parts["broadcasts"][0]["bitrate_bps"]
+    parts |= {
+        "duration_s": 20.0,
+        "nodes": [{"name": "a"}, {"name": "b"}],
+        "links": [{"a": "a", "b": "b", "delay_ms": 10}],
+        "paths": [{"node": "b", "stream": "live", "via": ["a"]}],
+        "access": [
+            {
+                "viewers": "v",
+                "delay_ms": 10,
+                "queue_ms": 300,
+                "rate_trace": [[0.0, 8_000_000], [10.0, 1_000_000]],
+            }
+        ],
+    }
+    parts["viewers"][0] |= {"node": "b", "feedback": ["reports", "nack", "transport_cc"]}
     (viewer,) = run(parts)
-    assert viewer.version_frames == [viewer.frames_intact, 0]
-    assert viewer.version_changes == []
+    assert viewer.version_frames[1] > 100
+    assert [change.version for change in viewer.version_changes] == [1]
+    assert 10.0 < viewer.version_changes[0].at_s < 13.0
+    assert viewer.packets_corrupt == viewer.sequence_breaks == viewer.audio_missing == 0
+
+
+def test_a_viewer_with_receiver_reports_alone_comes_back_to_the_better_version() -> None:
+    """Its path falls from 4 to 1 Mbit/s for 10 s."""
+    trace = [[0.0, 4_000_000], [10.0, 1_000_000], [20.0, 4_000_000]]
+    parts = document(versions=[3_000_000, 700_000])
+    del parts["broadcasts"][0]["bitrate_bps"]
+    parts |= {
+        "duration_s": 35.0,
+        "access": [{"viewers": "v", "delay_ms": 10, "queue_ms": 300, "rate_trace": trace}],
+    }
+    parts["viewers"][0]["feedback"] = ["reports", "nack"]
+    (viewer,) = run(parts)
+    assert [change.version for change in viewer.version_changes] == [1, 0]
+    down, up = (change.at_s for change in viewer.version_changes)
+    assert 10.0 < down < 20.0
+    assert 20.0 < up < 27.0
 
 
 def test_a_pause_is_no_loss() -> None:

@@ -107,6 +107,31 @@ def test_what_proved_too_much_is_tried_again_later_and_later() -> None:
     assert waits[-1] >= LIMITS.longest_wait_us
 
 
+def test_what_is_not_to_be_had_is_asked_for_later_and_later() -> None:
+    case = Case(link_bps=1_000_000)
+    tries: list[int] = []
+    for _ in range(160):
+        case.run(TICK_US, lags=True)
+        if case.standing.version == 2:
+            tries.append(case.now_us)
+            case.standing = replace(case.standing, version=0)
+            case.policy.on_refused(VIEWER, 2, case.now_us)
+    assert {version for _, version in case.changes} == {1, 2}
+    assert len(tries) <= 6
+
+
+def test_a_refusal_of_a_better_one_leaves_it_where_it_is_for_a_while() -> None:
+    case = Case(link_bps=1_000_000)
+    case.run(SECOND, lags=True)
+    case.set_link(20_000_000)
+    for _ in range(60):
+        case.run(TICK_US, lags=False)
+        if case.standing.version == 0:
+            case.standing = replace(case.standing, version=2)
+            case.policy.on_refused(VIEWER, 0, case.now_us)
+    assert [version for _, version in case.changes][:3] == [2, 0, 1]
+
+
 def test_nothing_is_decided_while_it_is_on_its_way() -> None:
     case = Case(link_bps=1_000_000)
     case.standing = replace(case.standing, is_changing=True)
