@@ -18,7 +18,7 @@ Nothing here has a timer of its own but a probe's end: a link that sends is drai
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from fastpath.cursor cimport CURSOR_ACTIVE, cursor_t
+from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_BEHIND, cursor_t
 from fastpath.link cimport link_charge, link_may_send, link_t
 from fastpath.pacer cimport CLUSTERS, TRANSPORT_HISTORY, cluster_t, pacer_t, transport_t
 from fastpath.rate.controller cimport (
@@ -54,6 +54,8 @@ cdef int pacer_open(link_t* link, const rate_config_t* config, int64_t now_us) n
             return -1
     pacer.config = config[0]
     pacer.config.max_bps = link.rate_bps
+    if pacer.config.min_bps < 1:
+        pacer.config.min_bps = 1  # packets are priced by it
     pacer.next_tick_us = now_us
     pacer.figures_us = now_us
     pacer.untold_since_us = -1
@@ -243,7 +245,9 @@ cdef bint lags_by(const worker_t* worker, const link_t* link, uint32_t bytes, ui
         cursor = &worker.cursors[at]
         ring = &worker.streams[cursor.stream].ring
         seq = cursor.next
-        while cursor.state == CURSOR_ACTIVE and <int32_t>(ring.head - seq) > 0:
+        if <int32_t>(ring.tail - seq) > 0:
+            seq = ring.tail  # it was lapped, perhaps by far
+        while CURSOR_ACTIVE <= cursor.state <= CURSOR_BEHIND and <int32_t>(ring.head - seq) > 0:
             slot = &ring.slots[seq & ring.mask]
             if slot.state == SLOT_HELD and slot.stream_seq == seq:
                 bytes_left -= slot.size
