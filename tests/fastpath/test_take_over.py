@@ -174,7 +174,7 @@ def test_a_removed_link_delivers_for_nobody() -> None:
 
 
 def test_what_one_of_two_upstreams_left_out_is_taken_from_the_other() -> None:
-    """SKIP from an overloaded node: what the other path brings later reaches viewers all the same."""
+    """SKIP from an overloaded node: what the other path brings later still reaches viewers."""
     bench = Bench()
     viewer_port = bench.engine.open_port(PortKind.VIEWER)
     bench.engine.add_viewer_cursor(
