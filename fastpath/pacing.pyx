@@ -114,6 +114,7 @@ cdef void pacer_on_route_change(link_t* link, int64_t now_us) noexcept nogil:
     forget_probes(link.pacer)
     link.pacer.untold_since_us = -1
     link.pacer.is_late = False
+    link.pacer.is_heard = False
     link.pacer.base_rtt_us[0] = 0
     link.pacer.base_rtt_us[1] = 0
     rate_on_route_change(&link.pacer.rate, link.pacer.config.start_bps, now_us)
@@ -151,7 +152,7 @@ cdef bint is_overdue(const link_t* link, int64_t now_us) noexcept nogil:
     """Has nothing been heard of what left so long ago? Not before there was a first report."""
     cdef const pacer_t* pacer = link.pacer
     cdef int64_t late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
-    if pacer.untold_since_us < 0 or pacer.feedbacks == 0:
+    if pacer.untold_since_us < 0 or pacer.feedbacks == 0 or not pacer.is_heard:
         return False
     late_us += least_known(pacer.base_rtt_us[0], pacer.base_rtt_us[1])
     return now_us - pacer.untold_since_us > late_us

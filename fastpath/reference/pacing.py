@@ -110,6 +110,7 @@ class Pacer:
         self.probe = None
         self.clusters.clear()
         self.untold_since_us, self.is_late, self.base_rtt_us = None, False, (0, 0)
+        self.is_heard = False
         self.controller.on_route_change(self.config.start_bps, now_us)
         self.refresh(link)
 
@@ -188,7 +189,7 @@ class Pacer:
 
     def _is_overdue(self, link: Link, now_us: int) -> bool:
         """Has nothing been heard of what left so long ago? Not before there was a first report."""
-        if self.untold_since_us is None or self.feedbacks == 0:
+        if self.untold_since_us is None or self.feedbacks == 0 or not self.is_heard:
             return False
         late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
         return now_us - self.untold_since_us > late_us + least_known(*self.base_rtt_us)
