@@ -193,6 +193,22 @@ def test_an_arrival_that_is_told_later_counts_as_well() -> None:
     assert stats.feedback_loss == pytest.approx(2 / 5)  # two losses, three arrivals
 
 
+def test_one_datagram_holds_no_more_work_than_a_few_reports() -> None:
+    """A report of thousands of numbers takes 24 bytes."""
+    edge = Edge()
+    viewer = wanting(edge, edge.add_track(), RateKind.FIXED, transport_cc_id=5)
+    for n in range(20):
+        edge.encode(rtp(n, 3000 * n, other_slice() if n else key_slice()), after_us=1000)
+    reports = [
+        build_transport_feedback(
+            TransportFeedback(0x77, viewer.ssrc, n + 1, 0, (1000 * n,))
+        ).build()
+        for n in range(20)
+    ]
+    edge.view(viewer, serialise_compound([ReceiverReport(0x77).build(), *reports]))
+    assert edge.engine.link_stats(viewer.link).feedbacks == 8
+
+
 def test_feedback_from_elsewhere_is_not_believed() -> None:
     edge = Edge()
     viewer = wanting(edge, edge.add_track(), RateKind.GCC, transport_cc_id=5)
