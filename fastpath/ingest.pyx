@@ -21,7 +21,7 @@ from fastpath.numbering cimport (
 from fastpath.report cimport report_soon
 from fastpath.ring cimport ring_held, slot_t
 from fastpath.slab cimport slab_payload
-from fastpath.transport_report cimport note_transport, say_transport
+from fastpath.transport_report cimport forget_transport, note_transport, say_transport
 from fastpath.verdict cimport (
     ACCEPTED, ACCEPTED_LATE, DUPLICATE_PACKET, INGESTED, INGEST_DUPLICATE, INGEST_LATE_SPLIT, INGEST_MALFORMED,
     INGEST_OTHER_SSRC, INGEST_OVERSIZED, INGEST_PADDING, INGEST_PARAMETER_SETS, INGEST_PAYLOAD_TYPE, INGEST_REPAIRED,
@@ -94,6 +94,7 @@ cdef void lock_on(
     cdef bint restarted = ingest.is_locked
     cdef int64_t elapsed_us = datagram.arrival_us - ingest.newest_us
     if restarted:
+        forget_transport(&worker.ports[datagram.port])
         ingest.timestamp_shift = (
             ingest.newest_timestamp - rtp.timestamp
             + <uint32_t>(elapsed_us * <int64_t>worker.streams[ingest.stream].clock_rate // 1000000)

@@ -55,6 +55,8 @@ cdef int pacer_open(link_t* link, const rate_config_t* config, int64_t now_us) n
             return -1
     pacer.config = config[0]
     pacer.config.max_bps = link.rate_bps
+    if pacer.config.min_bps < 1:
+        pacer.config.min_bps = 1  # packets are priced by it
     pacer.next_tick_us = now_us
     pacer.figures_us = now_us
     pacer.untold_since_us = -1
@@ -114,6 +116,7 @@ cdef void pacer_on_route_change(link_t* link, int64_t now_us) noexcept nogil:
     forget_probes(link.pacer)
     link.pacer.untold_since_us = -1
     link.pacer.is_late = False
+    link.pacer.is_heard = False
     link.pacer.base_rtt_us[0] = 0
     link.pacer.base_rtt_us[1] = 0
     rate_on_route_change(&link.pacer.rate, link.pacer.config.start_bps, now_us)
@@ -151,7 +154,7 @@ cdef bint is_overdue(const link_t* link, int64_t now_us) noexcept nogil:
     """Has nothing been heard of what left so long ago? Not before there was a first report."""
     cdef const pacer_t* pacer = link.pacer
     cdef int64_t late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
-    if pacer.untold_since_us < 0 or pacer.feedbacks == 0:
+    if pacer.untold_since_us < 0 or pacer.feedbacks == 0 or not pacer.is_heard:
         return False
     late_us += least_known(pacer.base_rtt_us[0], pacer.base_rtt_us[1])
     return now_us - pacer.untold_since_us > late_us
@@ -245,6 +248,8 @@ cdef bint lags_by(const worker_t* worker, const link_t* link, uint32_t bytes, ui
         cursor = &worker.cursors[at]
         ring = &worker.streams[cursor.stream].ring
         seq = cursor.next
+        if <int32_t>(ring.tail - seq) > 0:
+            seq = ring.tail  # it was lapped, perhaps by far
         while CURSOR_ACTIVE <= cursor.state <= CURSOR_BEHIND and <int32_t>(ring.head - seq) > 0:
             slot = &ring.slots[seq & ring.mask]
             if slot.state == SLOT_HELD and slot.stream_seq == seq:

@@ -5,9 +5,11 @@
 What it did not send has no hop_seq, so nobody asks for it on the link; but its numbers would be lacked
 in rings downstream, and gaps to viewers, who would ask for it in vain. Said when a stream that was shed
 goes on, and when a node's cursor was lapped. It is not repeated: the cost of its loss is that gap.
+Of a stream that comes over two paths it is not believed: the other may bring what one has left out.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from fastpath.cursor cimport NOBODY
 from fastpath.feedback cimport MESSAGE_SKIP
 from fastpath.ring cimport ring_note_lacking, ring_skip
 from fastpath.send cimport message_payload, send_message
@@ -50,6 +52,6 @@ cdef void skip_packets(
 
 cdef void on_skip(worker_t* worker, int32_t link_index, const uint8_t* payload, int64_t now_us) noexcept nogil:
     cdef stream_t* stream = find_stream(worker, load_be32(payload + 1))
-    if stream == NULL or not comes_from(stream, link_index):
+    if stream == NULL or stream.second_upstream != NOBODY or not comes_from(stream, link_index):
         return
     skip_packets(worker, <int32_t>(stream - worker.streams), load_be32(payload + 5), load_be32(payload + 9), now_us)

@@ -5,7 +5,8 @@ Told each 100 ms while packets come, each number once; one that comes after that
 Source: draft-holmer-rmcat-transport-wide-cc-extensions-01, 2 and 3.
 """
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 from fastpath.encoder_rtcp cimport begin_compound, our_ssrc, send_rtcp
 from fastpath.send cimport message_payload
 from fastpath.worker cimport TRANSPORT_SEEN, ingest_t, port_t, seen_t, transport_seen_t, worker_t
@@ -35,6 +36,13 @@ cdef void note_transport(port_t* port, uint16_t number, int64_t arrival_us) noex
     entry.number = <uint32_t>extended
     entry.is_set = True
     entry.arrival_us = arrival_us
+
+
+cdef void forget_transport(port_t* port) noexcept nogil:
+    """Another encoder begins, and numbers its packets anew; reports go on being counted."""
+    cdef uint8_t reports = port.seen.reports
+    memset(&port.seen, 0, sizeof(transport_seen_t))
+    port.seen.reports = reports
 
 
 cdef void say_transport(worker_t* worker, int32_t port_index, ingest_t* ingest, int64_t now_us) noexcept nogil:

@@ -37,6 +37,7 @@ cdef enum:
     SHORTEST_RTT_US = 20000      # chosen: before a report has told the round trip, and as its least
     LONGEST_RTT_US = 10000000    # beyond any path
     MAX_RTCP_BYTES = 1472        # of an unfragmented datagram: bounds the work for one
+    MOST_TRANSPORT_REPORTS = 8   # of one: each may be about 4,096 packets in a few bytes
     ROUNDING_US = 16             # a unit of 1/65,536 s
 
 
@@ -216,6 +217,7 @@ cdef int receive_viewer_rtcp(worker_t* worker, const datagram_t* datagram, int64
     cdef size_t at = 0
     cdef int i
     cdef int32_t index
+    cdef int transport_reports = 0
     cdef int verdict = VIEWER_UNKNOWN
     if (
         datagram.size > MAX_RTCP_BYTES or not is_rtcp(datagram.data, datagram.size)
@@ -229,6 +231,10 @@ cdef int receive_viewer_rtcp(worker_t* worker, const datagram_t* datagram, int64
                 if index >= 0:
                     on_report_block(worker, index, &block, now_us)
                     verdict = VIEWER_REPORT
+        if packet.packet_type == RTCP_RTPFB and packet.count == RTPFB_TRANSPORT_CC:
+            transport_reports += 1
+            if transport_reports > MOST_TRANSPORT_REPORTS:
+                continue
         if packet.packet_type == RTCP_RTPFB or packet.packet_type == RTCP_PSFB:
             if on_feedback(worker, &packet, &datagram.source, now_us):
                 verdict = VIEWER_REPORT

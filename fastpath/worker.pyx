@@ -7,7 +7,7 @@ from fastpath.cursor cimport cursor_t
 from fastpath.late cimport late_push, late_t
 from fastpath.link cimport NODE_LATE_ENTRIES, VIEWER_LATE_ENTRIES, link_t
 from fastpath.mailbox cimport (
-    EVENT_CONTROL, EVENT_HELLO, EVENT_KEY_FRAME_WANTED, mailbox_free, mailbox_post, mailbox_reserve, message_t,
+    EVENT_CONTROL, EVENT_HELLO, EVENT_KEY_FRAME_WANTED, EVENT_VIEWER_LAGS, mailbox_free, mailbox_post, mailbox_reserve, message_t,
 )
 from fastpath.ring cimport SLOT_HELD, ring_evict_oldest, slot_t
 from fastpath.slab cimport LARGE_BLOCK_BIT, NO_BLOCK, SMALL_PAYLOAD_BYTES, slab_take
@@ -104,9 +104,10 @@ cdef void rebuild_peers(worker_t* worker) noexcept nogil:
 cdef message_t* new_event(worker_t* worker, uint32_t kind) noexcept nogil:
     """Where the next event goes (post it with mailbox_post), or NULL: the box is full, counted.
 
-    Peers' messages, which repeat by themselves, leave room for what is said once."""
+    What repeats by itself, peers' messages and viewers that lag, leaves room for what is said once."""
     cdef message_t* event = mailbox_reserve(&worker.events)
-    if (kind == EVENT_CONTROL or kind == EVENT_HELLO) and mailbox_free(&worker.events) <= KEPT_EVENTS:
+    cdef bint repeats = kind == EVENT_CONTROL or kind == EVENT_HELLO or kind == EVENT_VIEWER_LAGS
+    if repeats and mailbox_free(&worker.events) <= KEPT_EVENTS:
         event = NULL
     if event == NULL:
         count(worker, EVENTS_LOST)

@@ -81,7 +81,7 @@ def _delays_key(worker: Worker, cursor: Cursor, now_us: int) -> bool:
     # A packet that came late counts where it came.
     size += ring.bytes_before[ring.gop_start] - ring.bytes_before[cursor.next]
     size &= LOW_32
-    until_us = now_us - arrived_us + size * 8_000_000 // cursor.link.rate_bps
+    until_us = now_us - arrived_us + size * 8_000_000 // cursor.link.target_bps
     return _is_beyond(worker, until_us, 0, EIGHTHS)
 
 
@@ -96,7 +96,7 @@ def judge(worker: Worker, cursor: Cursor, packet: Packet, now_us: int) -> Kind |
         return None if catches_up else _judge_rest(worker, cursor, packet)
     frame = frame_at(ring, cursor.next)
     size = sum(len(part.payload) for part in frame)
-    until_us = cursor.lag_us + size * 8_000_000 // cursor.link.rate_bps
+    until_us = cursor.lag_us + size * 8_000_000 // cursor.link.target_bps
     if any(part.marks & Marks.KEY for part in frame):
         if catches_up or not _is_beyond(worker, until_us, lag_bytes, EIGHTHS):
             return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fastpath.rate import Controller, PacketResult, Probe, RateConfig, RateKind
-from fastpath.reference.cursor import State
+from fastpath.reference.cursor import GOES_ON
 from fastpath.reference.wire import PacketType
 
 if TYPE_CHECKING:
@@ -38,7 +38,13 @@ def open_pacer(link: Link, kind: RateKind | None, rate: RateConfig | None, now_u
     """None: the rate stays fixed."""
     if kind is None or rate is None:
         return
-    config = replace(rate, max_bps=link.rate_bps, streams=0, is_node_link=not link.is_viewer)
+    config = replace(
+        rate,
+        min_bps=max(rate.min_bps, 1),
+        max_bps=link.rate_bps,
+        streams=0,
+        is_node_link=not link.is_viewer,
+    )
     link.pacer = Pacer(config, Controller(kind, config, now_us), now_us, now_us)
     link.pacer.has_numbers = link.is_viewer and kind != RateKind.LOSS_ONLY
     link.pacer.refresh(link)
@@ -104,6 +110,7 @@ class Pacer:
         self.probe = None
         self.clusters.clear()
         self.untold_since_us, self.is_late, self.base_rtt_us = None, False, (0, 0)
+        self.is_heard = False
         self.controller.on_route_change(self.config.start_bps, now_us)
         self.refresh(link)
 
@@ -182,7 +189,7 @@ class Pacer:
 
     def _is_overdue(self, link: Link, now_us: int) -> bool:
         """Has nothing been heard of what left so long ago? Not before there was a first report."""
-        if self.untold_since_us is None or self.feedbacks == 0:
+        if self.untold_since_us is None or self.feedbacks == 0 or not self.is_heard:
             return False
         late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
         return now_us - self.untold_since_us > late_us + least_known(*self.base_rtt_us)
@@ -245,8 +252,8 @@ def lags_by(link: Link, probe: Probe) -> bool:
     waiting = [
         len(cursor.stream.ring.packets[number].payload)
         for cursor in link.cursors
-        if cursor.state is State.ACTIVE
-        for number in range(cursor.next, cursor.stream.ring.head)
+        if cursor.state in GOES_ON
+        for number in range(max(cursor.next, cursor.stream.ring.tail), cursor.stream.ring.head)
         if number in cursor.stream.ring.packets
     ]
     return len(waiting) >= probe.packets and sum(waiting) >= probe.size

@@ -31,5 +31,7 @@ def skip_packets(worker: Worker, stream: Stream, first: int, count: int, now_us:
 def on_skip(worker: Worker, link: Link, body: bytes, now_us: int) -> None:
     stream_id, first, count = SKIP_FIELDS.unpack_from(body)
     stream = worker.find_stream(stream_id)
-    if stream is not None and stream.comes_from(link):
+    if stream is None or stream.second_upstream is not None:
+        return  # the other path may bring it
+    if stream.comes_from(link):
         skip_packets(worker, stream, stream.ring.extended(first), count, now_us)

@@ -9,10 +9,10 @@ from itertools import pairwise
 import pytest
 
 from fastpath import Codec, Engine
-from fastpath.events import ViewerLags
+from fastpath.events import StreamStarted, ViewerLags
 from lab.pictures import Pictures, in_order, piece_of, undecodable, whole_frames
 from tests.support.chain import rtp
-from tests.support.edge import Edge, Viewer, nack
+from tests.support.edge import ENCODER, Edge, Viewer, nack
 from tests.support.encoder import number_of
 
 FRAME_US = 33_333
@@ -267,6 +267,25 @@ def test_python_hears_of_it_at_most_four_times_a_second() -> None:
     before = len(show.edge.events)
     show.play(60)
     assert not any(isinstance(event, ViewerLags) for event in show.edge.events[before:])
+
+
+def test_many_that_lag_leave_room_for_what_is_said_once() -> None:
+    """Nobody takes what the engine says for a while: a stream's start is not lost over it."""
+    edge = Edge(cursors=3_000, viewer_links=3_000, slab_bytes=32 << 20)
+    stream, another = edge.add_track(), edge.add_track(97)
+    for n in range(2_500):
+        host = f"10.1.{n // 250}.{n % 250 + 1}"
+        edge.add_viewer(stream, rate_bps=100_000, has_rtcp=False, host=host)
+        edge.turn()
+    key = b"\x65\x88" + bytes(998)
+    for n in range(30):
+        edge.now_us += 20_000
+        packet = rtp(n, 1800 * n, key, marker=True)
+        edge.engine.turn(edge.now_us, [(edge.port, ENCODER, packet)])
+    edge.engine.turn(edge.now_us, [(edge.port, ENCODER, rtp(1, 0, key, payload_type=97))])
+    events = edge.engine.events()
+    assert sum(isinstance(event, ViewerLags) for event in events) > 1_000
+    assert StreamStarted(another) in events
 
 
 @pytest.mark.parametrize("seed", range(12))

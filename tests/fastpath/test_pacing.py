@@ -15,8 +15,9 @@ from lab.link import LinkConfig, LinkModel
 from tests.support.chain import Chain, key_slice, other_slice, rtp
 from tests.support.edge import Edge, Viewer
 from tests.support.faults import MEDIA, Faults
-from tests.support.peer import OVERHEAD_BYTES, PADDING
+from tests.support.peer import FEEDBACK, OVERHEAD_BYTES, PADDING
 
+ARRIVALS = 6
 RATE_BPS = 1_000_000
 CEILING_BPS = 10_000_000
 BYTES = 1000
@@ -215,6 +216,30 @@ def test_another_route_begins_at_the_start_rate() -> None:
     while not stats().is_up:
         chain.run(1_000)
     assert stats().target_bps == 8_000_000
+
+
+def test_a_neighbour_that_no_longer_reports_is_not_waited_for() -> None:
+    """Another one, of a version that knows no reports, may be back in its place."""
+    path = LinkConfig(delay_us=20_000)
+    chain = Chain([path], link_options=GCC)
+    left, right = (node.address for node in chain.nodes)
+    chain.run(300_000)
+    send(chain, 500, gap_us=4_000)
+    for src, dst in ((left, right), (right, left)):
+        chain.network.set_config(src, dst, path.with_cut(), chain.now_us)
+    chain.run(300_000)
+    for src, dst in ((left, right), (right, left)):
+        chain.network.set_config(src, dst, path, chain.now_us)
+    chain.drop = lambda src, _, data: (
+        src == right and data[0] & 15 == FEEDBACK and data[OVERHEAD_BYTES] == ARRIVALS
+    )
+    chain.run(300_000)
+    send(chain, 500, gap_us=4_000, first=500)
+    node = chain.nodes[0]
+    stats = node.engine.link_stats(node.links["down"])
+    assert stats.is_up
+    assert stats.feedbacks > 0
+    assert stats.pacing_bps >= 8_000_000
 
 
 def test_a_controllers_memory_comes_and_goes_with_its_link() -> None:

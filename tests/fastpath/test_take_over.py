@@ -16,6 +16,7 @@ from tests.support.peer import FEEDBACK, MEDIA, Address, header, media_payload, 
 FIRST = 0xFFFFFFF0  # 16 before the wrap
 KEY = Marks.KEY | Marks.GOP_START
 ONE, TWO, DOWN = (("10.0.0.2", 7000), ("10.0.0.3", 7000), ("10.0.0.4", 7000))
+VIEWER = ("198.51.100.1", 6000)
 
 
 class Bench:
@@ -48,6 +49,7 @@ class Bench:
             upstream=self.links[ONE],
         )
         self.sent: list[int] = []
+        self.viewed: list[int] = []  # by what the packets hold
         self.events: list[Event] = []
         self.turn()
 
@@ -64,6 +66,8 @@ class Bench:
         for _, to, data in self.engine.turn(self.now_us, packets):
             if to == DOWN and data[0] & 15 == MEDIA:
                 self.sent.append((int.from_bytes(data[12:16]) - FIRST) & 0xFFFFFFFF)
+            elif to == VIEWER:
+                self.viewed.append(int.from_bytes(data[4:8]) // 3000)
         self.events += self.engine.events()
 
     def deliver(self, peer: Address, *numbers: int) -> None:
@@ -167,6 +171,32 @@ def test_a_removed_link_delivers_for_nobody() -> None:
     bench.deliver(TWO, 0)
     assert bench.engine.verdicts()["wrong_upstream"] == 1
     assert bench.flows() == []
+
+
+def test_what_one_of_two_upstreams_left_out_is_taken_from_the_other() -> None:
+    """SKIP from an overloaded node: what the other path brings later still reaches viewers."""
+    bench = Bench()
+    viewer_port = bench.engine.open_port(PortKind.VIEWER)
+    bench.engine.add_viewer_cursor(
+        stream=bench.stream,
+        link=bench.engine.add_viewer_link(rate_bps=1_000_000_000),
+        port=viewer_port,
+        address=VIEWER,
+        ssrc=1,
+        payload_type=96,
+        first_sequence_number=0,
+    )
+    bench.engine.set_upstream(bench.stream, bench.links[ONE], second=bench.links[TWO])
+    bench.deliver(ONE, 0, 1)
+    bench.deliver(TWO, 0, 1)
+    skip = b"\x08" + STREAM_ID.to_bytes(4) + (FIRST + 2).to_bytes(4) + (3).to_bytes(4)
+    bench.hop_seq[ONE] += 1
+    head = header(kind=FEEDBACK, stream_id=0, hop_seq=bench.hop_seq[ONE], stream_seq=0)
+    bench.turn((bench.port, ONE, seal(head, skip, key(ONE[0]))))
+    bench.turn(bench.packet(ONE, 5, KEY))
+    bench.deliver(TWO, 2, 3, 4)
+    bench.turn(bench.packet(TWO, 5, KEY))
+    assert sorted(bench.viewed) == [0, 1, 2, 3, 4, 5]
 
 
 def test_clock_and_gone_are_the_first_upstream_s_to_say() -> None:

@@ -115,6 +115,26 @@ def test_without_a_number_nothing_is_told(extension: bytes) -> None:
     assert edge.engine.stream_stats(stream).packets == 1
 
 
+@pytest.mark.parametrize("first", [1, 30_000, 60_000])
+def test_an_encoder_that_starts_again_is_told_of_its_new_numbers(first: int) -> None:
+    """They may be less than those of before: that does not make them late."""
+    edge = Edge()
+    edge.add_track(transport_cc_id=ID)
+    for n in range(60):
+        edge.encode(numbered(n, 29_900 + n), after_us=5_000)
+    before = len(told(edge))
+    edge.now_us += 2_000_000
+    for n in range(60):
+        packet = bytearray(numbered(n, first + n))
+        packet[8:12] = b"anew"
+        edge.encode(bytes(packet), after_us=5_000)
+    reports = told(edge)[before:]
+    assert reports[0].base == first
+    seen = {number: t for report in reports for number, t in report.by_number().items()}
+    assert len(seen) >= 40
+    assert None not in seen.values()
+
+
 def test_nobody_else_is_told() -> None:
     edge = Edge()
     edge.add_track()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from fastpath import PortKind
 from fastpath.rate import RateConfig, RateKind
+from rtp.payload.marks import Marks
 from rtp.rtcp.compound import serialise_compound
 from rtp.rtcp.receiver_report import ReceiverReport, ReportBlock
 from rtp.rtcp.transport_feedback import TransportFeedback, build_transport_feedback
 from tests.support.chain import key_slice, other_slice, rtp
 from tests.support.edge import Edge, Viewer, nack, receiver_report, sender_report
+from tests.support.peer import PeerBench
 
 RATE = RateConfig(min_bps=300_000, start_bps=5_000_000)
 CEILING_BPS = 20_000_000
@@ -188,6 +193,22 @@ def test_an_arrival_that_is_told_later_counts_as_well() -> None:
     assert stats.feedback_loss == pytest.approx(2 / 5)  # two losses, three arrivals
 
 
+def test_one_datagram_holds_no_more_work_than_a_few_reports() -> None:
+    """A report of thousands of numbers takes 24 bytes."""
+    edge = Edge()
+    viewer = wanting(edge, edge.add_track(), RateKind.FIXED, transport_cc_id=5)
+    for n in range(20):
+        edge.encode(rtp(n, 3000 * n, other_slice() if n else key_slice()), after_us=1000)
+    reports = [
+        build_transport_feedback(
+            TransportFeedback(0x77, viewer.ssrc, n + 1, 0, (1000 * n,))
+        ).build()
+        for n in range(20)
+    ]
+    edge.view(viewer, serialise_compound([ReceiverReport(0x77).build(), *reports]))
+    assert edge.engine.link_stats(viewer.link).feedbacks == 8
+
+
 def test_feedback_from_elsewhere_is_not_believed() -> None:
     edge = Edge()
     viewer = wanting(edge, edge.add_track(), RateKind.GCC, transport_cc_id=5)
@@ -216,6 +237,66 @@ def test_a_viewer_is_probed_with_what_was_here_before_it_came() -> None:
         edge.turn(after_us=1_000)
         paces.add(edge.engine.link_stats(viewer.link).pacing_bps)
     assert max(paces) >= 3 * 300_000  # the first probe; what leaves before it goes at 2.5 times
+
+
+def test_a_viewer_that_catches_up_is_probed_with_what_it_lags_behind() -> None:
+    """At three and six times its start rate; nothing but media leaves."""
+    edge = Edge()
+    stream = edge.add_track()
+    edge.encode(*(rtp(n, 3000, key_slice(b"." * 986)) for n in range(300)))
+    rate = RateConfig(min_bps=300_000, start_bps=1_000_000)
+    viewer = edge.add_viewer(
+        stream, rate_bps=CEILING_BPS, rate_kind=RateKind.GCC, rate=rate, transport_cc_id=5
+    )
+    paces = set()
+    for _ in range(400):
+        edge.wait(1_000)
+        edge.turn()
+        paces.add(edge.engine.link_stats(viewer.link).pacing_bps)
+    assert {3_000_000, 6_000_000} <= paces
+    numbers = [elements(data)[5] for data in edge.media(viewer)]
+    assert len(numbers) > 100
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_what_a_viewer_lags_behind_is_counted_no_further_back_than_the_ring_goes() -> None:
+    """Its numbers jump while the controller wants a probe: no walk over a billion of them."""
+    bench = PeerBench()
+    link = bench.engine.add_viewer_link(
+        rate_bps=CEILING_BPS,
+        rate_kind=RateKind.GCC,
+        rate=RateConfig(min_bps=300_000, start_bps=1_000_000),
+    )
+    bench.engine.add_viewer_cursor(
+        stream=bench.stream,
+        link=link,
+        port=bench.engine.open_port(PortKind.VIEWER),
+        address=("198.51.100.1", 6000),
+        ssrc=1,
+        payload_type=96,
+        first_sequence_number=0,
+        transport_cc_id=5,
+    )
+    key = Marks.KEY | Marks.GOP_START | Marks.FRAME_START | Marks.FRAME_END
+    bench.turn(bench.media(1, marks=key))
+    bench.now_us += 30_000
+    began = time.process_time()
+    sent = bench.turn(*(bench.media(n + (1 << 30), marks=key) for n in (2, 3, 4)))
+    assert time.process_time() - began < 0.2
+    assert len(sent) > 0
+
+
+def test_news_that_is_overdue_leaves_no_rate_of_zero() -> None:
+    edge = Edge()
+    viewer = edge.add_viewer(
+        edge.add_track(), rate_bps=CEILING_BPS, rate_kind=RateKind.GCC,
+        rate=RateConfig(min_bps=0, start_bps=1_000_000), transport_cc_id=5,
+    )  # fmt: skip
+    edge.encode(rtp(0, 0, key_slice()), after_us=1000)
+    edge.view(viewer, feedback(viewer, 1, [0]), after_us=1000)
+    for n in range(1, 20):
+        edge.encode(rtp(n, 9000 * n, other_slice()), after_us=100_000)
+    assert edge.engine.link_stats(viewer.link).pacing_bps > 0
 
 
 def test_a_viewer_that_never_reports_is_not_slowed_down() -> None:

@@ -122,10 +122,10 @@ def late_share(*, is_premium: bool) -> float:
 
 
 def test_losses_of_both_ways_rarely_meet() -> None:
-    """Over two links of 5 % some 10 % of frames wait for repair, half of them
-    longer than the slower way takes; over two such ways some 1 %."""
+    """Over two links of 5 % some 10 % of frames wait for repair, half of them, of the longer link,
+    for longer than the other way takes; over two such ways some 1 %."""
     alone, covered = late_share(is_premium=False), late_share(is_premium=True)
-    assert 0.04 < alone < 0.14, alone
+    assert 0.035 < alone < 0.08, alone
     assert covered < 0.02, (covered, alone)
 
 
