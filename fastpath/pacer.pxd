@@ -35,6 +35,7 @@ ctypedef struct pacer_t:
     probe_t probe
     int64_t probe_until_us       # it is ended then, whether or not it is whole
     int64_t held_until_us        # a viewer's next one waits until then for what it can be made of; 0: none does
+    uint32_t padded              # packets back from the newest that its viewer was sent, what fills it has come
     uint64_t probe_from_bytes    # the link's counts when it began
     uint64_t probe_from_packets
     cluster_t clusters[CLUSTERS]

@@ -27,12 +27,12 @@ from fastpath.rate.loss_based cimport (
 )
 from fastpath.rate.loss_only cimport loss_only_limit, loss_only_on_tick, loss_only_open, loss_only_report
 from fastpath.rate.probe_result cimport (
-    probe_estimate_bps, probe_outcome_t, probe_result_add, probe_result_expect, probe_result_reset,
+    PROBE_CHECKS, PROBE_WISHES, probe_estimate_bps, probe_outcome_t, probe_result_add, probe_result_expect, probe_result_reset,
 )
 from fastpath.rate.probing cimport (
     LIMIT_DELAY, LIMIT_LOSS, LIMIT_LOSS_GROWING, LIMIT_NONE, LIMIT_RTT, PROBING_NEW, probing_limit,
-    probing_on_check, probing_on_recovery, probing_on_tick, probing_open, probing_set_estimate, probing_start,
-    probing_take,
+    probing_on_check, probing_on_recovery, probing_on_tick, probing_on_wish, probing_open, probing_set_estimate,
+    probing_start, probing_take,
 )
 from fastpath.rate.rtt_backoff cimport (
     BACKOFF_FACTOR, BACKOFF_FLOOR, rtt_backoff_is_above, rtt_backoff_on_feedback, rtt_backoff_on_sent,
@@ -168,8 +168,10 @@ cdef double take_arrivals(
             trendline_add(&gcc.trendline, &delta)
             if before == USAGE_UNDER and gcc.trendline.usage == USAGE_NORMAL:
                 recovered[0] = True
-    if has_outcome and outcome.is_check:
+    if has_outcome and outcome.aim == PROBE_CHECKS:
         return probing_on_check(&gcc.probing, outcome.sent_bps, outcome.received_bps)
+    if has_outcome and outcome.aim == PROBE_WISHES:
+        return probing_on_wish(&gcc.probing, outcome.sent_bps, outcome.received_bps)
     return probe_estimate_bps(&outcome) if has_outcome else -1
 
 
@@ -274,7 +276,7 @@ cdef void gcc_on_tick(gcc_t* gcc, int64_t now_us) noexcept nogil:
 cdef bint gcc_take_probe(gcc_t* gcc, probe_t* probe, int64_t now_us) noexcept nogil:
     if not probing_take(&gcc.probing, probe, now_us):
         return False
-    probe_result_expect(&gcc.probes, probe.cluster, probe.packets, probe.bytes, gcc.probing.is_check)
+    probe_result_expect(&gcc.probes, probe.cluster, probe.packets, probe.bytes, gcc.probing.aim)
     return True
 
 

@@ -21,7 +21,7 @@ cdef enum RateLimit:             # what holds the estimate down
 ctypedef struct probing_t:
     double pending_bps[PENDING_PROBES]
     int32_t pending
-    bint is_check                # the pending one asks whether there is more than the flow has
+    int32_t aim                  # ProbeAim of what is pending
     int64_t check_us             # the next one, so long after the last probe or limit
     int64_t pending_until_us
     int32_t state                # ProbingState
@@ -44,4 +44,5 @@ cdef void probing_set_estimate(probing_t* probing, double bps, int limit, int64_
 cdef void probing_on_recovery(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil
 cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil
 cdef double probing_on_check(probing_t* probing, double sent_bps, double received_bps) noexcept nogil
+cdef double probing_on_wish(const probing_t* probing, double sent_bps, double received_bps) noexcept nogil
 cdef bint probing_take(probing_t* probing, probe_t* probe, int64_t now_us) noexcept nogil

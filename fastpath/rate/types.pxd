@@ -17,7 +17,7 @@ ctypedef struct rate_config_t:
     int64_t start_bps            # 0: 300 kbit/s
     int64_t max_bps
     int64_t remote_cap_bps       # what the receiver allows (REMB); 0: no limit
-    int64_t needed_bps           # the most that there is to send; probes go to twice that. 0: unknown
+    int64_t needed_bps           # what there would be to send, were there room; probes go to twice that. 0: unknown
     int32_t streams              # that share a node link: so many times steeper is its additive step
     uint8_t kind
     uint8_t profile

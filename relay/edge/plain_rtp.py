@@ -68,7 +68,7 @@ class Viewer:
     that it wants (RFC 8285), 0 for none. controller: what paces it. is_premium: it gets what one
     path loses from another. asked_us: when it was asked for. version: which of several bitrates,
     0 the best: of these each is a broadcast of its own (`messages.version_name`), and all else
-    comes with the best."""
+    comes with the best. wished_bps: what its link would have to carry for a better one; 0: none."""
 
     number: int
     broadcast: str
@@ -85,6 +85,7 @@ class Viewer:
     link: int | None = None
     worker: int = 0
     version: int = 0
+    wished_bps: int = 0
     next: Next | None = None
     legs: dict[str, Leg] = field(default_factory=dict)
 
