@@ -243,6 +243,9 @@ class ScenarioViewer(Model):
     when it has given up on a packet.
     None: the first two if it has an access path (`Access`), nothing otherwise. In virtual time
     only."""
+    rtx: bool | None = None
+    """Whether the video that it asks for again comes as RTX (RFC 4588).
+    None: if it tells when each packet came, as browsers do both."""
     beyond_ms: DelayMs = 0.0
     """One way, behind its access path: viewers behind a shared one may have different round trips.
     In virtual time only."""

@@ -70,6 +70,10 @@ class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     """RTP that came, headers included, over its time; virtual time only."""
     packets_duplicate: int = 0
     packets_corrupt: int = 0
+    rtx_packets: int = 0
+    """Came again as RTX; in `packets` too."""
+    rtx_repaired: int = 0
+    """Of those: stood for a packet that had not come."""
     sequence_breaks: int = 0
     """RTP sequence numbers that are neither new in order, nor filled in later, nor missing."""
     version_frames: list[int] = []

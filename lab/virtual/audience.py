@@ -12,6 +12,7 @@ from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, Viewer
 from relay.errors import Refused
 
 RETRY_US = 500_000  # chosen: a player's next attempt
+RTX_PAYLOAD_TYPE = 97  # unlike all of the lab's media
 
 
 class Watcher:
@@ -33,6 +34,14 @@ class Watcher:
         self.attempt = 0
         self.feedback: tuple[str, ...] = ()
         """The RTCP that it sends."""
+
+    @property
+    def rtx_payload_type(self) -> int | None:
+        """Under which it wants what it asks for again; None: as at first."""
+        wants = self.entry.rtx
+        if wants is None:
+            wants = "transport_cc" in self.feedback
+        return RTX_PAYLOAD_TYPE if wants else None
 
     @property
     def extensions(self) -> Extensions:
@@ -117,6 +126,7 @@ class Audience:
                 addresses,
                 now_us,
                 expiry_us=None,
+                rtx_payload_type=watcher.rtx_payload_type,
                 extensions=watcher.extensions,
                 is_premium=watcher.entry.premium,
             )

@@ -25,6 +25,10 @@ class ViewerFigures:
     """Of RTP, headers included."""
     duplicates: int
     corrupt: int
+    rtx_packets: int
+    """All that came as RTX."""
+    rtx_repaired: int
+    """Of those: stood for a packet that had not come."""
     breaks: int
     audio_packets: int
     audio_missing: int

@@ -255,6 +255,7 @@ class VirtualOverlay:
             said = watcher.entry.feedback
             usual = USUAL_FEEDBACK if watcher.name in behind else ()
             watcher.feedback = usual if said is None else said
+            self.world.let_ask_for_rtx(watcher.number, watcher.rtx_payload_type or 0)
             if watcher.feedback:
                 wanted = sum(FEEDBACK[word] for word in set(watcher.feedback))
                 seed = self.luck.bits("feedback", watcher.name)

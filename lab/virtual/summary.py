@@ -81,6 +81,8 @@ def _viewer(overlay: VirtualOverlay, watcher: Watcher) -> ViewerReport:
         rate_bps=_rate_bps(overlay, watcher, found),
         packets_duplicate=found.duplicates,
         packets_corrupt=found.corrupt,
+        rtx_packets=found.rtx_packets,
+        rtx_repaired=found.rtx_repaired,
         sequence_breaks=found.breaks,
         version_frames=list(found.of_version[: len(watcher.broadcast.bitrates)]),
         version_changes=[

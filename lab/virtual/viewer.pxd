@@ -45,6 +45,7 @@ ctypedef struct viewer_t:
     bint is_present
     uint32_t broadcast
     uint8_t codec                # payloads.VideoCodec
+    uint8_t rtx_payload_type     # of what it asks for again (RFC 4588); 0: that comes under its own number
     # this stay
     int64_t first_us             # its first packet; -1: none yet
     bint has_frames
@@ -53,6 +54,7 @@ ctypedef struct viewer_t:
     int64_t last_video_us
     order_t video
     order_t audio
+    order_t rtx                  # of what is sent again, if it comes under an SSRC of its own
     open_frame_t frames[OPEN_FRAMES]
     uint32_t to_judge            # frames are judged in order; the next one
     uint8_t decodable[JUDGED_FRAMES]     # by number: 1 + the version it can be decoded in; 0: it cannot
@@ -72,6 +74,8 @@ ctypedef struct viewer_t:
     uint64_t packets
     uint64_t bytes               # of RTP, headers included
     uint64_t duplicates
+    uint64_t rtx_packets         # all that came as RTX
+    uint64_t rtx_repaired        # of those: stood for a packet that had not come; the others were of no use
     uint64_t corrupt
     uint64_t breaks
     uint64_t audio_packets

@@ -105,6 +105,8 @@ class World:
     def let_speak(self, viewer: int, wanted: int, seed: int) -> None:
         """Which RTCP it sends: 1 receiver reports, 2 NACK, 4 transport-wide feedback by the header
         extension `TRANSPORT_CC_ID`, 8 PLI, or their sum."""
+    def let_ask_for_rtx(self, viewer: int, payload_type: int) -> None:
+        """What comes under this type is video sent again (RFC 4588); 0: nothing does."""
     def feedback_counts(self, viewer: int) -> tuple[int, int]:
         """Reports, and packets asked for, each time counted."""
     def join(self, viewer: int) -> None:

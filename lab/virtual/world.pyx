@@ -348,6 +348,12 @@ cdef class World:
                 raise MemoryError
         v.feedback.wanted = wanted
 
+    def let_ask_for_rtx(self, int viewer, uint8_t payload_type):
+        self.check(viewer, self.world.viewer_count)
+        if payload_type > 127:
+            raise ValueError("a payload type is 0 to 127")
+        self.world.viewers[viewer].rtx_payload_type = payload_type
+
     def feedback_counts(self, int viewer):
         self.check(viewer, self.world.viewer_count)
         cdef viewer_feedback_t* feedback = self.world.viewers[viewer].feedback
@@ -388,6 +394,7 @@ cdef class World:
             joined_us=v.joined_us, first_packet_us=v.first_packet_us, first_intact_us=v.first_intact_us,
             expected=v.expected, whole=v.whole, whole_early=v.whole_early, damaged=v.damaged, undecodable=v.undecodable,
             duplicate_frames=v.duplicate_frames, packets=v.packets, duplicates=v.duplicates, corrupt=v.corrupt,
+            rtx_packets=v.rtx_packets, rtx_repaired=v.rtx_repaired,
             breaks=v.breaks, bytes=v.bytes, audio_packets=v.audio_packets, audio_missing=v.audio_missing,
             video_missing=v.video_missing, least_delay_us=v.least_delay_us, longest_gap_us=v.longest_gap_us,
             newest_us=v.newest_us, gaps=tuple([(v.gaps[i].start_us, v.gaps[i].end_us) for i in range(v.gap_count)]),
