@@ -4,6 +4,10 @@ from fastpath.rate.controller cimport rate_t
 from fastpath.rate.types cimport probe_t, rate_config_t
 
 cdef enum:
+    # of transport_t.bytes; packets are smaller
+    TOLD_LOST = 0x8000
+    LEFT_FAST = 0x4000           # of a video key frame
+    SIZE_MASK = 0x3FFF
     CLUSTERS = 8                 # of probes, remembered: several follow each other within a round trip
     TRANSPORT_HISTORY = 1024     # sent to a viewer, remembered: 2 s at 5 Mbit/s
 

@@ -44,6 +44,7 @@ class PacketResult(NamedTuple):
     size: int
     probe: int = 0
     is_ce: bool = False
+    is_fast: bool = False
 
 
 class Probe(NamedTuple):

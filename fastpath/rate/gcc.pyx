@@ -11,8 +11,11 @@ the estimate is used, and ask for probes that verify it.
 
 Two things are ours. A decrease is from what arrived in the last 300 ms, since a second's mean is far too
 high after a fall of the capacity, and leaves the queue full. And what is sent in or shortly after a probe
-says nothing of the trend: else a probe that came through is taken for an over-use, of a rate at which
-nothing was acknowledged yet.
+or a key frame, faster than the target both, says nothing of the trend: else a probe that came through is
+taken for an over-use, of a rate at which nothing was acknowledged yet, and so is each key frame of a stream
+that has its own rate; 85 % of what arrives is less than that. Nor does what has changed over a key
+frame or a probe of what is wished for, which both may leave a queue that takes its time. Of key frames
+that follow each other soon only some count: at least half of the time is looked at.
 
 Source: libwebrtc goog_cc_network_control.cc, delay_based_bwe.cc, send_side_bandwidth_estimation.cc.
 """
@@ -52,6 +55,8 @@ cdef enum:
     COUNT_US = 1000000           # thresholds hear of losses so often: kLossUpdateInterval
     LONGEST_RTT_US = 60000000
     SHADOW_US = 100000           # chosen: a probe of 15 ms at twice the rate is over and its queue gone
+    LONGEST_BURST_US = 200000    # chosen: of a key frame, what says nothing
+    BURST_INTERVAL_US = 600000   # chosen: twice that and its shadow
 
 cdef double FIRST_PACING = 2.5   # before feedback: kDefaultPaceMultiplier
 cdef double PACING = 1.1         # and after: PacingController's kDefaultPaceMultiplier of video calls
@@ -66,7 +71,8 @@ cdef void gcc_open(gcc_t* gcc, const rate_config_t* config, int64_t now_us) noex
     gcc.throughput_bps = -1
     gcc.began_us = -1
     gcc.fed_us = -1
-    gcc.probe_sent_us = -1
+    gcc.apart_us = -1
+    gcc.burst_us = -BURST_INTERVAL_US
     gcc.profile = config.profile
     alr_open(&gcc.alr)
     rtt_backoff_open(&gcc.backoff)
@@ -142,6 +148,13 @@ cdef void note_path(gcc_t* gcc, const packet_result_t* results, int32_t count, i
         gcc.aimd.rtt_us = rtt_us         # nobody has told a better one
 
 
+cdef inline bint is_burst(gcc_t* gcc, int64_t sent_us) noexcept nogil:
+    """Is this packet of a key frame the first after a pause, or not long after such a one?"""
+    if sent_us - gcc.burst_us >= BURST_INTERVAL_US:
+        gcc.burst_us = sent_us
+    return sent_us - gcc.burst_us < LONGEST_BURST_US
+
+
 cdef double take_arrivals(
     gcc_t* gcc, const packet_result_t* results, int32_t count, bint* recovered, int64_t now_us
 ) noexcept nogil:
@@ -160,9 +173,16 @@ cdef double take_arrivals(
                 &gcc.probes, results[i].probe, results[i].sent_us, results[i].arrival_us, results[i].bytes, &outcome
             ):
                 has_outcome = True
-            gcc.probe_sent_us = results[i].sent_us
-        if gcc.probe_sent_us >= 0 and results[i].sent_us - gcc.probe_sent_us < SHADOW_US:
-            continue             # behind a probe's queue, which is not the flow's
+            gcc.apart_us = results[i].sent_us
+            gcc.begins_anew = gcc.begins_anew or gcc.probing.needed_bps > 0
+        elif results[i].is_fast and is_burst(gcc, results[i].sent_us):
+            gcc.apart_us = results[i].sent_us
+            gcc.begins_anew = True
+        if gcc.apart_us >= 0 and results[i].sent_us - gcc.apart_us < SHADOW_US:
+            continue             # behind a queue which is not the flow's
+        if gcc.begins_anew:
+            gcc.begins_anew = False
+            grouping_reset(&gcc.grouping)
         if grouping_add(&gcc.grouping, results[i].sent_us, results[i].arrival_us, now_us, &delta):
             before = gcc.trendline.usage
             trendline_add(&gcc.trendline, &delta)

@@ -44,5 +44,5 @@ cdef void probing_set_estimate(probing_t* probing, double bps, int limit, int64_
 cdef void probing_on_recovery(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil
 cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil
 cdef double probing_on_check(probing_t* probing, double sent_bps, double received_bps) noexcept nogil
-cdef double probing_on_wish(const probing_t* probing, double sent_bps, double received_bps) noexcept nogil
+cdef double probing_on_wish(probing_t* probing, double sent_bps, double received_bps) noexcept nogil
 cdef bint probing_take(probing_t* probing, probe_t* probe, int64_t now_us) noexcept nogil

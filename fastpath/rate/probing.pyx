@@ -196,7 +196,7 @@ cdef double probing_on_check(probing_t* probing, double sent_bps, double receive
     return -1
 
 
-cdef double probing_on_wish(const probing_t* probing, double sent_bps, double received_bps) noexcept nogil:
+cdef double probing_on_wish(probing_t* probing, double sent_bps, double received_bps) noexcept nogil:
     """The estimate by its outcome; negative: as it is. What is measured is uncertain, so what was needed
     and seems to have come through has."""
     cdef double taken_bps = received_bps if received_bps < sent_bps else sent_bps
@@ -204,6 +204,8 @@ cdef double probing_on_wish(const probing_t* probing, double sent_bps, double re
         return -1
     if (1 - UNCERTAINTY) * probing.needed_bps <= taken_bps < probing.needed_bps:
         taken_bps = probing.needed_bps
+    elif taken_bps < probing.needed_bps:
+        probing.initiated_us += NEXT_CHECK_US - WISH_INTERVAL_US  # it left too slowly: once more, soon
     return taken_bps if taken_bps > probing.estimate_bps else -1
 
 

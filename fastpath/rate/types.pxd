@@ -29,6 +29,7 @@ ctypedef struct packet_result_t:
     uint32_t bytes
     uint32_t probe               # 0: none, else the cluster it was sent for
     bint is_ce                   # a router marked it (RFC 3168)
+    bint is_fast                 # left faster than the pace, as key frames do
 
 ctypedef struct probe_t:
     uint32_t cluster             # never 0
