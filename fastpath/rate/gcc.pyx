@@ -27,6 +27,7 @@ from fastpath.rate.alr cimport alr_is_limited, alr_on_sent, alr_open, alr_set_es
 from fastpath.rate.grouping cimport group_delta_t, grouping_add, grouping_reset
 from fastpath.rate.loss_based cimport (
     LOSS_DECREASING, LOSS_INCREASING, loss_based_is_ready, loss_based_limit, loss_based_open, loss_based_update,
+    loss_based_verified,
 )
 from fastpath.rate.loss_only cimport loss_only_limit, loss_only_on_tick, loss_only_open, loss_only_report
 from fastpath.rate.probe_result cimport (
@@ -162,6 +163,7 @@ cdef double take_arrivals(
     cdef group_delta_t delta
     cdef probe_outcome_t outcome
     cdef bint has_outcome = False
+    cdef double probed_bps
     cdef int32_t before
     cdef int32_t i
     for i in range(count):
@@ -191,7 +193,10 @@ cdef double take_arrivals(
     if has_outcome and outcome.aim == PROBE_CHECKS:
         return probing_on_check(&gcc.probing, outcome.sent_bps, outcome.received_bps)
     if has_outcome and outcome.aim == PROBE_WISHES:
-        return probing_on_wish(&gcc.probing, outcome.sent_bps, outcome.received_bps)
+        probed_bps = probing_on_wish(&gcc.probing, outcome.sent_bps, outcome.received_bps)
+        if probed_bps > 0 and not gcc.probing.has_losses:
+            loss_based_verified(&gcc.loss, probed_bps)
+        return probed_bps
     return probe_estimate_bps(&outcome) if has_outcome else -1
 
 
@@ -281,6 +286,7 @@ cdef void gcc_on_feedback(
     update_delay_part(gcc, probed_bps, now_us)
     update_loss_part(gcc, results, count, now_us)
     combine(gcc, now_us)
+    gcc.probing.has_losses = gcc.loss.window_lost > 0
     probing_set_estimate(&gcc.probing, gcc.target_bps, limited_by(gcc), now_us)
     if recovered:
         probing_on_recovery(&gcc.probing, &gcc.alr, now_us)

@@ -23,9 +23,11 @@ ctypedef struct probing_t:
     int32_t pending
     int32_t aim                  # ProbeAim of what is pending
     int64_t check_us             # the next one, so long after the last probe or limit
+    int64_t wish_us              # a probe of what is wished for, so long after the last one
     int64_t pending_until_us
     int32_t state                # ProbingState
     int32_t limit                # RateLimit
+    bint has_losses              # lately, so that a limit by losses is not of the past
     uint32_t next_cluster
     int64_t initiated_us         # negative: never
     double further_bps           # an estimate above it is probed further

@@ -65,6 +65,7 @@ cdef void probing_open(probing_t* probing, const rate_config_t* config) noexcept
     probing.drop_probed_us = -1
     probing.limited_us = -1
     probing.check_us = CHECK_INTERVAL_US
+    probing.wish_us = WISH_INTERVAL_US
     probing.further_bps = NEVER
     probing.max_bps = <double>config.max_bps
     probing.needed_bps = <double>config.needed_bps
@@ -154,9 +155,22 @@ cdef void probing_on_recovery(probing_t* probing, const alr_t* alr, int64_t now_
 
 
 cdef inline bint wishes_for_more(const probing_t* probing) noexcept nogil:
-    return (
-        probing.estimate_bps < probing.needed_bps <= probing.max_bps and probing.limit == LIMIT_NONE
+    """Losses of long ago limit for as long as the flow does not fill its rate, so they are not waited for."""
+    if not probing.estimate_bps < probing.needed_bps <= probing.max_bps:
+        return False
+    return probing.limit == LIMIT_NONE or (
+        not probing.has_losses and (probing.limit == LIMIT_LOSS or probing.limit == LIMIT_LOSS_GROWING)
     )
+
+
+cdef void wish(probing_t* probing, int64_t now_us) noexcept nogil:
+    """A probe at a little more than what is needed, as its result is uncertain."""
+    probing.pending = 1
+    probing.pending_bps[0] = (1 + UNCERTAINTY) * probing.needed_bps
+    probing.pending_until_us = now_us + RESULT_US
+    probing.aim = PROBE_WISHES
+    probing.initiated_us = now_us
+    probing.wish_us = WISH_INTERVAL_US
 
 
 cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil:
@@ -167,10 +181,8 @@ cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) 
         finish(probing)
     if probing.state != PROBING_DONE:
         return
-    if wishes_for_more(probing) and now_us - since_us >= WISH_INTERVAL_US:
-        probing.initiated_us = now_us
-        if initiate(probing, (1 + UNCERTAINTY) * probing.needed_bps, 0, False, now_us):
-            probing.aim = PROBE_WISHES
+    if wishes_for_more(probing) and now_us - since_us >= probing.wish_us:
+        wish(probing, now_us)
         return
     if calm_us > since_us:
         since_us = calm_us
@@ -197,15 +209,14 @@ cdef double probing_on_check(probing_t* probing, double sent_bps, double receive
 
 
 cdef double probing_on_wish(probing_t* probing, double sent_bps, double received_bps) noexcept nogil:
-    """The estimate by its outcome; negative: as it is. What is measured is uncertain, so what was needed
-    and seems to have come through has."""
+    """The estimate by its outcome, what is needed at most; negative: as it is."""
     cdef double taken_bps = received_bps if received_bps < sent_bps else sent_bps
-    if received_bps < WISH_FREE * sent_bps:
-        return -1
-    if (1 - UNCERTAINTY) * probing.needed_bps <= taken_bps < probing.needed_bps:
+    if taken_bps >= (1 - UNCERTAINTY) * probing.needed_bps:
         taken_bps = probing.needed_bps
-    elif taken_bps < probing.needed_bps:
-        probing.initiated_us += NEXT_CHECK_US - WISH_INTERVAL_US  # it left too slowly: once more, soon
+    elif received_bps >= WISH_FREE * sent_bps:
+        probing.wish_us = NEXT_CHECK_US          # it came through, but left too slowly to tell
+    else:
+        return -1
     return taken_bps if taken_bps > probing.estimate_bps else -1
 
 
