@@ -271,7 +271,6 @@ class ViewerMoves:
             else:
                 self._ask(viewer, name, now_us)
 
-
     def _wish(self, viewer: Viewer, bps: int) -> None:
         """What its link would have to carry for a better version; 0: it is to stay."""
         if viewer.link is not None and bps != viewer.wished_bps:

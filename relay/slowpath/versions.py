@@ -2,11 +2,12 @@
 
 Down: its queue has been building up, or frames were left out of it, for some time; to the best
 version that its link can carry by what is known of that, at least the next lower one. Up: nothing
-has waited for some time, and the link's rate has room for more. What is known of a link may be only
-what it is configured to: so an attempt that ends soon is made again later and later. In: what the
-engine says of viewers that lag, and every TICK_US how those stand that did lately or are below the
-best version. What a viewer would be sent of a better version is *wished for*: its link's rate
-controller looks whether there is room (fastpath/rate/probing). Source: LiveNet (SIGCOMM 2022) 5.2, which leaves the thresholds open.
+has waited for some time, and the link's rate has room for more. What is known of a link may be
+only what it is configured to: so an attempt that ends soon is made again later and later. In:
+what the engine says of viewers that lag, and every TICK_US how those stand that did lately or are
+below the best version. What a viewer would be sent of a better version is *wished for*: its
+link's rate controller looks whether there is room (fastpath/rate/probing). Source: LiveNet
+(SIGCOMM 2022) 5.2, which leaves the thresholds open.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from rtp.rtcp.compound import serialise_compound
 from rtp.rtcp.receiver_report import ReceiverReport
 from rtp.rtcp.transport_feedback import TransportFeedback, build_transport_feedback
 from tests.support.chain import key_slice, other_slice, rtp
-from tests.support.edge import Edge, Viewer, nack
+from tests.support.edge import Edge, nack
 
 CEILING_BPS, START_BPS = 20_000_000, 1_000_000
 RTX_TYPE, RTX_SSRC, ID = 101, 0xFEED0001, 3
@@ -24,12 +24,10 @@ NEEDED_BPS = 4_000_000
 
 
 class Show:
-    """25 pictures a second of two packets and audio of 20 ms to one viewer, 430 kbit/s together; each
-    50 ms it tells when what came behind a path of 20 ms came."""
+    """25 pictures a second of two packets, and audio of 20 ms, to one viewer: 430 kbit/s together.
+    With each picture it tells what came when, behind a path of 20 ms."""
 
-    def __init__(
-        self, *, rtx: bool = True, gop: int = FRAMES_OF_GOP, bps: Callable[[int], float] | None = None
-    ) -> None:
+    def __init__(self, *, rtx: bool = True, bps: Callable[[int], float] | None = None) -> None:
         """bps: of the path, by time; None: it takes no time."""
         self.edge = Edge()
         video = self.edge.add_track()
@@ -44,7 +42,7 @@ class Show:
             **options,
         )
         self.heard = self.edge.add_viewer(audio, link=self.viewer.link, transport_cc_id=ID)
-        self._gop, self._bps = gop, bps
+        self._bps = bps
         self._frames = self._told = 0
         self._free_us = 0.0
         self._arrivals: dict[int, int] = {}
@@ -52,7 +50,7 @@ class Show:
     def run(self, duration_us: int) -> None:
         edge, end_us = self.edge, self.edge.now_us + duration_us
         while edge.now_us < end_us:
-            slice_of = key_slice if self._frames % self._gop == 0 else other_slice
+            slice_of = key_slice if self._frames % FRAMES_OF_GOP == 0 else other_slice
             first = 65_500 + 2 * self._frames
             edge.encode(
                 rtp(first, 3600 * self._frames, slice_of(b"." * 900), marker=False),
@@ -135,7 +133,7 @@ def test_padding_is_no_repair_and_takes_nothing_from_repairs() -> None:
     newest = int.from_bytes(
         [data for data in show.edge.media(show.viewer) if data[1] & 0x7F == 100][-1][2:4]
     )
-    wanted = [newest - n for n in range(60)]  # all that the credit of a link that sent little allows
+    wanted = [newest - n for n in range(60)]  # most of a small link's credit
     show.edge.view(show.viewer, nack(show.viewer.ssrc, *wanted), after_us=5_000)
     show.edge.wait(500_000)
     assert len(show.padding()) - before == 60

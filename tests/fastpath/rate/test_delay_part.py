@@ -194,8 +194,8 @@ def test_nothing_is_backed_off_from_while_nothing_is_sent() -> None:
 
 
 def key_frames(controller: Controller, *, each_us: int, rate_bps: float, seconds: int) -> int:
-    """Pictures of 12 KB at 30 a second over a link of 4 Mbit/s; a key frame is four times as large, and
-    leaves at 6 Mbit/s. How often the link was over-used. rate_bps: of pictures between them."""
+    """Pictures of 12 KB at 30 a second over a link of 4 Mbit/s; a key frame is four times as large,
+    and leaves at 6 Mbit/s. How often the link was over-used. rate_bps: of pictures between them."""
     over = 0
     free_us, now_us, next_us = 0.0, 1_000_000.0, 1_000_000.0
     results: list[PacketResult] = []
