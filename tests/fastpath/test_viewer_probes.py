@@ -32,14 +32,14 @@ class Show:
         self.edge = Edge()
         video = self.edge.add_track()
         audio = self.edge.add_track(111, Codec.OPUS, clock_rate=48_000)
-        options = {"rtx_payload_type": RTX_TYPE, "rtx_ssrc": RTX_SSRC} if rtx else {}
         self.viewer = self.edge.add_viewer(
             video,
             rate_bps=CEILING_BPS,
             rate_kind=RateKind.GCC,
             rate=RateConfig(min_bps=300_000, start_bps=START_BPS),
             transport_cc_id=ID,
-            **options,
+            rtx_payload_type=RTX_TYPE if rtx else 0,
+            rtx_ssrc=RTX_SSRC if rtx else 0,
         )
         self.heard = self.edge.add_viewer(audio, link=self.viewer.link, transport_cc_id=ID)
         self._bps = bps

@@ -219,7 +219,8 @@ def wishing_flow(
     bps: int = 700_000,
     lost: Callable[[int], bool] = lambda _: False,
 ) -> list[tuple[int, Probe]]:
-    """A flow of its own rate over a link with a queue, that sends the probes it is asked for: they."""
+    """A flow of its own rate over a link with a queue, that sends what it is asked to: the
+    probes."""
     results: list[tuple[int, PacketResult]] = []  # when known
     waits: list[tuple[float, int, int]] = []  # when, size, probe
     seen = []
@@ -293,8 +294,13 @@ def test_what_is_needed_is_found_when_the_link_carries_it_and_kept() -> None:
 def test_losses_of_long_ago_do_not_keep_a_flow_down_that_does_not_fill_its_rate() -> None:
     controller, now_us = settled()
     drawn = Random(1)
-    trouble = {"link_bps": lambda _: 1e6, "lost": lambda _: drawn.random() < 0.3}
-    wishing_flow(controller, seconds=2, from_us=now_us, **trouble)
+    wishing_flow(
+        controller,
+        seconds=2,
+        link_bps=lambda _: 1e6,
+        from_us=now_us,
+        lost=lambda _: drawn.random() < 0.3,
+    )
     assert controller.state().limited_by_loss
     need(controller, 3_450_000, 12_000_000)
     wishing_flow(controller, seconds=10, link_bps=lambda _: 4e6, from_us=12_000_000)
