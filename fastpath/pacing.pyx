@@ -36,6 +36,7 @@ from fastpath.worker cimport MEDIA_VIDEO, count, worker_t
 cdef enum:
     PADDING_BYTES = 1200         # largest packet of a probe, with its header
     LEAST_PADDING_BYTES = 64
+    LARGE_BYTES = 600            # chosen: packets of a size tell a rate best; smaller ones if there are no others
     MOST_PADDED = 64             # chosen: packets that padding is taken from, the newest; more than a probe has
     HELD_US = 2500000            # chosen: a GoP of 2 s and what comes late of it
     PROBE_PATIENCE_US = 100000   # chosen: beyond the 15 ms that a probe takes, until it is given up
@@ -342,12 +343,13 @@ cdef int32_t padding_cursor(const worker_t* worker, const link_t* link) noexcept
 
 
 cdef bint send_again_as_padding(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
-    """The next packet back from the newest that the viewer was sent, and then from there again. False: there
-    is none."""
+    """The next large packet back from the newest that the viewer was sent, and then from there again. False:
+    there is none."""
     cdef link_t* link = &worker.links[link_index]
     cdef int32_t index = padding_cursor(worker, link)
     cdef cursor_t* cursor
     cdef slot_t* slot = NULL
+    cdef slot_t* found
     cdef int i
     if index == NOBODY:
         return False
@@ -356,9 +358,11 @@ cdef bint send_again_as_padding(worker_t* worker, int32_t link_index, int64_t no
         if link.pacer.padded >= MOST_PADDED or link.pacer.padded >= cursor.next - cursor.start:
             link.pacer.padded = 0
         link.pacer.padded += 1
-        slot = ring_held(&worker.streams[cursor.stream].ring, cursor.next - link.pacer.padded)
-        if slot != NULL:
-            break
+        found = ring_held(&worker.streams[cursor.stream].ring, cursor.next - link.pacer.padded)
+        if found != NULL and (slot == NULL or found.size > slot.size):
+            slot = found
+            if slot.size >= LARGE_BYTES:
+                break
     if slot == NULL or not send_rtx(worker, cursor, slot, now_us):
         return False
     count(worker, VIEWER_PADDING)
