@@ -161,13 +161,17 @@ cdef void note_rtt(pacer_t* pacer, int64_t rtt_us, int64_t now_us) noexcept nogi
     pacer.base_rtt_us[0] = least_known(pacer.base_rtt_us[0], rtt_us)
 
 
-cdef bint is_overdue(const link_t* link, int64_t now_us) noexcept nogil:
-    """Has nothing been heard of what left so long ago? Not before there was a first report."""
-    cdef const pacer_t* pacer = link.pacer
+cdef bint is_overdue(link_t* link, int64_t now_us) noexcept nogil:
+    """Has nothing been heard of what left so long ago? Not before there was a first report, nor if all of
+    it is so long ago: then it stands in no queue, and what was lost before a pause is told behind it."""
+    cdef pacer_t* pacer = link.pacer
     cdef int64_t late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
     if pacer.untold_since_us < 0 or pacer.feedbacks == 0 or not pacer.is_heard:
         return False
     late_us += least_known(pacer.base_rtt_us[0], pacer.base_rtt_us[1])
+    if now_us - pacer.newest_sent_us > late_us:
+        pacer.untold_since_us = -1
+        return False
     return now_us - pacer.untold_since_us > late_us
 
 
@@ -186,7 +190,7 @@ cdef void pacer_on_results(
             pacer.told_lost += 1
         else:
             pacer.acked_bytes += results[i].bytes
-            told_us = results[i].sent_us
+            told_us = results[count - 1].sent_us  # a loss is news as well, if anything comes through
     if pacer.untold_since_us >= 0 and told_us >= pacer.untold_since_us:
         pacer.untold_since_us = told_us if told_us < pacer.newest_sent_us else -1
     pacer.is_late = is_overdue(link, now_us)
@@ -293,8 +297,8 @@ cdef void pacer_before_drain(worker_t* worker, link_t* link, int64_t now_us) noe
     """The controller's tick, if it is due; and the probe that it may want."""
     cdef pacer_t* pacer = link.pacer
     pacer.packets_before = link.sent_packets
-    if not pacer.is_late and is_overdue(link, now_us):
-        pacer.is_late = True
+    if is_overdue(link, now_us) != pacer.is_late:
+        pacer.is_late = not pacer.is_late
         pacer_refresh(link)
     if now_us < pacer.next_tick_us:
         return
