@@ -42,11 +42,13 @@ NO_EXTENSIONS = Extensions()
 
 @dataclass(slots=True, eq=False)
 class Leg:
-    """One track to one viewer."""
+    """One track to one viewer. payload_type: of the first stream, which the viewer was told; it
+    stays, whatever it is sent later."""
 
     stream: Stream
     cursor: int
     ssrc: int
+    payload_type: int
     rtx_ssrc: int | None = None
 
 
@@ -111,10 +113,10 @@ class Viewer:
         host, port = self.addresses[media]
         return {"next": (host, port + 1), "mux": (host, port), "none": None}[self.rtcp]
 
-    def rtx_type(self, track: Track) -> int | None:
+    def rtx_type(self, media: str, payload_type: int) -> int | None:
         """Of what is sent again of a track; None: it is sent as at first. A type that the track has
         itself would not tell the two apart."""
-        if track.media != "video" or self.rtx_payload_type == track.payload_type:
+        if media != "video" or self.rtx_payload_type == payload_type:
             return None
         return self.rtx_payload_type
 
@@ -311,7 +313,7 @@ class PlainRtpEdge:
             del viewer.legs[media], self._by_cursor[leg.cursor]
             return
         self._workers.move_viewer_cursor(
-            leg.cursor, stream=to.handles[viewer.worker], payload_type=to.track.payload_type
+            leg.cursor, stream=to.handles[viewer.worker], payload_type=leg.payload_type
         )
         leg.stream = to
 
@@ -372,4 +374,4 @@ class PlainRtpEdge:
             transport_cc_id=viewer.transport_cc_id,
             delay_id=viewer.delay_id,
         )
-        return Leg(stream, cursor, ssrc, rtx_ssrc)
+        return Leg(stream, cursor, ssrc, stream.track.payload_type, rtx_ssrc)
