@@ -19,7 +19,7 @@ from random import Random
 from typing import Literal, NamedTuple, TypeAlias
 
 from relay.config import ViewerRate
-from relay.messages import Track, version_name
+from relay.messages import version_name
 from relay.slowpath.rate import viewer_controller
 from relay.stream import Stream
 from relay.workers import Workers

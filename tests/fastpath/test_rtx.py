@@ -179,7 +179,7 @@ def test_a_player_that_loses_much_gets_all_of_it(seed: int) -> None:
 
 def test_what_finds_no_room_costs_nothing_and_may_be_asked_for_again() -> None:
     """All at once is more than waits for a viewer; what is left out is not taken for sent."""
-    edge, viewer, encoder = playing(packets=300)
+    edge, viewer, _ = playing(packets=300)
     sent = [number_of(data) for data in edge.media(viewer)]
     edge.view(viewer, *[nack(viewer.ssrc, *sent[n : n + 100]) for n in range(0, 300, 100)])
     edge.wait(1_000)
