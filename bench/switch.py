@@ -5,8 +5,8 @@ virtual time. A viewer's link becomes too slow and wide again, and it is switche
 broadcast and back. On its way every fiftieth packet is lost once, and asked for by NACK, also those
 of before a switch. What it is sent is put together and decoded by ffmpeg (PyAV): no decode error,
 every access unit whole, and no step of RTP time, or of time between whole frames, longer than a
-frame and the jitter. A decoder conceals a reference that is missing or wrong without a word, so each
-picture is also compared with that of its own encoding, decoded alone: no sample differs.
+frame and the jitter. A decoder conceals a reference that is missing or wrong without a word, so
+each picture is also compared with that of its own encoding, decoded alone: no sample differs.
 
 JSON on stdout. About a minute.
 """
@@ -55,7 +55,7 @@ NACK_AFTER_US = 30_000
 JITTER_US = 45_000
 """What may be added to a frame: a key frame's time on the slow link."""
 ASKING_US = NACK_AFTER_US + FRAME_US
-"""And to one of which a packet was lost: until it is asked for, and that is done with each frame."""
+"""And to one that lacks a packet: until it is asked for, which is done with each frame."""
 DURATION_S = 34
 EVENTS = ((6.3, "slow"), (13.1, "fast"), (20.0, "two"), (26.5, "one"))
 

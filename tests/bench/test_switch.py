@@ -1,4 +1,4 @@
-"""The bench of switches: a picture that lacks its reference is found, though no decoder complains."""
+"""The bench of switches finds a picture that lacks its reference, though no decoder complains."""
 
 from __future__ import annotations
 
