@@ -46,14 +46,16 @@ BOUNDS_US = (
     2_000_000,
     5_000_000,
 )
+STREAMING_BOUNDS_US = tuple(PLAYER_BUFFER_US + bound_us for bound_us in BOUNDS_US)
 
 
 class Histogram:
-    """Of durations. counts[i]: at most BOUNDS_US[i], and more than the bound before; the last one:
+    """Of durations. counts[i]: at most bounds_us[i], and more than the bound before; the last one:
     all above."""
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS_US) + 1)
+    def __init__(self, bounds_us: tuple[int, ...] = BOUNDS_US) -> None:
+        self.bounds_us = bounds_us
+        self.counts = [0] * (len(bounds_us) + 1)
         self.sum_us = 0
 
     @property
@@ -61,11 +63,11 @@ class Histogram:
         return sum(self.counts)
 
     def note(self, duration_us: int) -> None:
-        self.counts[bisect_left(BOUNDS_US, duration_us)] += 1
+        self.counts[bisect_left(self.bounds_us, duration_us)] += 1
         self.sum_us += duration_us
 
     def add(self, other: Histogram) -> None:
-        """Of both together."""
+        """Of both together: of the same bounds."""
         self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
         self.sum_us += other.sum_us
 
@@ -74,8 +76,8 @@ class Histogram:
         left = quantile * self.count
         for index, number in enumerate(self.counts):
             if number and left <= number:
-                low = BOUNDS_US[index - 1] if index else 0
-                high = BOUNDS_US[index] if index < len(BOUNDS_US) else low
+                low = self.bounds_us[index - 1] if index else 0
+                high = self.bounds_us[index] if index < len(self.bounds_us) else low
                 return round(low + left / number * (high - low))
             left -= number
         return None
@@ -135,7 +137,7 @@ class Qoe:
     first_packet: Histogram = field(default_factory=Histogram)
     start_up: Histogram = field(default_factory=Histogram)
     path_delay: Histogram = field(default_factory=Histogram)
-    streaming_delay: Histogram = field(default_factory=Histogram)
+    streaming_delay: Histogram = field(default_factory=lambda: Histogram(STREAMING_BOUNDS_US))
     present: dict[int, View] = field(default_factory=dict)
 
     @property

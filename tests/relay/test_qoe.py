@@ -84,6 +84,16 @@ def test_a_histogram_tells_quantiles_within_its_buckets() -> None:
     assert histogram.quantile_us(1.0) == BOUNDS_US[-1]
 
 
+def test_the_players_buffer_does_not_blur_streaming_delays() -> None:
+    """10 and 30 ms of path: told as such behind 300 ms, not as something between 300 and 400."""
+    qoe = Qoe()
+    qoe.begin(1, 1_000_000)
+    for path_us in (9_000, 9_000, 9_000, 30_000):
+        qoe.note(1, replace(sample(STARTED), path_delay_us=path_us), 1_100_000)
+    assert 303_000 <= (qoe.streaming_delay.quantile_us(0.5) or 0) <= 310_000
+    assert qoe.streaming_delay.quantile_us(1.0) == 350_000
+
+
 @pytest.mark.parametrize("outage_us", [200_000, 600_000, 1_800_000])
 def test_a_node_sees_what_a_player_of_its_viewers_does(outage_us: int) -> None:
     """A cut without a way around, and mended: longer than a player's buffer it is a stall."""
