@@ -49,7 +49,7 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Path:
     """There through a bottleneck, back through another one or none. Delays are one-way. jitter_us:
-    the most that is added on the way there, without reordering (RFC 8868 5.2: a Gaussian of six
+    the most that is added on the way there, without reordering (RFC 8868 4.5: a Gaussian of six
     standard deviations)."""
 
     forward: Bottleneck
