@@ -7,7 +7,7 @@ frame (a key frame that is whole) count from the viewer's request; the steady de
 its frames from 3 s on, of the viewer that stays furthest behind, beside that of the earlier viewer.
 Where the stream was is checked: who is to fetch it may not find it there still.
 
-JSON on stdout. About half a minute.
+JSON on stdout; fails if a bound is not kept with the cache. About half a minute.
 """
 
 from __future__ import annotations
@@ -153,6 +153,8 @@ def main(
         "holds_with_cache": all(case.is_within_bounds for case in cases if case.gop_cache),
     }
     print(json.dumps(result, indent=1))  # noqa: T201  what it is for
+    if not result["holds_with_cache"]:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":
