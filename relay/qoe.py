@@ -29,22 +29,13 @@ from fastpath.stats import CursorStats
 FAST_START_US = 1_000_000  # LiveNet 6.1
 PLAYER_BUFFER_US = 300_000  # LiveNet 6.2; as in fastpath/view_qoe
 SILENT_US = 1_000_000  # chosen: no frame rate of live video is so low
-BOUNDS_US = (
-    1_000,
-    3_000,
-    10_000,
-    20_000,
-    50_000,
-    100_000,
-    150_000,
-    200_000,
-    300_000,
-    400_000,
-    500_000,
-    700_000,
-    1_000_000,
-    2_000_000,
-    5_000_000,
+# Chosen: so close that a median within a bucket is wrong by a tenth or so.
+BOUNDS_US = tuple(
+    1_000 * bound_ms
+    for bound_ms in (
+        *(1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 110, 130, 150, 175, 200, 250),
+        *(300, 350, 400, 500, 600, 700, 850, 1_000, 1_500, 2_000, 3_000, 5_000),
+    )
 )
 STREAMING_BOUNDS_US = tuple(PLAYER_BUFFER_US + bound_us for bound_us in BOUNDS_US)
 
