@@ -79,10 +79,12 @@ class NodeProcess:
     """`overlane relay`, told all by a file; ended with the block."""
 
     def __init__(self, folder: Path, streams: int, viewers: int, workers: int) -> None:
-        self.admin = f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"
-        self.ports = even_ports(streams)
+        self.admin = f"127.0.0.1:{free_tcp_port()}"
+        overlay, viewers_port, *self.ports = free_ports(streams + 2)
         path = folder / "node.toml"
-        path.write_text(configuration(self.admin, self.ports, viewers, workers))
+        path.write_text(
+            configuration(self.admin, overlay, viewers_port, self.ports, viewers, workers)
+        )
         self.log = (folder / "log").open("w+")
         command = [sys.executable, "-m", "overlane", "relay", "--config", str(path)]
         self.process = subprocess.Popen(command, stderr=self.log, start_new_session=True)
@@ -125,14 +127,15 @@ class NodeProcess:
         raise SystemExit(f"the node did not start:\n{self.log.read()[-2000:]}")
 
 
-def free_port(kind: int) -> int:
-    with socket.socket(socket.AF_INET, kind) as found:
+def free_tcp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
 
 
-def even_ports(count: int) -> list[int]:
-    """That were free a moment ago; RTCP comes on the same (rtcp = mux)."""
+def free_ports(count: int) -> list[int]:
+    """That were free a moment ago, for all sockets of a node: one that it chooses itself might be
+    another's."""
     held = [udp_socket() for _ in range(count)]
     ports = [int(one.getsockname()[1]) for one in held]
     for one in held:
@@ -140,14 +143,17 @@ def even_ports(count: int) -> list[int]:
     return ports
 
 
-def configuration(admin: str, ports: list[int], viewers: int, workers: int) -> str:
+def configuration(
+    admin: str, overlay: int, viewers_port: int, ports: list[int], viewers: int, workers: int
+) -> str:
+    """RTCP comes on the same ports (rtcp = mux)."""
     streams = len(ports)
     parts = [
-        f'name = "bench"\nnode_id = 1\nlisten = "127.0.0.1:{free_port(socket.SOCK_DGRAM)}"\n',
+        f'name = "bench"\nnode_id = 1\nlisten = "127.0.0.1:{overlay}"\n',
         f"workers = {workers}\n",
         f'[admin]\nlisten = "{admin}"\n',
         '[log]\nformat = "json"\nlevel = "warning"\n',
-        '[viewers]\nlisten = "127.0.0.1:0"\nrate_bps = 20_000_000\n',
+        f'[viewers]\nlisten = "127.0.0.1:{viewers_port}"\nrate_bps = 20_000_000\n',
         f"[limits]\nstreams = {streams + 8}\ncursors = {viewers + 8}\nviewers = {viewers + 8}\n"
         f"ports = {streams + 8}\nslab_mib = 512\n",
     ]
@@ -191,7 +197,8 @@ class Encoders(threading.Thread):
 
     def stop(self) -> None:
         self._end.set()
-        self.join()
+        if self.ident is not None:
+            self.join()
         self._generator.close()
 
 
