@@ -48,6 +48,7 @@ START_S = 15.0
 JOIN_S = 20.0
 AT_ONCE = 16  # requests
 GOP_FRAMES = 50
+TOGETHER_NS = 1_000_000
 LIMITS = [
     "Viewers' packets go to sockets that are never read: the kernel drops them there, at less cost "
     "to it than to a receiver.",
@@ -61,17 +62,19 @@ LIMITS = [
 
 @dataclass(frozen=True)
 class Cpu:
-    """Seconds, by kind of thread. waited: the event loop's thread had work, and no core."""
+    """Seconds, by kind of thread. ..._waited: it had work, and no core."""
 
     python: float
     workers: float
-    waited: float
+    python_waited: float
+    workers_waited: float
 
     def __sub__(self, earlier: Cpu) -> Cpu:
         return Cpu(
             self.python - earlier.python,
             self.workers - earlier.workers,
-            self.waited - earlier.waited,
+            self.python_waited - earlier.python_waited,
+            self.workers_waited - earlier.workers_waited,
         )
 
 
@@ -103,15 +106,16 @@ class NodeProcess:
 
     def cpu(self) -> Cpu:
         """The event loop's thread is the process's first one; the others are workers', mostly."""
-        python, workers, waited = 0.0, 0.0, 0.0
+        python, workers, python_waited, workers_waited = 0.0, 0.0, 0.0, 0.0
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             busy_ns, waited_ns, _ = (task / "schedstat").read_text().split()
-            busy_s = int(busy_ns) / 1e9
+            busy_s, waited_s = int(busy_ns) / 1e9, int(waited_ns) / 1e9
             if int(task.name) == self.process.pid:
-                python, waited = busy_s, int(waited_ns) / 1e9
+                python, python_waited = busy_s, waited_s
             else:
                 workers += busy_s
-        return Cpu(python, workers, waited)
+                workers_waited += waited_s
+        return Cpu(python, workers, python_waited, workers_waited)
 
     async def wait_ready(self, session: aiohttp.ClientSession) -> None:
         until = time.monotonic() + START_S
@@ -166,10 +170,12 @@ def configuration(
 
 
 def steady(streams: int, pps: float, seconds: float) -> Schedule:
-    """Each stream a packet each 1/pps, all evenly apart: the n-th goes to the n-th port."""
+    """Each stream a packet each 1/pps: the n-th goes to the n-th port. All that are due within
+    TOGETHER_NS go at once: an encoder that is woken for each, ahead of others, takes a core that
+    the node should have."""
     frames = np.zeros(round(streams * pps * seconds), FRAME)
     number = np.arange(len(frames))
-    frames["due_ns"] = number / (streams * pps) * 1e9
+    frames["due_ns"] = number / (streams * pps) * 1e9 // TOGETHER_NS * TOGETHER_NS
     frames["stream"] = number % streams
     frames["packets"] = 1
     frames["is_key"] = (number // streams + number % streams) % GOP_FRAMES == 0
@@ -255,8 +261,9 @@ class Bench:
                 "sent_pps": round(sent / took_s),
                 "carried_share": round(sent / took_s / self.due_pps, 4),
                 "python_cpu_share": round(cpu.python / took_s, 4),
-                "python_waited_for_a_core_share": round(cpu.waited / took_s, 4),
+                "python_waited_for_a_core_share": round(cpu.python_waited / took_s, 4),
                 "workers_cpu_share": round(cpu.workers / took_s, 4),
+                "workers_waited_for_a_core_share": round(cpu.workers_waited / took_s, 4),
                 "loop_delay_at_most_ms": highest,
                 "wake_ups": int(total),
                 "later_than_20_ms": int(total - passed[BOUND_MS]),
