@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,9 @@ from lab.realtime.observer import Observer
 from lab.realtime.overlay import ScenarioOverlay
 from lab.realtime.scene import Scene, Watching
 from lab.realtime.summary import Done, Finished, scenario_report
+from lab.realtime.talk import Wishes
 from lab.realtime.viewers import LabViewer
+from lab.scenario.feedback import speech_of
 from lab.scenario.model import (
     BrainEvent,
     ChangeAccess,
@@ -99,14 +102,10 @@ def _for_virtual_time_only(scenario: Scenario) -> list[str]:
         found.append("codecs other than H264")
     if any(broadcast.b_frames for broadcast in scenario.broadcasts):
         found.append("b_frames (the encoder makes none)")
-    if any(viewer.feedback for viewer in scenario.viewers):
-        found.append("feedback of viewers (they only listen)")
     if any(broadcast.adaptive for broadcast in scenario.broadcasts):
         found.append("adaptive encoders")
     if any(viewer.beyond_ms for viewer in scenario.viewers):
         found.append("beyond_ms of viewers")
-    if any(viewer.premium for viewer in scenario.viewers):
-        found.append("premium viewers")
     if scenario.flows:
         found.append("flows")
     return found
@@ -124,6 +123,7 @@ class Run:
         self.done: list[Done] = []
         self.began_us = now_us()
         self.observer = Observer(overlay, Journal(options.directory), self.began_us)
+        behind = {name for path in overlay.links.accesses for name in path.viewers}
         has_audio = {broadcast.name: broadcast.audio for broadcast in scenario.broadcasts}
         self.viewers = {
             name: LabViewer(
@@ -133,6 +133,11 @@ class Run:
                 audio=has_audio[entry.stream],
                 reach=partial(overlay.links.reach, viewer_behind(name)),
                 picture=options.directory / f"{name}.png" if options.pictures else None,
+                wishes=Wishes(
+                    speech_of(entry, has_access=name in behind),
+                    entry.premium,
+                    random.Random(f"{scenario.seed} feedback {name}").getrandbits(64),
+                ),
             )
             for entry in scenario.viewers
             for name in entry.names

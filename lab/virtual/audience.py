@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.scenario.feedback import Speech
 from lab.scenario.model import Broadcast, ScenarioViewer
 from lab.scenario.report import IN_TIME_US
 from lab.virtual.clock import Agenda
@@ -12,7 +13,6 @@ from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, Viewer
 from relay.errors import Refused
 
 RETRY_US = 500_000  # chosen: a player's next attempt
-RTX_PAYLOAD_TYPE = 97  # unlike all of the lab's media
 
 
 class Watcher:
@@ -32,21 +32,12 @@ class Watcher:
         self.is_cache_hit: bool | None = None
         self.path: tuple[str, ...] = ()
         self.attempt = 0
-        self.feedback: tuple[str, ...] = ()
-        """The RTCP that it sends."""
-
-    @property
-    def rtx_payload_type(self) -> int | None:
-        """Under which it wants what it asks for again; None: as at first."""
-        wants = self.entry.rtx
-        if wants is None:
-            wants = "transport_cc" in self.feedback
-        return RTX_PAYLOAD_TYPE if wants else None
+        self.speech = Speech()
 
     @property
     def extensions(self) -> Extensions:
         """Of RTP headers, that it asks for."""
-        if "transport_cc" in self.feedback:
+        if self.speech.tells_arrivals:
             return Extensions(transport_cc=TRANSPORT_CC_ID)
         return NO_EXTENSIONS
 
@@ -126,7 +117,7 @@ class Audience:
                 addresses,
                 now_us,
                 expiry_us=None,
-                rtx_payload_type=watcher.rtx_payload_type,
+                rtx_payload_type=watcher.speech.rtx_payload_type,
                 extensions=watcher.extensions,
                 is_premium=watcher.entry.premium,
             )

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from lab.link import LinkConfig
 from lab.scenario.expectations import judge
+from lab.scenario.feedback import speech_of
 from lab.scenario.link_keys import ms_to_us
 from lab.scenario.model import (
     CODECS,
@@ -51,8 +52,6 @@ DRAIN_US = 1_500_000  # after the end, so that what was sent can arrive
 GAP_MARGIN_US = 100_000  # beyond a frame's length, from which on a silence is listed
 Load: TypeAlias = tuple[float, int, tuple[tuple[int, int], ...]]
 """As `World.access_load` tells it."""
-FEEDBACK = {"reports": 1, "nack": 2, "transport_cc": 4, "pli": 8}  # as `World.let_speak` takes them
-USUAL_FEEDBACK = ("reports", "nack")
 
 
 @dataclass(slots=True)
@@ -252,14 +251,11 @@ class VirtualOverlay:
                 for encoder in self.encoders_of[path.broadcast]:
                     self.world.put_encoder_behind(encoder, number)
         for watcher in watchers.values():
-            said = watcher.entry.feedback
-            usual = USUAL_FEEDBACK if watcher.name in behind else ()
-            watcher.feedback = usual if said is None else said
-            self.world.let_ask_for_rtx(watcher.number, watcher.rtx_payload_type or 0)
-            if watcher.feedback:
-                wanted = sum(FEEDBACK[word] for word in set(watcher.feedback))
+            watcher.speech = speech_of(watcher.entry, has_access=watcher.name in behind)
+            self.world.let_ask_for_rtx(watcher.number, watcher.speech.rtx_payload_type or 0)
+            if watcher.speech.feedback:
                 seed = self.luck.bits("feedback", watcher.name)
-                self.world.let_speak(watcher.number, wanted, seed)
+                self.world.let_speak(watcher.number, watcher.speech.flags, seed)
 
     def _plan(self) -> None:
         for broadcast in self.scenario.broadcasts:
