@@ -17,6 +17,7 @@ from typing import Self, TypeAlias
 
 from lab.decoding import Decoding
 from lab.realtime.talk import NO_WISHES, Talk, Wishes
+from lab.scenario.report import SETTLED_US, Range
 from lab.timer_fd import now_us
 from overlane.play.admission import Source
 from overlane.play.errors import PlayError
@@ -87,6 +88,8 @@ class FlowViewer:
         """From the producer to the node, likewise."""
         self.refusal: str | None = None
         """Why the node's last answer was no."""
+        self.target_bps = Range()
+        """What its node's rate controller gave, from `SETTLED_US` after it joined on."""
         self.rtx_packets = 0
         self.rtx_repaired = 0
         """Of those: stood for a packet that had not come."""
@@ -203,6 +206,8 @@ class FlowViewer:
         if answer is None:
             return False
         self.state, self.path = answer.state, answer.path or self.path
+        if answer.rate is not None and now_us() - self.joined_us >= SETTLED_US:
+            self.target_bps = self.target_bps.with_value(answer.rate.target_bps)
         return True
 
     def _on_video(self, data: bytes, arrival_us: int, source: Source) -> None:

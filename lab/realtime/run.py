@@ -27,6 +27,7 @@ from lab.realtime.scene import Scene, Watching
 from lab.realtime.summary import Done, Finished, scenario_report
 from lab.realtime.talk import Wishes
 from lab.realtime.viewers import LabViewer
+from lab.scenario.expansion import expanded, for_real_time, stays
 from lab.scenario.feedback import speech_of
 from lab.scenario.model import (
     BrainEvent,
@@ -86,7 +87,7 @@ async def run_scenario(scenario: Scenario, options: RunOptions, show: Show) -> S
     """Raises LabError if a part does not come up, or ends when nothing told it to."""
     if problems := _for_virtual_time_only(scenario):
         raise RunError(f"for virtual time only: {'; '.join(problems)}")
-    return await Run.carry_out(scenario, options, show)
+    return await Run.carry_out(expanded(for_real_time(scenario)), options, show)
 
 
 def _for_virtual_time_only(scenario: Scenario) -> list[str]:
@@ -280,12 +281,11 @@ class Run:
             self._at(broadcast.start_s, encoder.start)
             if broadcast.end_s is not None:
                 self._at(broadcast.end_s, encoder.stop)
-        for entry in self.scenario.viewers:
-            for name in entry.names:
-                if entry.join_s is not None:
-                    self._at(entry.join_s, self.viewers[name].join)
-                if entry.leave_s is not None:
-                    self._at(entry.leave_s, self.viewers[name].leave)
+        for name, join_s, leave_s in stays(self.scenario):
+            if join_s is not None:
+                self._at(join_s, self.viewers[name].join)
+            if leave_s is not None:
+                self._at(leave_s, self.viewers[name].leave)
         for event in self.scenario.events:
             self._at(event.at_s, partial(self.perform, event))
         for at_s, choose in self.options.chosen:

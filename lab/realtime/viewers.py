@@ -10,7 +10,7 @@ from lab.flow_viewer import FlowViewer, Reach
 from lab.realtime.files import RunFiles
 from lab.realtime.talk import NO_WISHES, Wishes
 from lab.scenario.model import ScenarioViewer
-from lab.scenario.report import Delay, EventGap, ViewerReport
+from lab.scenario.report import Delay, EventGap, Range, ViewerReport
 from overlane.play.report import delay_report
 from overlane.play.verdict import Verdict
 from overlane.publish.manifest import Manifest
@@ -152,6 +152,7 @@ class LabViewer:
                 if (gap_ms := self.gap_ms(a_us, b_us) or 0.0) > silence_ms
             ],
             delay_ms=_delay(verdicts),
+            target_bps=last.target_bps if self._wishes.speech.tells_arrivals else Range(),
             least_delay_ms=min(least_us) / 1_000 if least_us else None,
         )
 

@@ -80,6 +80,7 @@ def cross_check(parts: Parts) -> list[Problem]:
         *_check_references(parts),
         *_check_links(parts),
         *_check_access(parts),
+        *_check_counts(parts),
         *_check_times(parts),
         *_check_events(parts),
         *_check_paths(parts),
@@ -92,7 +93,7 @@ def _check_names(parts: Parts) -> Iterator[Problem]:
         first: dict[str, str] = {}
         for index, entry in getattr(parts, table):
             key = f"{table}[{index}].name"
-            names = entry.names if isinstance(entry, ScenarioViewer) else (entry.name,)
+            names = getattr(entry, "names", (entry.name,))
             for name in dict.fromkeys((entry.name, *names)):
                 if name in first:
                     yield Problem(key, f"{what} {name} is already that of {first[name]}")
@@ -235,6 +236,25 @@ def _check_access(parts: Parts) -> Iterator[Problem]:
             yield Problem(f"flows[{i}]", "is over the access of nobody who has one by [[access]]")
 
 
+def _check_counts(parts: Parts) -> Iterator[Problem]:
+    """Of broadcasts that are alike nothing is said but by their tables."""
+    many = {each.name: each for _, each in parts.broadcasts if each.count > 1}
+    for i, viewer in parts.viewers:
+        if viewer.stream in many and viewer.count != many[viewer.stream].count:
+            text = f"must be that of {viewer.stream}, whose viewers watch one each"
+            yield Problem(f"viewers[{i}].count", text)
+    watchers = {viewer.name for _, viewer in parts.viewers if viewer.stream in many}
+    said = [(f"access[{i}].broadcast", a.broadcast) for i, a in parts.access]
+    said += [(f"flows[{i}].broadcast", flow.broadcast) for i, flow in parts.flows]
+    said += [(f"events[{i}].broadcast", getattr(e, "broadcast", None)) for i, e in parts.events]
+    for key, name in said:
+        if name in many:
+            yield Problem(key, f"{name} stands for {many[name].count} broadcasts")
+    for i, event in parts.events:
+        if getattr(event, "viewer", None) in watchers:
+            yield Problem(f"events[{i}].viewer", "stands for viewers of several broadcasts")
+
+
 def _has_owner(owner: Iterable[tuple[str, str]], said: ChangeAccess | CrossTraffic) -> bool:
     return any(
         said.broadcast == name if kind == "broadcast" else said.is_of_viewer(name)
@@ -248,11 +268,19 @@ def _check_times(parts: Parts) -> Iterator[Problem]:
         if broadcast.end_s is not None and broadcast.end_s <= broadcast.start_s:
             yield Problem(f"broadcasts[{i}].end_s", f"is not after start_s ({broadcast.start_s})")
     for i, viewer in parts.viewers:
+        if viewer.stay_s is not None and (viewer.join_s is None or viewer.leave_s is not None):
+            yield Problem(f"viewers[{i}].stay_s", "is for who has a join_s and no leave_s")
+        if viewer.join_spread_s and viewer.join_s is None:
+            yield Problem(f"viewers[{i}].join_spread_s", "is for who has a join_s")
         if viewer.leave_s is not None and (
             viewer.join_s is None or viewer.leave_s <= viewer.join_s
         ):
             yield Problem(f"viewers[{i}].leave_s", "is not after join_s")
-        if end is not None and viewer.join_s is not None and viewer.join_s >= end:
+        if (
+            end is not None
+            and viewer.join_s is not None
+            and viewer.join_s + viewer.join_spread_s >= end
+        ):
             yield Problem(f"viewers[{i}].join_s", f"is not before the end (duration_s = {end})")
     for i, flow in parts.flows:
         if end is not None and flow.start_s >= end:

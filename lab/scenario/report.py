@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 IN_TIME_US = 300_000  # LiveNet 7.1
+SETTLED_US = 10_000_000  # chosen: after it, a rate controller has begun, and probed
 CATCHING_UP_US = 3_000_000  # after the first packet of a viewer
 
 
@@ -21,6 +22,20 @@ class Delay(msgspec.Struct, frozen=True, kw_only=True):
 
     p50: float | None = None
     p99: float | None = None
+
+
+class Range(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a figure that was looked at about once a second."""
+
+    least: float | None = None
+    most: float | None = None
+    last: float | None = None
+
+    def with_value(self, value: float) -> Range:
+        """One more, the last one."""
+        if self.least is None or self.most is None:
+            return Range(least=value, most=value, last=value)
+        return Range(least=min(self.least, value), most=max(self.most, value), last=value)
 
 
 class EventGap(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +107,9 @@ class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     """Silences of video longer than a frame and a player's buffer of 300 ms; virtual time only."""
     gaps: list[EventGap] = []
     delay_ms: Delay = Delay()
+    target_bps: Range = Range()
+    """What its node's rate controller gave, from 10 s after it joined on, if it tells when packets
+    came."""
     least_delay_ms: float | None = None
     """Of the path: its links' one-way delays, or the smallest that was seen."""
 
@@ -112,6 +130,8 @@ class HopReport(msgspec.Struct, frozen=True, kw_only=True):
     rtt_ms: float | None = None
     delay_ms: float | None = None
     """One way, as emulated."""
+    target_bps: Range = Range()
+    """What the sender's rate controller gave, from 10 s on, if it has one."""
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from lab.link import LinkConfig
+from lab.scenario.expansion import expanded, stays
 from lab.scenario.expectations import judge
 from lab.scenario.feedback import speech_of
 from lab.scenario.link_keys import ms_to_us
@@ -45,6 +46,7 @@ from lab.virtual.clock import Agenda, Luck
 from lab.virtual.cross_traffic import open_flows
 from lab.virtual.node_host import NodeHost
 from lab.virtual.settings import START_US, brain_settings, node_configs
+from lab.virtual.targets import Targets
 from lab.virtual.world import World
 from relay import events as node_events
 
@@ -70,7 +72,7 @@ class VirtualOverlay:
         self, scenario: Scenario, node_tables: Mapping[str, Mapping[str, object]] | None = None
     ) -> None:
         """node_tables: of every node's configuration, such as `repair`; in place of defaults."""
-        self.scenario = scenario
+        self.scenario = scenario = expanded(scenario)
         self.luck = Luck(scenario.seed)
         self.agenda = Agenda(START_US)
         self.links = {
@@ -130,6 +132,12 @@ class VirtualOverlay:
         for host in self.nodes.values():
             host.start()
         self._plan()
+        self.targets = Targets(
+            self.audience,
+            self.nodes.values,
+            self.agenda,
+            has_links=scenario.rate.node_links.controller != "fixed",
+        )
         self.adaptations = [
             Adaptation(
                 broadcast, self.encoders_of[broadcast.name], self.audience, self.world, self.agenda
@@ -261,13 +269,14 @@ class VirtualOverlay:
         for broadcast in self.scenario.broadcasts:
             self._start_encoder(broadcast)
         self._aim_all()
-        for watcher in self.audience.watchers:
-            entry = watcher.entry
-            host = self.nodes[entry.node]
-            if entry.join_s is not None:
-                self._at(entry.join_s, lambda w=watcher, h=host: self.audience.join(w, h))  # type: ignore[misc]
-            if entry.leave_s is not None:
-                self._at(entry.leave_s, lambda w=watcher: self.audience.leave(w))  # type: ignore[misc]
+        for watcher, (_, join_s, leave_s) in zip(
+            self.audience.watchers, stays(self.scenario), strict=True
+        ):
+            host = self.nodes[watcher.entry.node]
+            if join_s is not None:
+                self._at(join_s, lambda w=watcher, h=host: self.audience.join(w, h))  # type: ignore[misc]
+            if leave_s is not None:
+                self._at(leave_s, lambda w=watcher: self.audience.leave(w))  # type: ignore[misc]
         for event in sorted(self.scenario.events, key=lambda event: event.at_s):
             self._at(event.at_s, lambda event=event: self.do(event))  # type: ignore[misc]
 

@@ -11,6 +11,7 @@ from lab.scenario.report import (
     EventReport,
     HopReport,
     PathLoad,
+    Range,
     ScenarioReport,
     VersionChange,
     ViewerReport,
@@ -98,6 +99,7 @@ def _viewer(overlay: VirtualOverlay, watcher: Watcher) -> ViewerReport:
         stalls=_stalls(watcher, found) if found.whole else None,
         gaps=gaps,
         delay_ms=Delay(p50=_rank(found.delays, 0.5), p99=_rank(found.delays, 0.99)),
+        target_bps=overlay.targets.of_viewer.get(watcher.number, Range()),
         least_delay_ms=None if found.least_delay_us < 0 else found.least_delay_us / 1_000,
     )
 
@@ -188,6 +190,7 @@ def _hops(overlay: VirtualOverlay) -> list[HopReport]:
                     loss=counts["lost"] / sent if sent else 0.0,
                     rtt_ms=rtt_us / 1_000 or None,
                     delay_ms=link.delay_us / 1_000 if link else None,
+                    target_bps=overlay.targets.of_link.get((sender, receiver), Range()),
                 )
             )
     return sorted(found, key=lambda hop: (hop.sender, hop.receiver))

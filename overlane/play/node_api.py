@@ -40,12 +40,19 @@ class Viewer(msgspec.Struct, frozen=True):
     tracks: dict[str, TrackInfo] = {}
 
 
+class RateInfo(msgspec.Struct, frozen=True):
+    """What a node's rate controller makes of a viewer's path."""
+
+    target_bps: int
+
+
 class ViewerState(msgspec.Struct, frozen=True):
     """What a node answers to PUT."""
 
     state: str
     path: list[str] = []
     tracks: dict[str, TrackInfo] = {}
+    rate: RateInfo | None = None
 
 
 _AnswerT = TypeVar("_AnswerT", Viewer, ViewerState)
