@@ -34,6 +34,7 @@ from lab.scenario.model import (
     ScenarioNode,
     ScenarioPath,
     ScenarioViewer,
+    SwitchViewer,
     ViewerEvent,
 )
 from service.errors import Problem
@@ -84,6 +85,7 @@ def cross_check(parts: Parts) -> list[Problem]:
         *_check_times(parts),
         *_check_events(parts),
         *_check_paths(parts),
+        *_check_switches(parts),
     ]
 
 
@@ -156,6 +158,8 @@ def _references_of(event: Event) -> Iterable[tuple[str, str, str]]:
             return [("viewer", "viewer", event.viewer)]
         case MoveViewer():
             return [("viewer", "viewer", event.viewer), ("to", "node", event.to)]
+        case SwitchViewer():
+            return [("viewer", "viewer", event.viewer), ("to", "broadcast", event.to)]
         case ChangeAccess():
             return [("broadcast", "broadcast", event.broadcast)] if event.broadcast else []
         case MoveBroadcast():
@@ -338,8 +342,26 @@ def _check_paths(parts: Parts) -> Iterator[Problem]:
     if parts.brain is not None or parts.malformed & {"brain", "paths", "broadcasts"}:
         return
     hosts: Mapping[str, str] = {broadcast.name: broadcast.node for _, broadcast in parts.broadcasts}
-    for i, viewer in parts.viewers:
-        is_elsewhere = hosts.get(viewer.stream, viewer.node) != viewer.node
-        if is_elsewhere and (viewer.node, viewer.stream) not in given:
-            text = f"nothing leads to {viewer.stream}: give [brain], or [[paths]] of this node"
-            yield Problem(f"viewers[{i}].node", text)
+    nodes = {viewer.name: viewer.node for _, viewer in parts.viewers}
+    wanted = [(f"viewers[{i}].node", viewer.node, viewer.stream) for i, viewer in parts.viewers]
+    wanted += [
+        (f"events[{i}].to", nodes[event.viewer], event.to)
+        for i, event in parts.events
+        if isinstance(event, SwitchViewer) and event.viewer in nodes
+    ]
+    for key, node, stream in wanted:
+        if hosts.get(stream, node) != node and (node, stream) not in given:
+            text = f"nothing leads to {stream}: give [brain], or [[paths]] of {node}"
+            yield Problem(key, text)
+
+
+def _check_switches(parts: Parts) -> Iterator[Problem]:
+    """A player goes on with what it can decode."""
+    codecs = {broadcast.name: broadcast.codec for _, broadcast in parts.broadcasts}
+    streams = {viewer.name: viewer.stream for _, viewer in parts.viewers}
+    for i, event in parts.events:
+        if isinstance(event, SwitchViewer) and event.to in codecs and event.viewer in streams:
+            own = codecs.get(streams[event.viewer], codecs[event.to])
+            if codecs[event.to] != own:
+                text = f"{event.to} is {codecs[event.to]}, {streams[event.viewer]} is {own}"
+                yield Problem(f"events[{i}].to", text)

@@ -335,6 +335,14 @@ class MoveViewer(_Event):
     to: NodeName
 
 
+class SwitchViewer(_Event):
+    """It goes on with another broadcast, at a key frame, under its own numbers and times."""
+
+    do: Literal["switch_viewer"]
+    viewer: ViewerName
+    to: StreamName
+
+
 class MoveBroadcast(_Event):
     """The encoder sends to another node from now on."""
 
@@ -369,6 +377,7 @@ Event: TypeAlias = Annotated[
     | BrainEvent
     | ViewerEvent
     | MoveViewer
+    | SwitchViewer
     | MoveBroadcast
     | RestartEncoder
     | PauseEncoder,

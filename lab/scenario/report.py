@@ -53,13 +53,20 @@ class VersionChange(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
+class StreamChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A viewer goes on with another broadcast from now on."""
+
+    at_s: float
+    stream: str
+
+
 class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     """One viewer, all its stays at nodes together."""
 
     name: str
     stream: str
     node: str
-    """At the end, or where it left."""
+    """At the end, or when and where it left."""
     path: list[str]
     """From the producer to `node`, at the end or where it left."""
     joined_s: float | None
@@ -92,8 +99,9 @@ class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     sequence_breaks: int = 0
     """RTP sequence numbers that are neither new in order, nor filled in later, nor missing."""
     version_frames: list[int] = []
-    """Whole frames of each version of the broadcast, the best first; virtual time only."""
+    """Whole frames of each version of the broadcast, the best first."""
     version_changes: list[VersionChange] = []
+    stream_changes: list[StreamChange] = []
     audio_packets: int = 0
     audio_missing: int = 0
     is_cache_hit: bool | None = None

@@ -27,6 +27,7 @@ from lab.scenario.model import (
     PauseEncoder,
     RestartEncoder,
     Scenario,
+    SwitchViewer,
     ViewerEvent,
 )
 from lab.scenario.report import ScenarioReport
@@ -229,6 +230,10 @@ class VirtualOverlay:
             case MoveViewer():
                 for watcher in self.audience.of(event.viewer):
                     self.audience.join(watcher, self.nodes[event.to])
+            case SwitchViewer():
+                (broadcast,) = (b for b in self.scenario.broadcasts if b.name == event.to)
+                for watcher in self.audience.of(event.viewer):
+                    self.audience.switch(watcher, broadcast, self.encoders[event.to])
             case MoveBroadcast():
                 self.at_node[event.broadcast] = event.to
                 self._aim_all()
@@ -341,6 +346,8 @@ class VirtualOverlay:
         match event:
             case node_events.ViewerTurnedAway(viewer_id, _, text):
                 self.audience.on_turned_away(host, viewer_id, text)
+            case node_events.SwitchRefused(viewer_id, _, _, text):
+                self.audience.on_switch_refused(host, viewer_id, text)
             case node_events.ViewerLeft(viewer_id, _, _):
                 self.audience.on_turned_away(host, viewer_id, "it was let go")
             case node_events.UpstreamSwitched() if self.happened:

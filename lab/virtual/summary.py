@@ -13,6 +13,7 @@ from lab.scenario.report import (
     PathLoad,
     Range,
     ScenarioReport,
+    StreamChange,
     VersionChange,
     ViewerReport,
 )
@@ -64,7 +65,7 @@ def _viewer(overlay: VirtualOverlay, watcher: Watcher) -> ViewerReport:
     joined_us = watcher.joined_us
     return ViewerReport(
         name=watcher.name,
-        stream=watcher.entry.stream,
+        stream=watcher.broadcast.name,
         node=host,
         path=list(watcher.path),
         joined_s=None if joined_us is None else (joined_us - START_US) / 1_000_000,
@@ -89,6 +90,13 @@ def _viewer(overlay: VirtualOverlay, watcher: Watcher) -> ViewerReport:
         version_changes=[
             VersionChange(at_s=(at_us - START_US) / 1_000_000, version=version)
             for at_us, version in found.changes
+        ],
+        stream_changes=[
+            StreamChange(
+                at_s=(at_us - START_US) / 1_000_000,
+                stream=overlay.scenario.broadcasts[encoder].name,
+            )
+            for at_us, encoder in found.switches
         ],
         audio_packets=found.audio_packets,
         audio_missing=found.audio_missing,
