@@ -46,12 +46,12 @@ class Finished:
 
 def scenario_report(run: Finished) -> ScenarioReport:
     """With its expectations judged."""
-    manifests = {name: encoder.manifest() for name, encoder in run.encoders.items()}
+    manifests = {name: encoder.manifests() for name, encoder in run.encoders.items()}
     frame_ms = {each.name: 1_000 / each.fps for each in run.scenario.broadcasts}
     times_us = [*(done.at_us for done in run.done), run.ended_us]
     viewers = [
         viewer.report(
-            manifests[viewer.stream],
+            manifests,
             run.began_us,
             run.ended_us,
             times_us,

@@ -261,6 +261,8 @@ class ScenarioViewer(Model):
     """The RTCP that it sends: receiver reports; NACK of what it misses; when each packet came; PLI
     when it has given up on a packet.
     None: the first two if it has an access path (`Access`), nothing otherwise."""
+    decode: bool = False
+    """In real time its video is decoded; in virtual time frames say what they need."""
     rtx: bool | None = None
     """Whether the video that it asks for again comes as RTX (RFC 4588).
     None: if it tells when each packet came, as browsers do both."""
