@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fastpath import PortKind
+from fastpath import Codec, PortKind
 from fastpath.rate import RateConfig, RateKind
 from rtp.payload.marks import Marks
 from rtp.rtcp.compound import serialise_compound
@@ -331,3 +331,60 @@ def test_a_loss_only_viewer_is_slowed_down_by_its_reports() -> None:
     assert targets[0] == CEILING_BPS  # a first report does not say since when
     assert targets[10] < CEILING_BPS / 4
     assert targets[-1] == 1_000_000
+
+
+def paced_at(edge: Edge, viewer: Viewer) -> int:
+    return edge.engine.link_stats(viewer.link).pacing_bps
+
+
+def test_news_is_not_awaited_of_what_has_no_number() -> None:
+    """Sound at an address of its own goes on while the picture pauses: nobody tells of it."""
+    edge = Edge()
+    video, audio = edge.add_track(), edge.add_track(97, Codec.OPUS, clock_rate=48_000)
+    viewer = wanting(edge, video, transport_cc_id=5)
+    edge.add_viewer(audio, link=viewer.link)
+    run(edge, viewer, 200)
+    before = paced_at(edge, viewer)
+    assert before > RATE.min_bps
+    for n in range(100):
+        edge.encode(rtp(n, 960 * n, b"\x78sound", payload_type=97), after_us=20_000)
+    edge.encode(rtp(200, 3000 * 200, other_slice(b"." * 986)), after_us=2_000)
+    assert paced_at(edge, viewer) >= before
+
+
+def counted(viewer: Viewer, base: int, report: int, times: list[int | None]) -> bytes:
+    told = TransportFeedback(0x77, viewer.ssrc, base & 0xFFFF, report & 0xFF, tuple(times))
+    return serialise_compound(
+        [ReceiverReport(0x77).build(), build_transport_feedback(told).build()]
+    )
+
+
+@pytest.mark.parametrize(("first", "report"), [(0, 250), (65_500, 1)])
+def test_what_two_reports_in_a_row_leave_out_between_them_is_lost(first: int, report: int) -> None:
+    """GStreamer begins each report with a packet that has arrived. Reports wrap at 256."""
+    edge = Edge()
+    viewer = wanting(edge, edge.add_track(), RateKind.FIXED, transport_cc_id=5)
+    run(edge, viewer, first)
+    edge.now_us += 1_100_000  # figures begin anew
+    for n in range(first, first + 100):
+        edge.encode(rtp(n, 3000 * n, other_slice() if n else key_slice()), after_us=1_000)
+        at = n - first
+        if at % 10 == 9:  # of ten the first seven are told of
+            seven: list[int | None] = [1_000 * n] * 7
+            edge.view(viewer, counted(viewer, n - 8, report + at // 10, seven))
+    edge.encode(rtp(first + 100, 0, other_slice()), after_us=1_100_000)
+    stats = edge.engine.link_stats(viewer.link)
+    assert stats.feedback_loss == pytest.approx(9 * 3 / 97, abs=0.001)
+
+
+def test_a_report_that_did_not_come_is_no_loss() -> None:
+    edge = Edge()
+    viewer = wanting(edge, edge.add_track(), RateKind.FIXED, transport_cc_id=5)
+    for n in range(100):
+        edge.encode(rtp(n, 3000 * n, other_slice() if n else key_slice()), after_us=1_000)
+    edge.view(viewer, counted(viewer, 1, 0, [0] * 20))
+    edge.view(viewer, counted(viewer, 41, 2, [40_000] * 20))
+    edge.view(viewer, counted(viewer, 21, 1, [20_000] * 20))  # it came late
+    edge.view(viewer, counted(viewer, 61, 2, [60_000] * 20))
+    edge.encode(rtp(100, 300_000, other_slice()), after_us=1_000_000)
+    assert edge.engine.link_stats(viewer.link).feedback_loss == 0.0
