@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -207,6 +208,24 @@ def test_one_datagram_holds_no_more_work_than_a_few_reports() -> None:
     ]
     edge.view(viewer, serialise_compound([ReceiverReport(0x77).build(), *reports]))
     assert edge.engine.link_stats(viewer.link).feedbacks == 8
+
+
+@pytest.mark.parametrize("has_rtcp_port", [False, True])
+def test_feedback_may_name_the_ssrc_of_what_came_again(has_rtcp_port: bool) -> None:
+    """libwebrtc's names that of the newest packet, whichever that was."""
+    edge = Edge()
+    stream = edge.add_track()
+    rtx_ssrc = 0xFEED0001
+    viewer = wanting(edge, stream, transport_cc_id=5, rtx_payload_type=101, rtx_ssrc=rtx_ssrc)
+    other = wanting(edge, stream, transport_cc_id=5)
+    edge.encode(rtp(1, 3000, key_slice()), after_us=1000)
+    told = replace(viewer, ssrc=rtx_ssrc)
+    from_port = replace(told, rtcp=told.rtcp if has_rtcp_port else told.address)
+    edge.view(from_port, feedback(told, 1, [0]))
+    assert edge.engine.link_stats(viewer.link).feedbacks == 1
+    edge.view(replace(other, ssrc=rtx_ssrc), feedback(told, 1, [0]))
+    assert edge.engine.link_stats(other.link).feedbacks == 0
+    assert edge.counted()["viewer_unknown"] == 1
 
 
 def test_feedback_from_elsewhere_is_not_believed() -> None:
