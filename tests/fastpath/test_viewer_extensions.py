@@ -19,6 +19,7 @@ from tests.support.peer import PeerBench
 
 RATE = RateConfig(min_bps=300_000, start_bps=5_000_000)
 CEILING_BPS = 20_000_000
+HALF_CLOCK_US = (1 << 23) * 64_000
 
 
 def feedback(viewer: Viewer, base: int, times: list[int | None]) -> bytes:
@@ -350,6 +351,34 @@ def test_a_loss_only_viewer_is_slowed_down_by_its_reports() -> None:
     assert targets[0] == CEILING_BPS  # a first report does not say since when
     assert targets[10] < CEILING_BPS / 4
     assert targets[-1] == 1_000_000
+
+
+def targets(first_us: int) -> list[int]:
+    """What GCC makes of a path that keeps packets waiting longer and longer; the receiver's clock
+    is at first_us when the first one comes."""
+    edge = Edge()
+    viewer = wanting(edge, edge.add_track(), transport_cc_id=5)
+    found = []
+    for n in range(1_500):
+        edge.encode(rtp(n, 3000 * n, other_slice(b"." * 986) if n else key_slice()), after_us=2_000)
+        if n % 25 == 24:
+            fresh = [elements(data)[5] for data in edge.media(viewer)]
+            edge.sent.clear()
+            late_us = [max(0, number - 500) * 500 for number in fresh]
+            real_us = [first_us + 2_000 * n + late for n, late in zip(fresh, late_us, strict=True)]
+            wraps = (real_us[0] + HALF_CLOCK_US) // (2 * HALF_CLOCK_US)
+            times: list[int | None] = [time - wraps * 2 * HALF_CLOCK_US for time in real_us]
+            edge.view(viewer, feedback(viewer, fresh[0], times))
+            found.append(edge.engine.link_stats(viewer.link).target_bps)
+    return found
+
+
+def test_the_receivers_clock_may_wrap() -> None:
+    """A reference has 24 bits of 64 ms, with a sign."""
+    usual = targets(64_000)
+    assert usual[-1] < 0.6 * usual[10]
+    assert targets(HALF_CLOCK_US - 1_280_000) == usual
+    assert targets(-1_280_000) == usual
 
 
 def paced_at(edge: Edge, viewer: Viewer) -> int:
