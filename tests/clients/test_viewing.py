@@ -1,0 +1,66 @@
+"""Real players behind an access link: RTX, feedback, switches: `make test-clients`."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.clients.source import FPS
+from tests.clients.test_clients import SECONDS
+from tests.clients.viewing import Outcome, carry
+from tests.clients.viewing_cases import CASES
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120 + 3 * SECONDS)]
+BY_NAME = {case.name: case for case in CASES}
+FRAME_MS = 1_000 / FPS
+
+
+def carried(name: str, directory: Path) -> Outcome:
+    """What every case has to hold to."""
+    outcome = asyncio.run(carry(BY_NAME[name], SECONDS, directory, seed=1))
+    (_, first, last), *more = outcome.audio.runs
+    assert not more, outcome  # sound without a gap, from the first packet to the last
+    assert (last - first) * 0.02 > SECONDS - 6
+    assert outcome.video.damaged == outcome.video.backwards == outcome.audio.damaged == 0, outcome
+    assert outcome.wire.ill_formed == 0
+    assert [track.missing for track in outcome.wire.tracks.values()] == [0, 0]
+    return outcome
+
+
+def test_gstreamer_recovers_by_rtx_what_its_access_link_loses(tmp_path: Path) -> None:
+    outcome = carried("gstreamer-rtx", tmp_path)
+    rtx = outcome.player["rtx"]
+    assert outcome.lost > 10
+    assert rtx["num-rtx-assoc-packets"] == rtx["num-rtx-packets"] > 10
+    assert rtx["num-rtx-packets"] <= outcome.wire.again
+    assert len(outcome.video.runs) == 1, outcome
+    assert sum(outcome.video.intact) == outcome.wire.tracks["video"].frames
+    assert outcome.decode_errors == 0
+
+
+def test_gstreamers_feedback_brings_a_slow_viewer_to_the_lower_version(tmp_path: Path) -> None:
+    outcome = carried("gstreamer-transport-cc", tmp_path)
+    rate = outcome.rate
+    assert rate["controller"] == "gcc"
+    assert rate["feedbacks"] > 2 * (SECONDS - 6)
+    assert {4, 5} == set(outcome.wire.extensions)
+    moved = [sample.version for sample in outcome.samples]
+    assert (moved[0], moved[-1]) == (0, 1), outcome
+    assert max(sample.target_bps for sample in outcome.samples) <= 4_000_000
+    assert 600_000 < outcome.samples[-1].target_bps < 2_200_000
+    assert max(sample.feedback_loss for sample in outcome.samples[len(moved) // 2 :]) < 0.02
+    source, first, last = outcome.video.runs[-1]
+    assert source == 1
+    assert last - first > (SECONDS - 14) * FPS  # from then on every frame
+
+
+@pytest.mark.parametrize("player", ["gstreamer", "ffmpeg"])
+def test_a_player_sees_no_seam_where_the_broadcast_is_switched(player: str, tmp_path: Path) -> None:
+    outcome = carried(f"{player}-switch", tmp_path)
+    assert [source for source, _, _ in outcome.video.runs] == [0, 1, 0], outcome
+    assert outcome.video.repeated == 0
+    assert outcome.decode_errors == 0
+    video = outcome.wire.tracks["video"]
+    assert video.least_step_ms > 0
+    assert video.longest_step_ms < 1.5 * FRAME_MS, outcome
+    assert outcome.wire.tracks["audio"].longest_step_ms < 60
