@@ -1,6 +1,7 @@
 """Real players behind an access link: RTX, feedback, switches: `make test-clients`."""
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,18 @@ from tests.clients.viewing_cases import CASES
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120 + 3 * SECONDS)]
 BY_NAME = {case.name: case for case in CASES}
 FRAME_MS = 1_000 / FPS
+SOUND_S = 0.02  # in a packet
 
 
 def carried(name: str, directory: Path) -> Outcome:
     """What every case has to hold to."""
     outcome = asyncio.run(carry(BY_NAME[name], SECONDS, directory, seed=1))
-    (_, first, last), *more = outcome.audio.runs
-    assert not more, outcome  # sound without a gap, from the first packet to the last
-    assert (last - first) * 0.02 > SECONDS - 6
+    sound = outcome.audio.runs
+    assert (sound[-1][2] - sound[0][1]) * SOUND_S > SECONDS - 6
+    # Two broadcasters do not begin at the same instant; else there is no gap at all.
+    apart_s = [SOUND_S * abs(after - end - 1) for (_, _, end), (_, after, _) in pairwise(sound)]
+    assert len(apart_s) <= len(BY_NAME[name].switches), outcome
+    assert max(apart_s, default=0) < 0.15, outcome
     assert outcome.video.damaged == outcome.video.backwards == outcome.audio.damaged == 0, outcome
     assert outcome.wire.ill_formed == 0
     assert [track.missing for track in outcome.wire.tracks.values()] == [0, 0]
