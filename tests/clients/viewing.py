@@ -150,7 +150,7 @@ class _Run:
             audio=judge_sequence([film.audio for film in films], kept.audio),
             decode_errors=errors,
             lost=self.access.lost,
-            wire=read_wire([each.data for each in self.access.sent], tracks),
+            wire=read_wire([each.data for each in self.access.sent], tracks, DELAY_ID),
             player=figures,
             tracks={
                 media: {name: track[name] for name in TRACK_FIGURES}

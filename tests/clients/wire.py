@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,20 +29,25 @@ class Track:
 @dataclass(frozen=True, slots=True)
 class Wire:
     """By medium. again: sent as RTX. extensions: how many packets had an element of that id.
-    ill_formed: header extensions that break RFC 8285 4.2."""
+    ill_formed: header extensions that break RFC 8285 4.2. delay_ms: that of the median packet, as
+    its extension says; None without."""
 
     tracks: dict[str, Track]
     again: int
     extensions: dict[int, int]
     ill_formed: int
+    delay_ms: float | None
 
 
-def read_wire(datagrams: Iterable[bytes], tracks: Mapping[str, Mapping[str, Any]]) -> Wire:
+def read_wire(
+    datagrams: Iterable[bytes], tracks: Mapping[str, Mapping[str, Any]], delay_id: int
+) -> Wire:
     """datagrams: as they left. tracks: of the viewer's status, for SSRCs and clock rates."""
     media = {track["ssrc"]: name for name, track in tracks.items()}
     rtx = {track["rtx_ssrc"] for track in tracks.values()}
     packets: defaultdict[str, list[RtpPacket]] = defaultdict(list)
     extensions: defaultdict[int, int] = defaultdict(int)
+    delays_ms: list[float] = []
     again = ill_formed = 0
     for data in datagrams:
         if 192 <= data[1] <= 223:
@@ -51,12 +57,15 @@ def read_wire(datagrams: Iterable[bytes], tracks: Mapping[str, Mapping[str, Any]
         if packet.ssrc in media:
             packets[media[packet.ssrc]].append(packet)
         try:
-            for number in elements(packet):
+            for number, value in elements(packet).items():
                 extensions[number] += 1
+                if number == delay_id:
+                    delays_ms.append(int.from_bytes(value) / 4)
         except ValueError:
             ill_formed += 1
     found = {name: _track(packets[name], tracks[name]["clock_rate"]) for name in packets}
-    return Wire(found, again, dict(sorted(extensions.items())), ill_formed)
+    delay_ms = statistics.median(delays_ms) if delays_ms else None
+    return Wire(found, again, dict(sorted(extensions.items())), ill_formed, delay_ms)
 
 
 def elements(packet: RtpPacket) -> dict[int, bytes]:
