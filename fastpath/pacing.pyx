@@ -222,6 +222,11 @@ cdef inline uint64_t last_number(const link_t* link) noexcept nogil:
     return link.pacer.transport_number if link.is_viewer else link.hop_seq
 
 
+cdef inline uint64_t told_of(const link_t* link) noexcept nogil:
+    """How much has left of which news will come: of a viewer that is what has a number of its own."""
+    return link.pacer.transport_number if link.is_viewer else link.sent_packets
+
+
 cdef void begin_probe(link_t* link, int64_t now_us) noexcept nogil:
     cdef pacer_t* pacer = link.pacer
     cdef cluster_t* cluster = &pacer.clusters[pacer.cluster_count % CLUSTERS]
@@ -298,7 +303,7 @@ cdef bint take_probe(const worker_t* worker, link_t* link, int64_t now_us) noexc
 cdef void pacer_before_drain(worker_t* worker, link_t* link, int64_t now_us) noexcept nogil:
     """The controller's tick, if it is due; and the probe that it may want."""
     cdef pacer_t* pacer = link.pacer
-    pacer.packets_before = link.sent_packets
+    pacer.numbers_before = told_of(link)
     if is_overdue(link, now_us) != pacer.is_late:
         pacer.is_late = not pacer.is_late
         pacer_refresh(link)
@@ -394,7 +399,7 @@ cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us
             has_padding = pad(worker, link_index, now_us)
         if is_whole(link) or now_us >= pacer.probe_until_us or (not has_padding and not is_backlogged(link)):
             end_probe(link)
-    if link.sent_packets != pacer.packets_before:
+    if told_of(link) != pacer.numbers_before:
         pacer.newest_sent_us = now_us
         if pacer.untold_since_us < 0:
             pacer.untold_since_us = now_us

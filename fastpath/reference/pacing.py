@@ -70,7 +70,7 @@ class Pacer:
     transport_number: int = 0  # last used
     noted_bytes: int = 0
     is_heard: bool = False  # somebody tells of what is sent
-    packets_before: int = 0  # that the link had sent when this draining began
+    numbers_before: int = 0  # of what is told of, when this draining began
     newest_sent_us: int = 0  # of media
     untold_since_us: int | None = None  # media sent then, or soon after, is the oldest without news
     base_rtt_us: tuple[int, int] = (0, 0)  # least of this period and of the one before
@@ -157,7 +157,7 @@ class Pacer:
 
     def before_drain(self, link: Link, now_us: int) -> None:
         """The controller's tick, if it is due; and the probe that it may want."""
-        self.packets_before = link.sent_packets
+        self.numbers_before = self._told_of(link)
         if self._is_overdue(link, now_us) != self.is_late:
             self.is_late = not self.is_late
             self.refresh(link)
@@ -191,7 +191,7 @@ class Pacer:
         """Go on with a probe, and tell the controller what has been sent."""
         if self.probe is not None:
             self._go_on(worker, link, self.probe, now_us)
-        if link.sent_packets != self.packets_before:
+        if self._told_of(link) != self.numbers_before:
             self.newest_sent_us = now_us
             if self.untold_since_us is None:
                 self.untold_since_us = now_us
@@ -232,6 +232,10 @@ class Pacer:
 
     def _last_number(self, link: Link) -> int:
         return self.transport_number if link.is_viewer else link.hop_seq
+
+    def _told_of(self, link: Link) -> int:
+        """How much has left of which news will come: of a viewer what has a number of its own."""
+        return self.transport_number if link.is_viewer else link.sent_packets
 
     def _begin(self, link: Link, probe: Probe, now_us: int) -> None:
         self.probe = probe

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,10 @@ from lab.realtime.observer import Observer
 from lab.realtime.overlay import ScenarioOverlay
 from lab.realtime.scene import Scene, Watching
 from lab.realtime.summary import Done, Finished, scenario_report
+from lab.realtime.talk import Wishes
 from lab.realtime.viewers import LabViewer
+from lab.scenario.expansion import expanded, for_real_time, stays
+from lab.scenario.feedback import speech_of
 from lab.scenario.model import (
     BrainEvent,
     ChangeAccess,
@@ -38,12 +42,14 @@ from lab.scenario.model import (
     PauseEncoder,
     RestartEncoder,
     Scenario,
+    SwitchViewer,
     ViewerEvent,
 )
 from lab.scenario.report import ScenarioReport
 from lab.scenario.topology import changed, changed_access, is_meant, viewer_behind
 from lab.scenario.words import describe
 from lab.timer_fd import now_us
+from overlane.play.errors import PlayError
 
 LOOK_S = 0.5  # how often nodes and brain are asked; each answer takes a node about 2 ms
 _TICK_S = 0.1
@@ -83,7 +89,7 @@ async def run_scenario(scenario: Scenario, options: RunOptions, show: Show) -> S
     """Raises LabError if a part does not come up, or ends when nothing told it to."""
     if problems := _for_virtual_time_only(scenario):
         raise RunError(f"for virtual time only: {'; '.join(problems)}")
-    return await Run.carry_out(scenario, options, show)
+    return await Run.carry_out(expanded(for_real_time(scenario)), options, show)
 
 
 def _for_virtual_time_only(scenario: Scenario) -> list[str]:
@@ -93,20 +99,17 @@ def _for_virtual_time_only(scenario: Scenario) -> list[str]:
         found.append("nodes with several workers (links join one port each)")
     if not all(node.gop_cache for node in scenario.nodes):
         found.append("nodes without a GoP cache")
-    if any(broadcast.versions for broadcast in scenario.broadcasts):
-        found.append("versions of a broadcast (an encoder process makes one)")
+    versions = {broadcast.name for broadcast in scenario.broadcasts if broadcast.versions}
+    if versions & {access.broadcast for access in scenario.access}:
+        found.append("versions of a broadcast behind an access path (it has a lane for one)")
     if any(broadcast.codec != "H264" for broadcast in scenario.broadcasts):
         found.append("codecs other than H264")
     if any(broadcast.b_frames for broadcast in scenario.broadcasts):
         found.append("b_frames (the encoder makes none)")
-    if any(viewer.feedback for viewer in scenario.viewers):
-        found.append("feedback of viewers (they only listen)")
     if any(broadcast.adaptive for broadcast in scenario.broadcasts):
         found.append("adaptive encoders")
     if any(viewer.beyond_ms for viewer in scenario.viewers):
         found.append("beyond_ms of viewers")
-    if any(viewer.premium for viewer in scenario.viewers):
-        found.append("premium viewers")
     if scenario.flows:
         found.append("flows")
     return found
@@ -124,6 +127,7 @@ class Run:
         self.done: list[Done] = []
         self.began_us = now_us()
         self.observer = Observer(overlay, Journal(options.directory), self.began_us)
+        behind = {name for path in overlay.links.accesses for name in path.viewers}
         has_audio = {broadcast.name: broadcast.audio for broadcast in scenario.broadcasts}
         self.viewers = {
             name: LabViewer(
@@ -133,6 +137,11 @@ class Run:
                 audio=has_audio[entry.stream],
                 reach=partial(overlay.links.reach, viewer_behind(name)),
                 picture=options.directory / f"{name}.png" if options.pictures else None,
+                wishes=Wishes(
+                    speech_of(entry, has_access=name in behind),
+                    entry.premium,
+                    random.Random(f"{scenario.seed} feedback {name}").getrandbits(64),
+                ),
             )
             for entry in scenario.viewers
             for name in entry.names
@@ -204,6 +213,9 @@ class Run:
                 await asyncio.gather(*(viewer.leave() for viewer in self._of(event.viewer)))
             case MoveViewer():
                 await asyncio.gather(*(viewer.move(event.to) for viewer in self._of(event.viewer)))
+            case SwitchViewer():
+                for viewer in self._of(event.viewer):
+                    self._spawn(self._switch(viewer, event.to))
             case MoveBroadcast():
                 self._spawn(self.encoders[event.broadcast].move(event.to))
             case PauseEncoder(do="pause_encoder"):
@@ -215,6 +227,13 @@ class Run:
         self.done.append(Done(at_us, event))
         is_harm = event.do in ("cut", "kill", "kill_brain")
         self.observer.say(describe(event), "bad" if is_harm else "plain", at_us)
+
+    async def _switch(self, viewer: LabViewer, stream: str) -> None:
+        """A node that has none says so; that is a finding, not an end of the run."""
+        try:
+            await viewer.switch(stream)
+        except PlayError as error:
+            self.observer.say(f"{viewer.name} does not switch: {error}", "bad")
 
     def _of(self, entry: str) -> list[LabViewer]:
         return [self.viewers[name] for name in self.scenario.viewer_entry(entry).names]
@@ -275,12 +294,11 @@ class Run:
             self._at(broadcast.start_s, encoder.start)
             if broadcast.end_s is not None:
                 self._at(broadcast.end_s, encoder.stop)
-        for entry in self.scenario.viewers:
-            for name in entry.names:
-                if entry.join_s is not None:
-                    self._at(entry.join_s, self.viewers[name].join)
-                if entry.leave_s is not None:
-                    self._at(entry.leave_s, self.viewers[name].leave)
+        for name, join_s, leave_s in stays(self.scenario):
+            if join_s is not None:
+                self._at(join_s, self.viewers[name].join)
+            if leave_s is not None:
+                self._at(leave_s, self.viewers[name].leave)
         for event in self.scenario.events:
             self._at(event.at_s, partial(self.perform, event))
         for at_s, choose in self.options.chosen:

@@ -50,6 +50,12 @@ cdef void viewer_join(viewer_t* viewer, int64_t now_us) noexcept nogil:
     viewer.is_present = True
     viewer.first_us = -1
     viewer.has_frames = False
+    if viewer.next_broadcast:
+        viewer.broadcast = viewer.next_broadcast
+    viewer.next_broadcast = viewer.past_broadcast = 0
+    viewer.shift = viewer.past_shift = 0
+    viewer.new_first = 0
+    viewer.unused = 0
     viewer.version = -1
     memset(viewer.decodable, 0, sizeof(viewer.decodable))
     memset(&viewer.video, 0, sizeof(order_t))
@@ -114,15 +120,63 @@ cdef void judge_next(viewer_t* viewer) noexcept nogil:
     viewer.to_judge += 1
 
 
+cdef void note_unused(viewer_t* viewer) noexcept nogil:
+    """Nothing more of what it was sent before the last switch counts."""
+    if viewer.new_first > viewer.old_last + 1:
+        viewer.unused += viewer.new_first - viewer.old_last - 1
+    viewer.new_first = 0
+
+
+cdef void go_on_with(viewer_t* viewer, const content_t* content, int64_t now_us) noexcept nogil:
+    """The first packet of the other broadcast: its frames' numbers follow those of the old one, with room
+    for some before this one that come later."""
+    note_unused(viewer)
+    viewer.past_broadcast = viewer.broadcast
+    viewer.past_shift = viewer.shift
+    viewer.broadcast = viewer.next_broadcast
+    viewer.next_broadcast = 0
+    viewer.shift = 0
+    if viewer.has_frames:
+        viewer.shift = <int64_t>viewer.highest_frame + 1 + SWITCH_MARGIN - <int64_t>content.number
+        viewer.old_last = viewer.highest_frame
+        viewer.new_first = <uint32_t>(content.number + viewer.shift)
+    if viewer.switch_count < MAX_CHANGES:
+        viewer.switches[viewer.switch_count].at_us = now_us
+        viewer.switches[viewer.switch_count].broadcast = viewer.broadcast
+        viewer.switch_count += 1
+
+
+cdef void number_on(viewer_t* viewer, content_t* content) noexcept nogil:
+    """From the encoder's number of a frame to this viewer's."""
+    if content.broadcast & BROADCAST_MASK == viewer.broadcast:
+        content.number = <uint32_t>(content.number + viewer.shift)
+        if viewer.new_first and content.number < viewer.new_first:
+            viewer.new_first = content.number
+    else:
+        content.number = <uint32_t>(content.number + viewer.past_shift)
+        if viewer.new_first and content.number > viewer.old_last:
+            viewer.old_last = content.number
+
+
+cdef bint is_awaited(viewer_t* viewer, uint32_t broadcast) noexcept nogil:
+    return broadcast == viewer.broadcast or (
+        broadcast != 0 and (broadcast == viewer.next_broadcast or broadcast == viewer.past_broadcast)
+    )
+
+
 cdef void viewer_leave(viewer_t* viewer, int64_t last_due, int64_t now_us) noexcept nogil:
     """last_due: number of the last frame that should have come by now, -1: none. What is newer than
     that and not whole is not held against anyone."""
-    cdef int64_t last = last_due
+    cdef int64_t last
     cdef int32_t i
     cdef open_frame_t* frame
     if not viewer.is_present:
         return
     viewer.is_present = False
+    if last_due >= 0:
+        last_due += viewer.shift
+    last = last_due
+    note_unused(viewer)
     if viewer.has_frames:
         if last_due > <int64_t>viewer.highest_frame:
             end_silence(viewer, now_us)
@@ -133,7 +187,7 @@ cdef void viewer_leave(viewer_t* viewer, int64_t last_due, int64_t now_us) noexc
         while <int64_t>viewer.to_judge <= last and viewer.to_judge <= viewer.highest_frame:
             judge_next(viewer)
         if last >= <int64_t>viewer.first_frame:
-            viewer.expected += <uint64_t>(last - viewer.first_frame + 1)
+            viewer.expected += <uint64_t>(last - viewer.first_frame + 1) - viewer.unused
     viewer.video_missing += missing(&viewer.video)
     viewer.audio_missing += missing(&viewer.audio)
 
@@ -344,9 +398,12 @@ cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, u
         viewer.corrupt += 1
         return
     is_new = content_read(data + rtp.header_bytes + at, end - at, &content)
-    if content.broadcast & BROADCAST_MASK != viewer.broadcast:
+    if not is_awaited(viewer, content.broadcast & BROADCAST_MASK):
         viewer.corrupt += 1
     elif is_video:
+        if content.broadcast & BROADCAST_MASK == viewer.next_broadcast:
+            go_on_with(viewer, &content, now_us)
+        number_on(viewer, &content)
         receive_video(viewer, &rtp, &content, is_new, now_us)
     else:
         viewer.audio_packets += 1

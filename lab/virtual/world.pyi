@@ -100,6 +100,8 @@ class World:
         self, viewer: int, encoder: int, gap_threshold_us: int, codec: int = 0
     ) -> None:
         """What it watches, and from how long on silences are listed."""
+    def switch_viewer(self, viewer: int, encoder: int) -> None:
+        """What it goes on with as soon as that comes, and when it joins again; -1: nothing else."""
     def note_packet_delays(self, viewer: int) -> None:
         """Of what comes from now on, beside those of frames: `ViewerFigures.packet_delays`."""
     def let_speak(self, viewer: int, wanted: int, seed: int) -> None:

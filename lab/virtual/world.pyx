@@ -331,6 +331,15 @@ cdef class World:
         self.world.viewers[viewer].gap_threshold_us = gap_threshold_us
         self.world.viewers[viewer].codec = codec
 
+    def switch_viewer(self, int viewer, int encoder):
+        self.check(viewer, self.world.viewer_count)
+        cdef viewer_t* v = self.world.viewers[viewer]
+        if encoder >= 0:
+            self.check(encoder, self.world.encoder_count)
+        v.next_broadcast = <uint32_t>(encoder + 1)
+        if v.next_broadcast == v.broadcast:
+            v.next_broadcast = 0
+
     def note_packet_delays(self, int viewer):
         self.check(viewer, self.world.viewer_count)
         cdef viewer_t* v = self.world.viewers[viewer]
@@ -399,6 +408,7 @@ cdef class World:
             video_missing=v.video_missing, least_delay_us=v.least_delay_us, longest_gap_us=v.longest_gap_us,
             newest_us=v.newest_us, gaps=tuple([(v.gaps[i].start_us, v.gaps[i].end_us) for i in range(v.gap_count)]),
             of_version=tuple([v.of_version[i] for i in range(<uint32_t>MAX_VERSIONS)]),
+            switches=tuple([(v.switches[i].at_us, v.switches[i].broadcast - 1) for i in range(v.switch_count)]),
             changes=tuple([(v.changes[i].at_us, v.changes[i].version) for i in range(v.change_count)]),
             delays=tuple([(i, v.delays[i]) for i in range(<uint32_t>DELAY_BUCKETS) if v.delays[i]]),
             packet_delays=() if v.packet_delays == NULL else tuple(

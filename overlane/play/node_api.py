@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Annotated, TypeVar
 from urllib.parse import quote
@@ -17,6 +18,7 @@ _RETRY_STATUS = frozenset({404, 503, 504})
 FIRST_RETRY_S = 0.1  # ours; doubles
 LAST_RETRY_S = 1.0
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
+_SWITCH_TIMEOUT = aiohttp.ClientTimeout(total=30)  # a node's own is 15 s, unless configured
 _LEAVE_TIMEOUT = aiohttp.ClientTimeout(total=1)
 
 
@@ -39,12 +41,19 @@ class Viewer(msgspec.Struct, frozen=True):
     tracks: dict[str, TrackInfo] = {}
 
 
+class RateInfo(msgspec.Struct, frozen=True):
+    """What a node's rate controller makes of a viewer's path."""
+
+    target_bps: int
+
+
 class ViewerState(msgspec.Struct, frozen=True):
     """What a node answers to PUT."""
 
     state: str
     path: list[str] = []
     tracks: dict[str, TrackInfo] = {}
+    rate: RateInfo | None = None
 
 
 _AnswerT = TypeVar("_AnswerT", Viewer, ViewerState)
@@ -53,10 +62,11 @@ _AnswerT = TypeVar("_AnswerT", Viewer, ViewerState)
 class NodeApi:
     """One HTTP session with a node, as an async context manager."""
 
-    def __init__(self, base: str, stream: str) -> None:
+    def __init__(self, base: str, stream: str, wishes: Mapping[str, object] | None = None) -> None:
+        """wishes: what is asked for beside the addresses; None: no RTCP."""
+        self._wishes = {"rtcp": "none"} if wishes is None else wishes
         self._base = base
-        self._viewers = f"{base}/streams/{quote(stream, safe='')}/viewers"
-        self._stream = stream
+        self._watch(stream)
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
 
     async def __aenter__(self) -> "NodeApi":
@@ -100,6 +110,25 @@ class NodeApi:
             raise PlayError(self._refusal(response.status, body))
         return self._decode(body, ViewerState)
 
+    async def switch(self, viewer: str, stream: str) -> None:
+        """Let it go on with another broadcast; returns once it does. Raises PlayError."""
+        try:
+            url = URL(f"{self._viewer_url(viewer)}/switch", encoded=True)
+            async with self._session.post(
+                url, json={"stream": stream}, timeout=_SWITCH_TIMEOUT
+            ) as response:
+                body = await read_answer(response)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise PlayError(f"no answer from {self._base}: {_reason(error)}") from error
+        if response.status != 200:
+            raise PlayError(self._refusal(response.status, body))
+        self._watch(stream)
+
+    def _watch(self, stream: str) -> None:
+        """What is asked for the next time."""
+        self._viewers = f"{self._base}/streams/{quote(stream, safe='')}/viewers"
+        self._stream = stream
+
     async def leave(self, viewer: str) -> None:
         """Best effort: a node that cannot be told lets the viewer expire."""
         try:
@@ -112,7 +141,7 @@ class NodeApi:
         """The viewer, or why not for now. Raises PlayError if asking again is no use."""
         try:
             url = URL(self._viewers, encoded=True)
-            async with self._session.post(url, json={**addresses, "rtcp": "none"}) as response:
+            async with self._session.post(url, json={**addresses, **self._wishes}) as response:
                 body = await read_answer(response)
         except aiohttp.InvalidURL as error:
             raise PlayError(f"not an HTTP address: {self._base}") from error

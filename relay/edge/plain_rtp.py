@@ -31,7 +31,8 @@ RtcpMode: TypeAlias = Literal["next", "mux", "none"]
 class Extensions(NamedTuple):
     """Ids that a viewer has chosen for RTP header extensions (RFC 8285 4.2), 1 to 14; 0: none.
 
-    transport_cc: a number across its tracks, which its feedback names. delay: a packet's age."""
+    transport_cc: a number across its tracks of one address, which its feedback names. delay: a
+    packet's age."""
 
     transport_cc: int = 0
     delay: int = 0
@@ -67,8 +68,9 @@ class Next:
 class Viewer:
     """link, legs, worker: once its broadcast is here. addresses: by "video" and "audio". expiry_us:
     None if it lives until it is removed. transport_cc_id, delay_id: of the RTP header extensions
-    that it wants (RFC 8285), 0 for none. controller: what paces it. is_premium: it gets what one
-    path loses from another. asked_us: when it was asked for. version: which of several bitrates,
+    that it wants (RFC 8285), 0 for none. controller: what paces it. asks_premium: it is to get what
+    one path loses from another, whatever it watches; premium_streams: of these all who watch them
+    do. asked_us: when it was asked for. version: which of several bitrates,
     0 the best: of these each is a broadcast of its own (`messages.version_name`), and all else
     comes with the best. wished_bps: what its link would have to carry for a better one; 0: none."""
 
@@ -82,7 +84,8 @@ class Viewer:
     transport_cc_id: int = 0
     delay_id: int = 0
     controller: str = "fixed"
-    is_premium: bool = False
+    asks_premium: bool = False
+    premium_streams: Collection[str] = frozenset()
     asked_us: int = 0
     link: int | None = None
     worker: int = 0
@@ -95,6 +98,12 @@ class Viewer:
     def id(self) -> str:
         """How the API names it: not to be guessed."""
         return f"{self.number:016x}"
+
+    @property
+    def is_premium(self) -> bool:
+        """Of what it watches or, once it is to go on with something else, of that."""
+        broadcast = self.broadcast if self.next is None else self.next.broadcast
+        return self.asks_premium or broadcast in self.premium_streams
 
     @property
     def cname(self) -> str:
@@ -120,6 +129,13 @@ class Viewer:
             return None
         return self.rtx_payload_type
 
+    def transport_cc_of(self, media: str) -> int:
+        """The id under which packets of a track are numbered; 0: they are not. One sequence of
+        numbers belongs to one transport, here an address: a player that reports of two would call
+        lost in each what went to the other. So it is that of the video, if there is one."""
+        counted = self.addresses.get("video", self.addresses[media])
+        return self.transport_cc_id if self.addresses[media] == counted else 0
+
 
 class PlainRtpEdge:
     """Owns viewer links and their cursors. ports: of the workers. place: which worker a viewer of a
@@ -134,6 +150,7 @@ class PlainRtpEdge:
         rng: Random,
         place: Callable[[str], int] = lambda _: 0,
         rate: ViewerRate | None = None,
+        premium_streams: Collection[str] = frozenset(),
     ) -> None:
         self._workers = workers
         self._ports = ports
@@ -142,6 +159,7 @@ class PlainRtpEdge:
         self._rng = rng
         self._place = place
         self._rate = ViewerRate() if rate is None else rate
+        self._premium_streams = premium_streams
         self._viewers: dict[int, Viewer] = {}
         # Viewers by their broadcast and by those that what they are sent, or are about to be, is
         # of; and these names.
@@ -230,7 +248,8 @@ class PlainRtpEdge:
             rtcp,
             rtx_payload_type,
             *extensions,
-            is_premium=is_premium,
+            asks_premium=is_premium,
+            premium_streams=self._premium_streams,
             asked_us=now_us,
         )
         self._viewers[number] = viewer
@@ -371,7 +390,7 @@ class PlainRtpEdge:
             rtx_payload_type=0 if rtx_ssrc is None else viewer.rtx_payload_type or 0,
             rtx_ssrc=rtx_ssrc or 0,
             rtx_first_sequence_number=rtx_first,
-            transport_cc_id=viewer.transport_cc_id,
+            transport_cc_id=viewer.transport_cc_of(stream.track.media),
             delay_id=viewer.delay_id,
         )
         return Leg(stream, cursor, ssrc, stream.track.payload_type, rtx_ssrc)
