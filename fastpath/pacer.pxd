@@ -1,9 +1,13 @@
 # What rate control keeps of a link; one without (a fixed rate) has none of it.
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.rate.controller cimport rate_t
 from fastpath.rate.types cimport probe_t, rate_config_t
 
 cdef enum:
+    # of transport_t.bytes; packets are smaller
+    TOLD_LOST = 0x8000
+    LEFT_FAST = 0x4000           # of a video key frame
+    SIZE_MASK = 0x3FFF
     CLUSTERS = 8                 # of probes, remembered: several follow each other within a round trip
     TRANSPORT_HISTORY = 1024     # sent to a viewer, remembered: 2 s at 5 Mbit/s
 
@@ -24,7 +28,7 @@ ctypedef struct pacer_t:
     bint is_heard                # somebody tells of what is sent; until then no silence means anything
     uint64_t noted_bytes         # of what the link has sent, those that the controller knows of
     # what is under way
-    uint64_t packets_before      # that the link had sent when this draining began
+    uint64_t numbers_before      # of what is told of, when this draining began
     int64_t newest_sent_us       # of media
     int64_t untold_since_us      # media sent then, or soon after, is the oldest without news; -1: there is none
     int64_t base_rtt_us[2]       # least round trip of this period and of the one before; 0: not measured
@@ -35,6 +39,7 @@ ctypedef struct pacer_t:
     probe_t probe
     int64_t probe_until_us       # it is ended then, whether or not it is whole
     int64_t held_until_us        # a viewer's next one waits until then for what it can be made of; 0: none does
+    uint32_t padded              # packets back from the newest that its viewer was sent, what fills it has come
     uint64_t probe_from_bytes    # the link's counts when it began
     uint64_t probe_from_packets
     cluster_t clusters[CLUSTERS]
@@ -43,6 +48,9 @@ ctypedef struct pacer_t:
     transport_t* transport       # TRANSPORT_HISTORY, or NULL
     uint64_t transport_number    # last used; its low 16 bits are on the wire
     int64_t reference            # newest base of its reports' times, unwrapped
+    uint16_t report_end          # what its newest report, of this count, ends before
+    uint8_t report
+    bint has_report
     # figures, over whole seconds
     int64_t figures_us           # since when
     uint64_t acked_bytes

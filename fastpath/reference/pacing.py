@@ -23,6 +23,7 @@ PADDING_BYTES = 1200
 LEAST_PADDING_BYTES = 64
 LEG_BYTES = 32
 PROBE_PATIENCE_US = 100_000
+HELD_US = 2_500_000
 FIGURES_US = 1_000_000
 NODE_LATE_US, VIEWER_LATE_US = (
     150_000,
@@ -69,7 +70,7 @@ class Pacer:
     transport_number: int = 0  # last used
     noted_bytes: int = 0
     is_heard: bool = False  # somebody tells of what is sent
-    packets_before: int = 0  # that the link had sent when this draining began
+    numbers_before: int = 0  # of what is told of, when this draining began
     newest_sent_us: int = 0  # of media
     untold_since_us: int | None = None  # media sent then, or soon after, is the oldest without news
     base_rtt_us: tuple[int, int] = (0, 0)  # least of this period and of the one before
@@ -77,6 +78,8 @@ class Pacer:
     is_late: bool = False  # news is overdue
     probe: Probe | None = None  # under way
     probe_until_us: int = 0
+    held: Probe | None = None  # a viewer's, until there is what it can be made of
+    held_until_us: int = 0
     probe_from: tuple[int, int] = (0, 0)  # bytes and packets that the link had sent
     clusters: list[Cluster] = field(default_factory=list)  # newest last
     acked_bytes: int = 0
@@ -106,8 +109,14 @@ class Pacer:
         self.controller.set_config(self.config, now_us)
         self.refresh(link)
 
+    def set_needed(self, link: Link, bps: int, now_us: int) -> None:
+        """What there would be to send, were there room."""
+        self.config = replace(self.config, needed_bps=bps)
+        self.controller.set_config(self.config, now_us)
+        self.refresh(link)
+
     def on_route_change(self, link: Link, now_us: int) -> None:
-        self.probe = None
+        self.probe = self.held = None
         self.clusters.clear()
         self.untold_since_us, self.is_late, self.base_rtt_us = None, False, (0, 0)
         self.is_heard = False
@@ -121,7 +130,7 @@ class Pacer:
         self.told_packets += len(results)
         self.told_lost += len(results) - len(arrived)
         self.acked_bytes += sum(result.size for result in arrived)
-        told_us = arrived[-1].sent_us if arrived else -1
+        told_us = results[-1].sent_us if arrived else -1  # a loss is news as well
         if self.untold_since_us is not None and told_us >= self.untold_since_us:
             self.untold_since_us = told_us if told_us < self.newest_sent_us else None
         self.is_late = self._is_overdue(link, now_us)
@@ -147,9 +156,9 @@ class Pacer:
 
     def before_drain(self, link: Link, now_us: int) -> None:
         """The controller's tick, if it is due; and the probe that it may want."""
-        self.packets_before = link.sent_packets
-        if not self.is_late and self._is_overdue(link, now_us):
-            self.is_late = True
+        self.numbers_before = self._told_of(link)
+        if self._is_overdue(link, now_us) != self.is_late:
+            self.is_late = not self.is_late
             self.refresh(link)
         if now_us < self.next_tick_us:
             return
@@ -159,18 +168,29 @@ class Pacer:
             self.config = replace(self.config, streams=len(link.cursors))
             self.controller.set_config(self.config, now_us)
         self.controller.on_tick(now_us)
-        is_free = self.probe is None and link.cursors
-        if is_free and (link.backlog() if link.is_viewer else link.is_up):
-            probe = self.controller.take_probe(now_us)
-            if probe is not None and (not link.is_viewer or lags_by(link, probe)):
+        if self.probe is None and link.cursors and (link.is_viewer or link.is_up):
+            probe = self._take_probe(link, now_us)
+            if probe is not None:
                 self._begin(link, probe, now_us)
         self.refresh(link)
+
+    def _take_probe(self, link: Link, now_us: int) -> Probe | None:
+        """A viewer's is held until there is what it can be made of; RTX is not simulated here."""
+        if not link.is_viewer:
+            return self.controller.take_probe(now_us)
+        if self.held is None or now_us >= self.held_until_us:
+            self.held = self.controller.take_probe(now_us)
+            self.held_until_us = now_us + HELD_US
+        if self.held is None or not lags_by(link, self.held):
+            return None
+        probe, self.held = self.held, None
+        return probe
 
     def after_drain(self, worker: Worker, link: Link, now_us: int) -> None:
         """Go on with a probe, and tell the controller what has been sent."""
         if self.probe is not None:
             self._go_on(worker, link, self.probe, now_us)
-        if link.sent_packets != self.packets_before:
+        if self._told_of(link) != self.numbers_before:
             self.newest_sent_us = now_us
             if self.untold_since_us is None:
                 self.untold_since_us = now_us
@@ -188,11 +208,16 @@ class Pacer:
         self.base_rtt_us = least_known(newest, rtt_us), before
 
     def _is_overdue(self, link: Link, now_us: int) -> bool:
-        """Has nothing been heard of what left so long ago? Not before there was a first report."""
+        """Has nothing been heard of what left so long ago? Not before there was a first report, nor
+        if all of it is so long ago."""
         if self.untold_since_us is None or self.feedbacks == 0 or not self.is_heard:
             return False
         late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
-        return now_us - self.untold_since_us > late_us + least_known(*self.base_rtt_us)
+        late_us += least_known(*self.base_rtt_us)
+        if now_us - self.newest_sent_us > late_us:
+            self.untold_since_us = None
+            return False
+        return now_us - self.untold_since_us > late_us
 
     def _roll_figures(self, now_us: int) -> None:
         passed_us = now_us - self.figures_us
@@ -206,6 +231,10 @@ class Pacer:
 
     def _last_number(self, link: Link) -> int:
         return self.transport_number if link.is_viewer else link.hop_seq
+
+    def _told_of(self, link: Link) -> int:
+        """How much has left of which news will come: of a viewer what has a number of its own."""
+        return self.transport_number if link.is_viewer else link.sent_packets
 
     def _begin(self, link: Link, probe: Probe, now_us: int) -> None:
         self.probe = probe
