@@ -171,6 +171,12 @@ class FlowViewer:
         gaps = [Gap(a, b) for a, b in itertools.pairwise((*times, to_us)) if b >= from_us]
         return max(gaps, key=lambda gap: gap.length_us, default=Gap(from_us, to_us))
 
+    def silences(self, longer_us: int, to_us: int) -> int:
+        """How many times without video are longer."""
+        times = [one.time_us for one in self.arrivals if one.time_us <= to_us]
+        end_us = min(to_us, self.until_us)
+        return sum(b - a > longer_us for a, b in itertools.pairwise((*times, end_us)))
+
     @property
     def audio_received(self) -> int:
         """Packets, each once."""

@@ -16,6 +16,7 @@ from lab.scenario.qoe import qoe_of
 from lab.scenario.report import BrainReport, EventReport, HopReport, ScenarioReport, ViewerReport
 from lab.scenario.topology import Pair, pair_of
 from lab.scenario.words import describe
+from relay.qoe import PLAYER_BUFFER_US
 
 _SILENCE_MS = 100.0  # beyond a frame's time; see `EventReport.viewers_with_gap`
 
@@ -56,6 +57,7 @@ def scenario_report(run: Finished) -> ScenarioReport:
             run.ended_us,
             times_us,
             _SILENCE_MS + frame_ms[viewer.stream],
+            PLAYER_BUFFER_US / 1_000 + frame_ms[viewer.stream],
         )
         for viewer in run.viewers
     ]

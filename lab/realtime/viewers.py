@@ -158,10 +158,12 @@ class LabViewer:
         ended_us: int,
         event_times_us: Sequence[int],
         silence_ms: float,
+        stall_ms: float,
     ) -> ViewerReport:
         """manifests: of each broadcast, by version. ended_us: when the last frame that counts was
         sent, or it left before. event_times_us:
-        in order, and the end as the last. silence_ms: the shortest that is listed."""
+        in order, and the end as the last. silence_ms: the shortest that is listed; stall_ms:
+        the longest that a player bears."""
         if not self.stays:
             return ViewerReport(
                 name=self.name, stream=self.stream, node=self.node, path=[], joined_s=None
@@ -211,6 +213,9 @@ class LabViewer:
             first_packet_ms=_ms(first.joined_us, first_packet_us),
             first_frame_ms=self.first_frame_ms,
             longest_gap_ms=self.gap_ms(0, ended_us),
+            stalls=sum(stay.silences(round(1_000 * stall_ms), ended_us) for stay in self.stays)
+            if first_packet_us is not None
+            else None,
             gaps=[
                 EventGap(event=index, gap_ms=gap_ms)
                 for index, (a_us, b_us) in enumerate(itertools.pairwise(event_times_us))

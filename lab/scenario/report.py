@@ -113,7 +113,7 @@ class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     longest_gap_ms: float | None = None
     """The longest time between two packets of video."""
     stalls: int | None = None
-    """Silences of video longer than a frame and a player's buffer of 300 ms; virtual time only."""
+    """Silences of video longer than a frame and a player's buffer of 300 ms."""
     gaps: list[EventGap] = []
     delay_ms: Delay = Delay()
     target_bps: Range = Range()
