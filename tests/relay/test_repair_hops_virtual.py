@@ -1,4 +1,4 @@
-"""Each link repairs its own losses: nobody asks for what another hop lost, whatever goes on there."""
+"""Each link repairs its own losses: nobody asks for what another hop lost, whatever happens."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ def test_what_the_access_path_loses_comes_again_as_rtx() -> None:
 
 
 def test_its_own_numbers_and_the_medias_are_apart() -> None:
-    """The node's count of what was sent again, and of what fills probes, is the viewer's of RTX, but for
-    those lost again."""
+    """The node's count of what was sent again, and of what fills probes, is the viewer's of RTX,
+    but for those lost again."""
     lab = overlay()
     lab.run_until(lab.end_us)
     (watcher,) = lab.audience.watchers
