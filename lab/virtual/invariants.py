@@ -195,7 +195,7 @@ class Invariants:
                 continue
             here = [w for w in self.overlay.audience.watchers if w.host is host and w.viewer]
             for broadcast in host.node.subscriptions.broadcasts:
-                names = (w.broadcast.version_names for w in here if w.entry.premium)
+                names = (self._versions_of(w) for w in here if w.entry.premium)
                 wanted = sum(broadcast.name in versions for versions in names)
                 if len(broadcast.premium) > wanted:
                     count = len(broadcast.premium)
@@ -209,6 +209,15 @@ class Invariants:
         for (name, stream), since_us in uncovered.items():
             if now_us - max(since_us, self._last_event_us()) > RECOVERY_BOUND_US:
                 yield f"{name}: no copies of {stream}, though there is another way"
+
+    def _versions_of(self, watcher: Watcher) -> set[str]:
+        """Of what it watches, and of what it is to go on with."""
+        viewer = watcher.viewer
+        names = {watcher.broadcast.name}
+        if viewer is not None:
+            names |= {viewer.broadcast} | ({viewer.next.broadcast} if viewer.next else set())
+        of_name = {each.name: each.version_names for each in self.overlay.scenario.broadcasts}
+        return {version for name in names for version in of_name[name]}
 
     def _could_have_copies(self, host: NodeHost, broadcast: Broadcast) -> bool:
         """It flows to premium viewers, there is a usable path over another node, and no copies."""

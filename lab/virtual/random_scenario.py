@@ -4,7 +4,7 @@ Trouble lasts from TROUBLE_S to QUIET_S: cuts, bursts of loss, changed delays, k
 brain, restarted and moved encoders, viewers that join, leave and move, access paths whose rate
 falls. All of it is mended by QUIET_S, so that afterwards everyone has a path. What happens next is
 for `invariants` to judge. Links lose in bursts, reorder and copy; broadcasts have versions and
-B pyramids; viewers are premium, or behind access paths.
+B pyramids; viewers are premium, or behind access paths, tell what came, and switch.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ def random_scenario(seed: int) -> Scenario:
     _roughen(seed, links)
     _encode(seed, broadcasts)
     access, falls = _access(seed, viewers)
+    switches = _switches(seed, broadcasts, viewers)
+    _speak(seed, viewers, access)
     return scenario_of(
         {
             "name": f"random-{seed}",
@@ -72,7 +74,7 @@ def random_scenario(seed: int) -> Scenario:
             "broadcasts": broadcasts,
             "viewers": viewers,
             "access": access,
-            "events": sorted([*trouble, *falls], key=lambda event: float(event["at_s"])),
+            "events": sorted([*trouble, *falls, *switches], key=lambda event: float(event["at_s"])),
         }
     )
 
@@ -143,6 +145,32 @@ def _access(
             falls.append({"at_s": at_s, **change, "rate_bps": rng.choice([150_000, 400_000])})
             falls.append({"at_s": end_s, **change, "rate_bps": path["rate_bps"]})
     return access, falls
+
+
+def _speak(seed: int, viewers: list[dict[str, Any]], access: list[dict[str, Any]]) -> None:
+    """What those behind access paths say beside what is usual, and how they are sent again."""
+    rng = Random(f"speech {seed}")
+    behind = {path["viewers"] for path in access}
+    for viewer in viewers:
+        if viewer["name"] in behind and rng.random() < 0.5:
+            viewer["feedback"] = ["reports", "nack", "transport_cc", "pli"][: rng.choice([3, 4])]
+            viewer["rtx"] = rng.random() < 0.7
+
+
+def _switches(
+    seed: int, broadcasts: list[dict[str, Any]], viewers: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Viewers who go on with another broadcast, or think better of it."""
+    rng = Random(f"switches {seed}")
+    return [
+        {
+            "at_s": round(rng.uniform(TROUBLE_S, QUIET_S), 2),
+            "do": "switch_viewer",
+            "viewer": rng.choice(viewers)["name"],
+            "to": rng.choice(broadcasts)["name"],
+        }
+        for _ in range(rng.randint(0, 4) if len(broadcasts) > 1 else 0)
+    ]
 
 
 class _Trouble:
