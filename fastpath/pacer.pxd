@@ -47,6 +47,7 @@ ctypedef struct pacer_t:
     # of a viewer with packet feedback (fastpath/transport_feedback)
     transport_t* transport       # TRANSPORT_HISTORY, or NULL
     uint64_t transport_number    # last used; its low 16 bits are on the wire
+    uint64_t frames_numbered     # packets with the marker among these: ends of video frames
     int64_t reference            # newest base of its reports' times, unwrapped
     uint16_t report_end          # what its newest report, of this count, ends before
     uint8_t report

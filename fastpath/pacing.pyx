@@ -223,8 +223,9 @@ cdef inline uint64_t last_number(const link_t* link) noexcept nogil:
 
 
 cdef inline uint64_t told_of(const link_t* link) noexcept nogil:
-    """How much has left of which news will come: of a viewer that is what has a number of its own."""
-    return link.pacer.transport_number if link.is_viewer else link.sent_packets
+    """How much has left of which news will come soon. A viewer tells of what has a number, and some, as
+    GStreamer does, only when a video frame has come to its end."""
+    return link.pacer.frames_numbered if link.is_viewer else link.sent_packets
 
 
 cdef void begin_probe(link_t* link, int64_t now_us) noexcept nogil:

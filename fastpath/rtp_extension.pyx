@@ -58,6 +58,7 @@ cdef uint32_t write_extended_header(
     if cursor.extensions & EXTENDS_TRANSPORT_CC:
         header[at] = <uint8_t>((cursor.transport_cc_id << 4) | 1)
         store_be16(header + at + 1, number_packet(link, slot.size - skipped[0] + size, now_us))
+        link.pacer.frames_numbered += payload[1] >> 7
         at += 3
     if cursor.extensions & EXTENDS_DELAY:
         header[at] = <uint8_t>((cursor.delay_id << 4) | 1)

@@ -68,6 +68,7 @@ class Pacer:
     figures_us: int
     has_numbers: bool = False  # of its own, for a viewer's feedback
     transport_number: int = 0  # last used
+    frames_numbered: int = 0  # packets with the marker among these
     noted_bytes: int = 0
     is_heard: bool = False  # somebody tells of what is sent
     numbers_before: int = 0  # of what is told of, when this draining began
@@ -234,8 +235,8 @@ class Pacer:
         return self.transport_number if link.is_viewer else link.hop_seq
 
     def _told_of(self, link: Link) -> int:
-        """How much has left of which news will come: of a viewer what has a number of its own."""
-        return self.transport_number if link.is_viewer else link.sent_packets
+        """How much has left of which news will come soon: of a viewer, ends of frames."""
+        return self.frames_numbered if link.is_viewer else link.sent_packets
 
     def _begin(self, link: Link, probe: Probe, now_us: int) -> None:
         self.probe = probe

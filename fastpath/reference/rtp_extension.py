@@ -31,6 +31,7 @@ def extended_payload(link: Link, viewer: Viewer, packet: Packet, now_us: int) ->
     elements = b""
     if has_numbers and pacer is not None:
         pacer.transport_number += 1
+        pacer.frames_numbered += packet.payload[1] >> 7
         elements += _element(viewer.transport_cc_id, pacer.transport_number & 0xFFFF)
     if viewer.delay_id:
         elements += _element(viewer.delay_id, delay_at_egress(packet, now_us))

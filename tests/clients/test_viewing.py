@@ -43,8 +43,11 @@ def test_gstreamer_recovers_by_rtx_what_its_access_link_loses(tmp_path: Path) ->
     assert outcome.decode_errors == 0
 
 
-def test_gstreamers_feedback_brings_a_slow_viewer_to_the_lower_version(tmp_path: Path) -> None:
-    outcome = carried("gstreamer-transport-cc", tmp_path)
+@pytest.mark.parametrize("how", ["", "-by-frame"])
+def test_gstreamers_feedback_brings_a_slow_viewer_to_the_lower_version(
+    how: str, tmp_path: Path
+) -> None:
+    outcome = carried(f"gstreamer-transport-cc{how}", tmp_path)
     rate = outcome.rate
     assert rate["controller"] == "gcc"
     assert rate["feedbacks"] > 2 * (SECONDS - 6)

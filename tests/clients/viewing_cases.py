@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lab.link import LinkConfig
@@ -38,6 +38,17 @@ class Case:
 
 
 DELAY_US = 20_000
+_FEEDBACK = Case(
+    "gstreamer-transport-cc",
+    "gstreamer",
+    LinkConfig(delay_us=DELAY_US, rate_bps=2_000_000, queue_us=300_000),
+    broadcasts=((Film("3M", 3_100_000, NOISE), Film("700k", 750_000, NOISE)),),
+    is_bundle=True,
+    rtx=True,
+    transport_cc=True,
+    feedback_ms=100,
+    delay=True,
+)
 CASES = (
     Case(
         "gstreamer-rtx",
@@ -45,17 +56,8 @@ CASES = (
         LinkConfig(delay_us=DELAY_US, jitter_us=1_000, loss=0.02),
         rtx=True,
     ),
-    Case(
-        "gstreamer-transport-cc",
-        "gstreamer",
-        LinkConfig(delay_us=DELAY_US, rate_bps=2_000_000, queue_us=300_000),
-        broadcasts=((Film("3M", 3_100_000, NOISE), Film("700k", 750_000, NOISE)),),
-        is_bundle=True,
-        rtx=True,
-        transport_cc=True,
-        feedback_ms=100,
-        delay=True,
-    ),
+    _FEEDBACK,
+    replace(_FEEDBACK, name="gstreamer-transport-cc-by-frame", feedback_ms=0),
     Case(
         "gstreamer-switch",
         "gstreamer",

@@ -155,7 +155,7 @@ def run(edge: Edge, viewer: Viewer, packets: int, *, lost: int = 0) -> list[int]
     seen: list[int] = []
     for n in range(packets):
         body = key_slice(b"." * 986) if n == 0 else other_slice(b"." * 986)
-        edge.encode(rtp(n, 3000 * n, body), after_us=2_000)
+        edge.encode(rtp(n, 3000 * n, body, marker=True), after_us=2_000)
         if n % 25 == 24:
             fresh = [elements(data)[5] for data in edge.media(viewer)]
             edge.sent.clear()
@@ -315,7 +315,7 @@ def test_news_that_is_overdue_leaves_no_rate_of_zero() -> None:
     edge.encode(rtp(0, 0, key_slice()), after_us=1000)
     edge.view(viewer, feedback(viewer, 1, [0]), after_us=1000)
     for n in range(1, 20):
-        edge.encode(rtp(n, 9000 * n, other_slice()), after_us=100_000)
+        edge.encode(rtp(n, 9000 * n, other_slice(), marker=True), after_us=100_000)
     assert edge.engine.link_stats(viewer.link).pacing_bps > 0
 
 
@@ -398,6 +398,36 @@ def test_news_is_not_awaited_of_what_has_no_number() -> None:
         edge.encode(rtp(n, 960 * n, b"\x78sound", payload_type=97), after_us=20_000)
     edge.encode(rtp(200, 3000 * 200, other_slice(b"." * 986)), after_us=2_000)
     assert paced_at(edge, viewer) >= before
+
+
+def test_a_player_that_tells_at_the_end_of_each_frame_is_waited_for_until_then() -> None:
+    """As GStreamer: nothing is heard while only sound is sent, nor in the middle of a frame."""
+    edge = Edge()
+    video, audio = edge.add_track(), edge.add_track(97, Codec.OPUS, clock_rate=48_000)
+    rate = RateConfig(min_bps=300_000, start_bps=1_000_000)
+    viewer = edge.add_viewer(
+        video, rate_bps=CEILING_BPS, rate_kind=RateKind.GCC, rate=rate, transport_cc_id=5
+    )
+    edge.add_viewer(audio, link=viewer.link, transport_cc_id=5)
+    run(edge, viewer, 25)
+    before = paced_at(edge, viewer)
+    for n in range(100):
+        edge.encode(rtp(n, 960 * n, b"\x78sound", payload_type=97), after_us=20_000)
+    sent = len(edge.media(viewer))
+    key = [rtp(25 + n, 90_000, key_slice(b"." * 986), marker=n == 99) for n in range(100)]
+    edge.encode(*key)
+    began_us = edge.now_us
+    paces: list[int] = []
+    while not any(data[1] & 0x80 for data in edge.media(viewer)[sent:]) and len(paces) < 300:
+        edge.wait(5_000)
+        edge.turn()
+        paces.append(paced_at(edge, viewer))
+    assert 400_000 < edge.now_us - began_us < 1_400_000
+    assert min(paces) >= before
+    for n in range(100):  # now nothing is heard of that, nor of what follows
+        packet = rtp(125 + n, 90_000 + 3_000 * n, other_slice(b"." * 986), marker=True)
+        edge.encode(packet, after_us=10_000)
+    assert paced_at(edge, viewer) == rate.min_bps
 
 
 def counted(viewer: Viewer, base: int, report: int, times: list[int | None]) -> bytes:

@@ -180,7 +180,7 @@ def test_a_packet_lost_before_a_pause_slows_nothing_down_behind_it() -> None:
     told = TransportFeedback(0x77, viewer.ssrc, 1, 0, (edge.now_us + DELAY_US,))
     report = [ReceiverReport(0x77).build(), build_transport_feedback(told).build()]
     edge.view(viewer, serialise_compound(report), after_us=2 * DELAY_US)
-    edge.encode(rtp(65_535, 6000, other_slice(b"." * 900)))  # it is lost
+    edge.encode(rtp(65_535, 6000, other_slice(b"." * 900), marker=True))  # it is lost
     edge.wait(600_000)
     first = len(edge.media(viewer))
     edge.encode(*[rtp(n, 9000, other_slice(b"." * 900), marker=n == 9) for n in range(10)])
@@ -190,6 +190,7 @@ def test_a_packet_lost_before_a_pause_slows_nothing_down_behind_it() -> None:
     assert times[-1] - times[0] < 30_000
     edge.wait(500_000)  # of which nothing is heard either, and now it goes on
     for n in range(10, 40):
-        edge.encode(rtp(n, 9000 + 3000 * n, other_slice(b"." * 900)), after_us=20_000)
+        packet = rtp(n, 9000 + 3000 * n, other_slice(b"." * 900), marker=True)
+        edge.encode(packet, after_us=20_000)
     later = [time_us for time_us, _, to, _ in edge.sent if to == viewer.address][first + 10 :]
     assert len(later) < 28  # at the lowest rate
