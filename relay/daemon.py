@@ -44,6 +44,8 @@ EXIT_FAILED = 1
 EXIT_BAD_CONFIG = 2
 GOODBYE_S = 0.1  # chosen: a few turns of the worker, so that the last messages leave
 JOIN_S = 2.0
+# chosen: of the engine's, at a time; some milliseconds, after which requests and timers have a turn
+MOST_EVENTS = 16
 
 
 class Daemon:
@@ -69,6 +71,7 @@ class Daemon:
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._switching: dict[str, asyncio.Future[str]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._going_on: asyncio.Handle | None = None
         self._stop = asyncio.Event()
         self._is_stopping = False
 
@@ -238,8 +241,14 @@ class Daemon:
         self.settle()
 
     def _on_engine_bell(self) -> None:
-        self.node.handle_engine_events(now_us())
+        is_more = self.node.handle_engine_events(now_us(), MOST_EVENTS)
         self.settle()
+        if is_more and self._going_on is None:
+            self._going_on = self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._going_on = None
+        self._on_engine_bell()
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -155,6 +155,11 @@ def _of_loop(watch: LoopWatch) -> Iterator[Metric]:
         "The longest of these delays since the start",
         value=watch.longest_us / 1e6,
     )
+    yield GaugeMetricFamily(
+        "overlane_event_loop_longest_busy_seconds",
+        "The longest of them that the loop's own work can have made: CPU time, not waits for a core",
+        value=watch.longest_busy_us / 1e6,
+    )
 
 
 def _buckets(bounds_us: Sequence[int], counts: Sequence[int]) -> list[tuple[str, float]]:

@@ -81,6 +81,7 @@ class Node:
         self._next_sample_us: int | None = None
         self._rng = rng
         self._events: deque[events.NodeEvent] = deque()
+        self._engine_events: deque[engine_events.Event] = deque()  # taken, not yet handled
         self._spread = Spread(
             self.neighbours,
             self.subscriptions,
@@ -396,13 +397,22 @@ class Node:
 
     # -- what the engine says
 
-    def handle_engine_events(self, now_us: int) -> None:
-        """Take everything from the engine's mailbox."""
-        while batch := self.engine.events():
-            for event in batch:
-                self._on_engine_event(event, now_us)
-                self._carry_out(now_us)
-                self.neighbourhood.renew(self._lanes, now_us)
+    def handle_engine_events(self, now_us: int, most: int | None = None) -> bool:
+        """Take everything from the engine's mailbox, or so many events; whether some are left.
+
+        A neighbour may say a thousand things at once, and others wait meanwhile."""
+        waiting = self._engine_events
+        handled = 0
+        while most is None or handled < most:
+            if not waiting:
+                waiting.extend(self.engine.events())
+            if not waiting:
+                return False
+            self._on_engine_event(waiting.popleft(), now_us)
+            self._carry_out(now_us)
+            self.neighbourhood.renew(self._lanes, now_us)
+            handled += 1
+        return True
 
     def _on_engine_event(self, event: engine_events.Event, now_us: int) -> None:
         match event:

@@ -25,6 +25,8 @@ from relay.stream import Stream
 from relay.workers import Workers
 from service.address import Address
 
+MOST_EXPIRED = 64  # chosen: at a time; some milliseconds of an event loop, which then goes on
+
 RtcpMode: TypeAlias = Literal["next", "mux", "none"]
 
 
@@ -350,9 +352,11 @@ class PlainRtpEdge:
                 del self._served[place]
 
     def expired(self, now_us: int) -> list[Viewer]:
-        """Those not refreshed in time; the caller removes them."""
-        found = []
-        while (due_us := self.next_timer_us()) is not None and due_us <= now_us:
+        """Those not refreshed in time, at most MOST_EXPIRED of them; the caller removes them."""
+        found: list[Viewer] = []
+        while len(found) < MOST_EXPIRED and (due_us := self.next_timer_us()) is not None:
+            if due_us > now_us:
+                break
             found.append(self._viewers[heappop(self._expiries)[1]])
         return found
 

@@ -53,10 +53,10 @@ class Due:
             heappop(self._heap)
         return None
 
-    def take(self, now_us: int) -> list[Broadcast]:
-        """Those that are due, each once, and noted again."""
-        found = []
-        while (time_us := self.next_us()) is not None and time_us <= now_us:
+    def take(self, now_us: int, most: int) -> list[Broadcast]:
+        """Those that are due, at most so many, each once, and noted again."""
+        found: list[Broadcast] = []
+        while len(found) < most and (time_us := self.next_us()) is not None and time_us <= now_us:
             _, _, broadcast = heappop(self._heap)
             del self._times[broadcast]
             found.append(broadcast)

@@ -26,6 +26,8 @@ from relay.slowpath.subscription_events import (
 from relay.slowpath.upstream import EXPIRY_US, UpstreamSubscription
 from rtp.sequence import is_newer
 
+# chosen: of those that are due; some milliseconds of an event loop, which then goes on
+MOST_AT_ONCE = 32
 TRANSACTION_BITS = 32  # each node counts its own up, for all its broadcasts
 
 
@@ -50,8 +52,8 @@ class SubscriptionTable(Sources):
         return self._due.next_us()
 
     def handle_timer(self, now_us: int) -> None:
-        """Ask, ask again, expire, let go."""
-        for broadcast in self._due.take(now_us):
+        """Ask, ask again, expire, let go: of some broadcasts. Others may be due still."""
+        for broadcast in self._due.take(now_us, MOST_AT_ONCE):
             if self._broadcasts.look_at(broadcast.name) is broadcast:
                 self._handle_timer_of(broadcast, now_us)
 
@@ -131,9 +133,7 @@ class SubscriptionTable(Sources):
 
     def on_rtt(self, peer: str, rtt_us: int) -> None:
         """A link's measured round trip; 0 = not known."""
-        self._rtt_us[peer] = rtt_us
-        for _, way in self._over(peer):
-            way.on_rtt(rtt_us)
+        self._rtts[peer].us = rtt_us
 
     def on_link_up(self, peer: str, now_us: int) -> None:
         """Ask again at once for what was lost or never answered, there or over it."""

@@ -39,6 +39,14 @@ class AskOutcome(Enum):
     LOSE = "lose"
 
 
+class RoundTrip:
+    """To a neighbour, as measured last; 0: not known. Its subscriptions share it, so that news of
+    it costs the same however many there are."""
+
+    def __init__(self, us: int = 0) -> None:
+        self.us = us
+
+
 class UpstreamSubscription:
     """The subscribing side of one way to one broadcast.
 
@@ -51,7 +59,7 @@ class UpstreamSubscription:
         broadcast: str,
         route: Route,
         transaction: int,
-        rtt_us: int,
+        rtt: RoundTrip,
         now_us: int,
         *,
         mode: Mode = "active",
@@ -69,7 +77,7 @@ class UpstreamSubscription:
         self.tracks: tuple[Track, ...] = ()
         self.ancestors: tuple[str, ...] = ()
         self.asked = 0
-        self._first_retry_us = first_retry_us(rtt_us)
+        self._rtt = rtt
         self._retry_us = self._first_retry_us
         self._ask_at_us = now_us
         self._answer_by_us: int | None = now_us + give_up_us
@@ -185,9 +193,9 @@ class UpstreamSubscription:
         if self.state is not BroadcastState.ASKING:
             self._answer_by_us = None
 
-    def on_rtt(self, rtt_us: int) -> None:
-        """A measured round trip to the next node; 0 = not known."""
-        self._first_retry_us = first_retry_us(rtt_us)
+    @property
+    def _first_retry_us(self) -> int:
+        return first_retry_us(self._rtt.us)
 
 
 def first_retry_us(rtt_us: int) -> int:

@@ -9,6 +9,7 @@ wanted for more paths. Source: LiveNet (SIGCOMM 2022) 4.4.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from random import Random
 
@@ -28,7 +29,14 @@ from relay.slowpath.subscription_events import (
     TracksChanged,
     UpstreamChanged,
 )
-from relay.slowpath.upstream import GIVE_UP_US, NEXT_PATH_US, AskOutcome, Mode, UpstreamSubscription
+from relay.slowpath.upstream import (
+    GIVE_UP_US,
+    NEXT_PATH_US,
+    AskOutcome,
+    Mode,
+    RoundTrip,
+    UpstreamSubscription,
+)
 
 MAX_HOPS = 3  # of a path that is chosen: LiveNet (SIGCOMM 2022) 4.3
 MAX_UNTOLD = 1024  # chosen: what neighbours whose links are down may still send, at most for 15 s
@@ -44,7 +52,7 @@ class Ways(Downstream):
         super().__init__(own_name, neighbours, rng)
         self.asks_for_paths = False
         self.max_hops: int | None = None
-        self._rtt_us: dict[str, int] = {}
+        self._rtts: defaultdict[str, RoundTrip] = defaultdict(RoundTrip)
         self._untold: dict[tuple[str, str], Unsubscribe] = {}  # said while the link was down
 
     # -- one way
@@ -65,7 +73,7 @@ class Ways(Downstream):
             broadcast.name,
             Route(path[0], path[1:], (*broadcast.visited, self._own_name)),
             self._transaction,
-            self._rtt_us.get(path[0], 0),
+            self._rtts[path[0]],
             now_us,
             mode=mode,
             goes_on=goes_on,

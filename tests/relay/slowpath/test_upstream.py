@@ -8,6 +8,7 @@ from relay.slowpath.upstream import (
     LOST_RETRY_US,
     REFRESH_US,
     AskOutcome,
+    RoundTrip,
     UpstreamSubscription,
 )
 
@@ -15,7 +16,7 @@ TRACKS = (Track(9, "video", "H264", 96, 90_000, 100),)
 
 
 def upstream(rtt_us: int = 0, now_us: int = 0) -> UpstreamSubscription:
-    return UpstreamSubscription("demo", Route("b", ("a",), ("c",)), 7, rtt_us, now_us)
+    return UpstreamSubscription("demo", Route("b", ("a",), ("c",)), 7, RoundTrip(rtt_us), now_us)
 
 
 def run(subscription: UpstreamSubscription, end_us: int) -> list[tuple[int, AskOutcome]]:
