@@ -45,6 +45,17 @@ def test_first_retry_after_one_and_a_half_round_trips() -> None:
     assert asked(run(upstream(rtt_us=10_000), 150_000)) == [0, 50_000, 150_000]
 
 
+def test_ways_over_one_neighbour_share_its_round_trip() -> None:
+    rtt = RoundTrip()
+    ways = [
+        UpstreamSubscription(name, Route("b", ("a",), ("c",)), 7, rtt, 0) for name in ("x", "y")
+    ]
+    rtt.us = 100_000
+    for way in ways:
+        way.ask_soon(0)
+        assert asked(run(way, 500_000)) == [0, 150_000, 450_000]
+
+
 def test_refreshes_while_live() -> None:
     one = upstream()
     assert asked(run(one, 0)) == [0]
