@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.support.environment import environment
 from fastpath import Codec, Engine, Media, PortKind
-from relay.admin import joined
+from relay.admin import in_steps
 from relay.config import Ingest, NodeConfig
 from relay.metrics import new_registry
 from relay.node import Node
@@ -103,7 +103,7 @@ async def stall(pieces: Iterable[bytes]) -> dict[str, float]:
     await asyncio.sleep(0.05)
     late.clear()
     began = time.perf_counter()
-    size = len(await joined(pieces))
+    size = sum([len(chunk) async for chunk in in_steps(pieces)])
     took = time.perf_counter() - began
     await asyncio.sleep(2 * TICK_S)
     ticking.cancel()

@@ -59,9 +59,10 @@ MARGIN = 0.9  # a trial is short
 LIMITS = [
     "Viewers' packets go to sockets that are never read: the kernel drops them there, at less cost "
     "to it than to a receiver.",
-    "Generator, subscribing nodes and node share the machine; the generator goes ahead of the others "
-    "where it may (SCHED_FIFO), as a network would. Where python_waited_for_a_core_share is not near "
-    "0, a stall may be the system's: longest_busy_ms is what the loop's own work makes of it at most.",
+    "Generator, subscribing nodes and node share the machine; the generator goes ahead of the "
+    "others where it may (SCHED_FIFO), as a network would. Where python_waited_for_a_core_share is "
+    "not near 0, a stall may be the system's: longest_busy_ms is what the loop's own work made of "
+    "one at most.",
     "The watch sleeps 10 ms at a time: a single stall is told up to 10 ms too short (`at_most`).",
 ]
 
@@ -74,7 +75,8 @@ class Subscribers(StrEnum):
 
 
 class Bench:
-    """One node under load, phase by phase. each: subscribers of each stream."""
+    """One node under load, phase by phase. each: subscribers of each stream. joined: of them all,
+    those who are there."""
 
     def __init__(
         self, node: BusyNode, encoders: SteadyEncoders, session: aiohttp.ClientSession, each: int
@@ -83,6 +85,7 @@ class Bench:
         self.encoders = encoders
         self.session = session
         self.each = each
+        self.joined = 0
         self.phases: list[dict[str, Any]] = []
 
     async def text(self, path: str) -> str:
@@ -104,6 +107,7 @@ class Bench:
         passed = {bound: after.delays[bound] - before.delays[bound] for bound in after.delays}
         total = passed[float("inf")]
         sent = after.media_packets - before.media_packets
+        due = offered * self.joined / len(self.node.ports)
         self.phases.append(
             {
                 "phase": name,
@@ -112,7 +116,7 @@ class Bench:
                 "done": done,
                 "offered_pps": round(offered / took_s),
                 "sent_pps": round(sent / took_s),
-                "carried_share": round(sent / (offered * self.each), 4),
+                "carried_share": round(sent / due, 4) if due else None,
                 "python_cpu_share": round(cpu.python / took_s, 4),
                 "python_waited_for_a_core_share": round(cpu.waited / took_s, 4),
                 "workers_cpu_share": round(cpu.workers / took_s, 4),
@@ -190,17 +194,18 @@ class Bench:
         await asyncio.sleep(TRIAL_S)
         offered = self.encoders.sent - offered
         sent = (await self.reading()).media_packets - sent
-        sys.stderr.write(f"{pps} packets/s each: {sent / (offered * self.each):.3f} carried\n")
-        return sent >= CARRIED * offered * self.each
+        share = sent / (offered * self.joined / len(self.node.ports))
+        sys.stderr.write(f"{pps} packets/s each: {share:.3f} carried\n")
+        return share >= CARRIED
 
-    async def result(self, measured: list[dict[str, Any]], joined: int) -> dict[str, Any]:
-        """measured: the phases all of whose packets are to be sent. joined: of all subscribers."""
+    async def result(self, measured: list[dict[str, Any]]) -> dict[str, Any]:
+        """measured: the phases all of whose packets are to be sent."""
         status = json.loads(await self.text("/status"))
         last = self.phases[-1]
         stall_ms, busy_ms = last["longest_stall_ms_so_far"], last["longest_busy_ms_so_far"]
         found = {
             "phases": self.phases,
-            "subscriptions": joined,
+            "subscriptions": self.joined,
             "qoe": status["qoe"],
             "left_out": {name: n for name, n in status["dropped"].items() if n},
             "longest_stall_ms": stall_ms,
@@ -210,7 +215,7 @@ class Bench:
             if stall_ms <= BOUND_MS
             else ("the loop's work" if busy_ms > BOUND_MS else "the machine"),
             "is_within_bound": stall_ms <= BOUND_MS,
-            "is_carried": joined == len(self.node.ports) * self.each
+            "is_carried": self.joined == len(self.node.ports) * self.each
             and all(phase["carried_share"] >= CARRIED for phase in measured),
         }
         return found | {"holds": found["is_within_bound"] and found["is_carried"]}
@@ -219,15 +224,14 @@ class Bench:
 async def to_nodes(bench: Bench, nodes: SubscribingNodes, pps: int, s: float) -> dict[str, Any]:
     nodes.start(bench.node.overlay)
     try:
-        until = time.monotonic() + KEYS_S
-        while nodes.keyed < bench.each and time.monotonic() < until:
-            await asyncio.sleep(0.01)
+        await nodes.wait_keyed(KEYS_S)
         names = stream_names(len(bench.node.ports))
         by = time.monotonic() + JOIN_S
         await bench.phase("join", pps, lambda: nodes.subscribe(names, NODES_AT_ONCE, by))
+        bench.joined = nodes.live
         await asyncio.sleep(SETTLE_S)
         await bench.media(pps, s)
-        found = await bench.result(bench.phases[1:], nodes.live)
+        found = await bench.result(bench.phases[1:])
         status = json.loads(await bench.text("/status"))
         shown = "target_bps", "pacing_bps", "acked_bps", "feedback_loss", "feedbacks", "resent"
         found["links"] = [{key: n[key] for key in ("name", *shown)} for n in status["neighbours"]]
@@ -243,7 +247,7 @@ async def to_viewers(bench: Bench, pps: int, seconds: float) -> dict[str, Any]:
     with udp_socket() as sink:
         to: Address = sink.getsockname()
         await bench.phase("join", pps, lambda: bench.add_viewers(names, to))
-        joined = bench.phases[0]["done"]
+        bench.joined = bench.phases[0]["done"]
         await asyncio.sleep(SETTLE_S)
         await bench.media(pps, seconds)
         # Nothing to search for where all of it was carried.
@@ -252,7 +256,7 @@ async def to_viewers(bench: Bench, pps: int, seconds: float) -> dict[str, Any]:
             found_pps = await bench.highest_pps(pps)
             await bench.media(found_pps, seconds, " that is carried")
             measured = bench.phases[3:]
-        found = await bench.result(measured, joined)
+        found = await bench.result(measured)
     found["highest_packets_per_second_each"] = measured[0]["packets_per_second_each"]
     return found
 

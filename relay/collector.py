@@ -19,6 +19,7 @@ def spare_what_lasts() -> None:
     """From now on, for the whole process."""
     gc.collect()
     gc.freeze()
+    gc.collect()  # else the next full one waits until a quarter as much as now is there is new
     gc.set_threshold(*THRESHOLDS)
     if _freeze not in gc.callbacks:
         gc.callbacks.append(_freeze)

@@ -1,8 +1,8 @@
 """How long the event loop is held up: nothing that a node is asked or told is seen meanwhile.
 
 Media does not wait for it, but requests, handshakes and switches do. A task sleeps for a short time
-again and again, and notes how much later than it should it is woken; and how much of that the loop's
-own thread was at work, so that a stall of ours is told from one of the machine's.
+again and again, and notes how much later than it should it is woken; and for how much of that the
+loop's own thread was at work, so that a stall of ours is told from one of the machine's.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def _of_loop(watch: LoopWatch) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "overlane_event_loop_longest_busy_seconds",
-        "The longest of them that the loop's own work can have made: CPU time, not waits for a core",
+        "The longest of them by the loop's own CPU time, without waits for a core",
         value=watch.longest_busy_us / 1e6,
     )
 

@@ -116,9 +116,8 @@ class BusyNode:
 
 @dataclass(frozen=True)
 class Reading:
-    """One answer of /metrics. media_packets: sent to nodes and viewers, but for what was sent again.
-    delays: wake-ups of the event loop's watch that were late by at most
-    so many ms, cumulative."""
+    """One answer of /metrics. delays: wake-ups of the event loop's watch that were late by at most
+    so many ms, cumulative. media_packets: to nodes and viewers, without what was sent again."""
 
     delays: dict[float, float]
     media_packets: int

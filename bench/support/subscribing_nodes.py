@@ -9,11 +9,12 @@ streams, so a packet is authenticated, counted and forgotten, at a fraction of w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 from random import SystemRandom
@@ -70,6 +71,7 @@ class SubscribingNodes:
         )
         self._thread = threading.Thread(target=self._engine.run, name="nodes", daemon=True)
         self._nodes: dict[int, Neighbourship] = {}
+        self._news = asyncio.Event()
         self._refreshing: asyncio.Task[None] | None = None
 
     @property
@@ -130,12 +132,22 @@ class SubscribingNodes:
         time.monotonic) or when all are."""
         for name in names:
             for node in self._nodes.values():
-                while self._waiting >= at_once and time.monotonic() < until:
-                    await asyncio.sleep(0.001)
+                await self._until(lambda: self._waiting < at_once, until)
                 self._ask(node, name)
-        while self._waiting and time.monotonic() < until:
-            await asyncio.sleep(TICK_S)
+        await self._until(lambda: not self._waiting, until)
         return self.live
+
+    async def wait_keyed(self, seconds: float) -> None:
+        """All links, or as long as that."""
+        everybody = len(self.peers)
+        await self._until(lambda: self.keyed == everybody, time.monotonic() + seconds)
+
+    async def _until(self, is_so: Callable[[], bool], until: float) -> None:
+        """Or until that time comes."""
+        while not is_so() and (left_s := until - time.monotonic()) > 0:
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), left_s)
 
     def _ask(self, node: Neighbourship, name: str) -> None:
         """At first and as a refresh: the same transaction."""
@@ -159,6 +171,7 @@ class SubscribingNodes:
             await asyncio.sleep(TICK_S)
 
     def _take_events(self) -> None:
+        self._news.set()
         while batch := self._engine.events():
             for event in batch:
                 if (node := self._nodes.get(getattr(event, "link", -1))) is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from relay.admin import CHUNK_BYTES, in_steps
 from relay.edge.plain_rtp import MOST_EXPIRED
 from relay.events import ViewerLeft
 from relay.loop_watch import LoopWatch
@@ -10,7 +13,14 @@ from relay.slowpath.upstream import REFRESH_US
 from tests.relay.overlay import ONE_WAY_US, VIEWER, Overlay, Running, config_of
 
 STREAMS = 80
-MANY = {"streams": 128, "cursors": 512, "node_links": 4, "viewers": 256, "ports": 256, "slab_mib": 8}
+MANY = {
+    "streams": 128,
+    "cursors": 512,
+    "node_links": 4,
+    "viewers": 256,
+    "ports": 256,
+    "slab_mib": 8,
+}
 S = 1_000_000
 
 
@@ -101,7 +111,8 @@ def test_viewers_that_expire_together_leave_some_at_a_time() -> None:
     now_us, left = overlay.now_us + S, []
     while node.edge.viewers:
         due_us = node.next_timer_us()
-        assert due_us is not None and due_us <= now_us
+        assert due_us is not None
+        assert due_us <= now_us
         node.handle_timer(now_us)
         gone = 0
         while (event := node.next_event()) is not None:
@@ -118,3 +129,14 @@ def test_a_stall_is_told_from_the_loops_own_work() -> None:
     assert (watch.longest_us, watch.longest_busy_us) == (30_000, 4_000)
     watch.note(late_us=9_000, worked_us=15_000)  # some of that was before it was due
     assert (watch.longest_us, watch.longest_busy_us) == (30_000, 9_000)
+
+
+def test_a_long_answer_leaves_in_chunks() -> None:
+    pieces = [bytes([n % 256]) * 1_000 for n in range(500)]
+
+    async def taken() -> list[bytes]:
+        return [chunk async for chunk in in_steps(pieces)]
+
+    chunks = asyncio.run(taken())
+    assert b"".join(chunks) == b"".join(pieces)
+    assert max(map(len, chunks)) < CHUNK_BYTES + 1_000
