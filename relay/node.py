@@ -54,6 +54,8 @@ from relay.viewer_moves import ViewerMoves, check_switch
 from relay.workers import Workers
 from service.address import Address, format_address, ip_of, parse_address
 
+OF_LINKS = engine_events.LinkKeyed, engine_events.LinkUp, engine_events.LinkDown
+
 
 class Node:
     """engine: its workers, or the engine of its only one. rng: a secure source in production
@@ -400,7 +402,8 @@ class Node:
     def handle_engine_events(self, now_us: int, most: int | None = None) -> bool:
         """Take everything from the engine's mailbox, or so many events; whether some are left.
 
-        A neighbour may say a thousand things at once, and others wait meanwhile."""
+        A neighbour may say a thousand things at once, and others wait meanwhile. News of a link
+        concerns all broadcasts, so it is the last of those that are taken at a time."""
         waiting = self._engine_events
         handled = 0
         while most is None or handled < most:
@@ -408,10 +411,13 @@ class Node:
                 waiting.extend(self.engine.events())
             if not waiting:
                 return False
-            self._on_engine_event(waiting.popleft(), now_us)
+            event = waiting.popleft()
+            self._on_engine_event(event, now_us)
             self._carry_out(now_us)
             self.neighbourhood.renew(self._lanes, now_us)
             handled += 1
+            if most is not None and isinstance(event, OF_LINKS):
+                break
         return True
 
     def _on_engine_event(self, event: engine_events.Event, now_us: int) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 from relay.admin import CHUNK_BYTES, in_steps
 from relay.edge.plain_rtp import MOST_EXPIRED
-from relay.events import ViewerLeft
+from relay.events import NeighbourDown, ViewerLeft
 from relay.loop_watch import LoopWatch
 from relay.slowpath.subscription import MOST_AT_ONCE
 from relay.slowpath.upstream import REFRESH_US
@@ -72,6 +72,31 @@ def test_a_neighbour_that_says_much_at_once_does_not_hold_others_up() -> None:
     assert slices > STREAMS // most
     overlay.run_for(S)
     assert all(b.node.state_of(f"s{n}").value == "live" for n in range(STREAMS))
+
+
+def test_news_of_links_are_taken_one_at_a_time() -> None:
+    """Each looks at all broadcasts."""
+    overlay = Overlay()
+    names = {f"n{n}": n for n in range(2, 6)}
+    for number in names.values():
+        overlay.connect(1, number)
+    a = overlay.start(config_of("a", 1, names, limits=MANY))
+    for name, number in names.items():
+        overlay.start(config_of(name, number, {"a": 1}, limits=MANY))
+    overlay.run_for(2 * S)
+    for name in names:
+        overlay.kill(name)
+    overlay.now_us += S
+    a.engine.turn(overlay.now_us)  # all of them are found to be down
+    down = slices = 0
+    while a.node.handle_engine_events(overlay.now_us, 16):
+        slices += 1
+        told = 0
+        while (event := a.node.next_event()) is not None:
+            told += isinstance(event, NeighbourDown)
+        assert told <= 1
+        down += told
+    assert down == slices == len(names)
 
 
 def test_what_is_left_is_handled_without_another_word_of_the_engine() -> None:
