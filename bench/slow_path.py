@@ -14,9 +14,9 @@ rate that is carried, which is searched for.
 Told for each phase (subscribers join; only media flows; /metrics and /status are read each second):
 what was sent; CPU time of Python's thread and of the workers', and how long they waited for a core
 (schedstat); how late the event loop woke the node's own watch, and how much of the longest delay
-was the loop's own work. JSON on stdout, exit code 1 unless it `holds`: no stall was longer than
-BOUND_MS, everybody was served, and all packets were sent, to viewers at the rate that was found.
-Two minutes with the defaults.
+was the loop's own work. JSON on stdout: it `holds` if no stall was longer than BOUND_MS, everybody
+was served, and all packets were sent, to viewers at the rate that was found. Two minutes at most
+with the defaults.
 """
 
 from __future__ import annotations
@@ -317,7 +317,6 @@ def main(
         report[case.value] = asyncio.run(measured)
     report["holds"] = all(report[case]["holds"] for case in subscribers or list(Subscribers))
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
-    raise typer.Exit(0 if report["holds"] else 1)
 
 
 if __name__ == "__main__":
