@@ -9,7 +9,9 @@ and 5.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from random import Random
 
 from relay.errors import RefusalCode
 from relay.messages import End, Error, Message, Ok, Subscribe, Track, Unsubscribe, UpstreamLost
@@ -34,6 +36,10 @@ TRANSACTION_BITS = 32  # each node counts its own up, for all its broadcasts
 class SubscriptionTable(Sources):
     """All broadcasts of a node. neighbours: names it has links with."""
 
+    def __init__(self, own_name: str, neighbours: Collection[str], rng: Random) -> None:
+        super().__init__(own_name, neighbours, rng)
+        self._chores: deque[tuple[str, Callable[[Broadcast, str, int], None], str]] = deque()
+
     @property
     def broadcasts(self) -> Collection[Broadcast]:
         """To read, not to change."""
@@ -48,11 +54,14 @@ class SubscriptionTable(Sources):
         return self._events.popleft() if self._events else None
 
     def next_timer_us(self) -> int | None:
-        """When `handle_timer` is due."""
-        return self._due.next_us()
+        """When `handle_timer` is due; 0: at once."""
+        return 0 if self._chores else self._due.next_us()
 
     def handle_timer(self, now_us: int) -> None:
         """Ask, ask again, expire, let go: of some broadcasts. Others may be due still."""
+        if self._chores:
+            self._do_chores(MOST_AT_ONCE, now_us)
+            return
         for broadcast in self._due.take(now_us, MOST_AT_ONCE):
             if self._broadcasts.look_at(broadcast.name) is broadcast:
                 self._handle_timer_of(broadcast, now_us)
@@ -140,23 +149,38 @@ class SubscriptionTable(Sources):
         self._down.discard(peer)
         for key in [key for key in self._untold if key[0] == peer]:
             self._emit(Send(peer, self._untold.pop(key)))
-        for broadcast in self._broadcasts.all():
-            broadcast.avoided.discard(peer)
-            broadcast.tried = {path for path in broadcast.tried if path[0] != peer}
-            way = broadcast.on_way(peer)
-            if way is not None and way.state is not BroadcastState.LIVE:
-                way.ask_soon(now_us)
-                self._poll(broadcast, way, now_us)
-            elif way is None and broadcast.is_stuck:
-                self._switch(broadcast, "lost", now_us)
-            else:
-                self._keep_standby(broadcast, now_us)
+        self._chores.extend((b.name, self._look_again, peer) for b in self._broadcasts.seen())
+        self._do_chores(MOST_AT_ONCE, now_us)
+
+    def _look_again(self, broadcast: Broadcast, peer: str, now_us: int) -> None:
+        broadcast.avoided.discard(peer)
+        broadcast.tried = {path for path in broadcast.tried if path[0] != peer}
+        way = broadcast.on_way(peer)
+        if way is not None and way.state is not BroadcastState.LIVE:
+            way.ask_soon(now_us)
+            self._poll(broadcast, way, now_us)
+        elif way is None and broadcast.is_stuck:
+            self._switch(broadcast, "lost", now_us)
+        else:
+            self._keep_standby(broadcast, now_us)
 
     def on_link_down(self, peer: str, now_us: int) -> None:
         """What came from there is lost; its own subscriptions expire by themselves."""
         self._down.add(peer)
-        for broadcast, way in self._over(peer):
+        over = (b.name for b in self._broadcasts.seen() if b.on_way(peer) is not None)
+        self._chores.extend((name, self._lose_way, peer) for name in over)
+        self._do_chores(MOST_AT_ONCE, now_us)
+
+    def _lose_way(self, broadcast: Broadcast, peer: str, now_us: int) -> None:
+        if (way := broadcast.on_way(peer)) is not None:
             self._lose(broadcast, way, "link_down", now_us)
+
+    def _do_chores(self, most: int, now_us: int) -> None:
+        """The next ones of what a link's news mean to each broadcast, in the order of the news."""
+        for _ in range(min(most, len(self._chores))):
+            name, act, peer = self._chores.popleft()
+            if (broadcast := self._broadcasts.get(name)) is not None:
+                act(broadcast, peer, now_us)
 
     def on_way_down(self, peer: str, names: Iterable[str], now_us: int) -> None:
         """These broadcasts no longer come from there, though the neighbour is up."""
@@ -201,6 +225,7 @@ class SubscriptionTable(Sources):
         """Its link goes: what came over it is lost, what it was sent ends."""
         self._neighbours.discard(name)
         self.on_link_down(name, now_us)
+        self._do_chores(len(self._chores), now_us)
         for broadcast in self._broadcasts.all():
             if name in broadcast.nodes:
                 self._remove_node(broadcast, name)

@@ -6,7 +6,7 @@ import asyncio
 
 from relay.admin import CHUNK_BYTES, in_steps
 from relay.edge.plain_rtp import MOST_EXPIRED
-from relay.events import NeighbourDown, ViewerLeft
+from relay.events import BroadcastChanged, NeighbourDown, ViewerLeft
 from relay.loop_watch import LoopWatch
 from relay.slowpath.subscription import MOST_AT_ONCE
 from relay.slowpath.upstream import REFRESH_US
@@ -97,6 +97,34 @@ def test_news_of_links_are_taken_one_at_a_time() -> None:
         assert told <= 1
         down += told
     assert down == slices == len(names)
+
+
+def test_broadcasts_that_a_link_brought_are_lost_some_at_a_time() -> None:
+    overlay, _, b = overlay_of_many()
+    watch_all(overlay, b)
+    overlay.run_for(S)
+    overlay.cut(1, 2)
+    overlay.now_us += S
+    b.engine.turn(overlay.now_us)
+    assert not b.node.handle_engine_events(overlay.now_us)
+    lost = [count_lost(b)]
+    while (due_us := b.node.next_timer_us()) is not None and due_us <= overlay.now_us:
+        b.node.handle_timer(overlay.now_us)
+        lost.append(count_lost(b))
+        assert len(lost) < STREAMS
+    assert max(lost) == MOST_AT_ONCE
+    assert sum(lost) == STREAMS
+    overlay.mend(1, 2)
+    overlay.run_for(5 * S)
+    assert all(b.node.state_of(f"s{n}").value == "live" for n in range(STREAMS))
+
+
+def count_lost(running: Running) -> int:
+    """Broadcasts that were said to be lost since it was asked last."""
+    lost = 0
+    while (event := running.node.next_event()) is not None:
+        lost += isinstance(event, BroadcastChanged) and event.state == "lost"
+    return lost
 
 
 def test_what_is_left_is_handled_without_another_word_of_the_engine() -> None:
