@@ -63,7 +63,8 @@ LIMITS = [
     "others where it may (SCHED_FIFO), as a network would. Where python_waited_for_a_core_share is "
     "not near 0, a stall may be the system's: longest_busy_ms is what the loop's own work made of "
     "one at most.",
-    "The watch sleeps 10 ms at a time: a single stall is told up to 10 ms too short (`at_most`).",
+    "The watch sleeps 10 ms at a time: a single stall is told up to 10 ms too short (`at_most`), "
+    "and as much work from before it may be among longest_busy_ms.",
 ]
 
 
@@ -214,7 +215,7 @@ class Bench:
             "longest_busy_ms": busy_ms,
             "held_up_by": "nobody"
             if stall_ms <= BOUND_MS
-            else ("the loop's work" if busy_ms > BOUND_MS else "the machine"),
+            else ("the loop's work, perhaps" if busy_ms > BOUND_MS else "the machine"),
             "is_within_bound": stall_ms <= BOUND_MS,
             "is_carried": self.joined == len(self.node.ports) * self.each
             and all(phase["carried_share"] >= CARRIED for phase in measured),
