@@ -37,7 +37,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.support.busy_node import BusyNode, Load, Reading, stream_names
+from bench.support.busy_node import BusyNode, Load, NotStartedError, Reading, stream_names
 from bench.support.environment import environment
 from bench.support.native import native
 from bench.support.network import Address, udp_socket
@@ -48,6 +48,7 @@ from relay.loop_watch import PERIOD_US
 QUESTION = "What does Python cost a busy node, and does it hold the event loop up?"
 BOUND_MS = 20.0
 CARRIED = 0.99  # of what subscribers are to be sent: phases end within a packet's interval or so
+STARTS = 3
 KEYS_S = 5.0
 JOIN_S = 25.0
 AT_ONCE = 16  # requests for viewers
@@ -211,7 +212,7 @@ class Bench:
             "qoe": status["qoe"],
             "left_out": {name: n for name, n in status["dropped"].items() if n},
             "longest_stall_ms": stall_ms,
-            "longest_stall_at_most_ms": stall_ms + PERIOD_US / 1_000,
+            "longest_stall_at_most_ms": round(stall_ms + PERIOD_US / 1_000, 2),
             "longest_busy_ms": busy_ms,
             "held_up_by": "nobody"
             if stall_ms <= BOUND_MS
@@ -269,6 +270,22 @@ async def measure(
     nodes = SubscribingNodes(each) if subscribers is Subscribers.NODES else None
     if nodes is not None:
         load = Load(load.streams, load.cursors, load.workers, load.link_controller, nodes.peers)
+    for _ in range(STARTS - 1):
+        try:
+            return await measure_once(nodes, load, each, pps, payload_bytes, seconds)
+        except NotStartedError as error:
+            sys.stderr.write(f"{error}\nonce more, at other ports\n")
+    return await measure_once(nodes, load, each, pps, payload_bytes, seconds)
+
+
+async def measure_once(
+    nodes: SubscribingNodes | None,
+    load: Load,
+    each: int,
+    pps: int,
+    payload_bytes: int,
+    seconds: float,
+) -> dict[str, Any]:
     timeout = aiohttp.ClientTimeout(total=30)
     with tempfile.TemporaryDirectory() as folder, BusyNode(Path(folder), load) as node:
         encoders = SteadyEncoders(node.ports, pps, payload_bytes)

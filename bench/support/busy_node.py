@@ -22,6 +22,10 @@ _MEDIA = r"^overlane_(?:link|viewers)_time_in_node_seconds_count(?:\{.*\})? (\S+
 VERSIONS_BPS = 600_000, 300_000  # as they are told; each is a stream of its own
 
 
+class NotStartedError(Exception):
+    """The message says why; one of a thousand ports may have become another program's."""
+
+
 @dataclass(frozen=True)
 class Peer:
     """A neighbour in the node's configuration."""
@@ -111,7 +115,7 @@ class BusyNode:
                 pass
             await asyncio.sleep(0.1)
         self.log.seek(0)
-        raise SystemExit(f"the node did not start:\n{self.log.read()[-2000:]}")
+        raise NotStartedError(f"the node did not start:\n{self.log.read()[-2000:]}")
 
 
 @dataclass(frozen=True)
