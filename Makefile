@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-STUBS := fastpath.engine fastpath.footprint fastpath.memory_feed fastpath.rate.controller fastpath.siphash fastpath.wire lab.virtual.draws lab.virtual.encoder lab.virtual.mutant_feed lab.virtual.path lab.virtual.pyramid lab.virtual.world rtp.payload.av1 rtp.payload.codec rtp.payload.dependency rtp.payload.fragment rtp.payload.h264 rtp.payload.h265 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.payload.vp9 rtp.rtcp.transport_cc rtp.rtcp.walk
+STUBS := fastpath.engine fastpath.footprint fastpath.memory_feed fastpath.rate.controller fastpath.siphash fastpath.wire lab.realtime.voice lab.virtual.draws lab.virtual.encoder lab.virtual.mutant_feed lab.virtual.path lab.virtual.pyramid lab.virtual.world rtp.payload.av1 rtp.payload.codec rtp.payload.dependency rtp.payload.fragment rtp.payload.h264 rtp.payload.h265 rtp.payload.opus rtp.payload.rtp_header rtp.payload.vp8 rtp.payload.vp9 rtp.rtcp.transport_cc rtp.rtcp.walk
 NATIVE := $(shell find rtp fastpath lab bench/native -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -path 'bench/*.c')
 BENCHES := $(filter-out bench/__init__.py bench/soak.py,$(wildcard bench/*.py))
 

@@ -10,13 +10,16 @@ import asyncio
 import itertools
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
 from lab.decoding import Decoding
+from lab.realtime.talk import NO_WISHES, Talk, Wishes
+from lab.scenario.report import SETTLED_US, Range
 from lab.timer_fd import now_us
+from overlane.play.admission import Source
 from overlane.play.errors import PlayError
 from overlane.play.node_api import NodeApi
 from overlane.play.receiver import Receiver
@@ -34,11 +37,12 @@ from service.address import Address, format_address, parse_address
 Reach: TypeAlias = Callable[[str, Address], Awaitable[Address]]
 POLL_S = 0.1  # chosen: how soon a viewer notices that its node has forgotten it
 WAIT_S = 30.0  # for a stream: longer than any restart
+RTX_OSN_BYTES = 2  # RFC 4588 4: the original's number, before its payload
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A video packet. number: RTP sequence number."""
+    """A video packet. number: RTP sequence number, of the media if it came as RTX."""
 
     time_us: int
     ssrc: int
@@ -70,6 +74,7 @@ class FlowViewer:
         poll_s: float = POLL_S,
         picture: Path | None = None,
         reach: Reach | None = None,
+        wishes: Wishes = NO_WISHES,
     ) -> None:
         """poll_s: how often it asks whether its node still knows it. picture: a PNG of the last
         frame; all frames are decoded for it, in a thread. reach: tells where a node must send what
@@ -83,11 +88,18 @@ class FlowViewer:
         """From the producer to the node, likewise."""
         self.refusal: str | None = None
         """Why the node's last answer was no."""
-        self._api = NodeApi(node_url, stream)
+        self.target_bps = Range()
+        """What its node's rate controller gave, from `SETTLED_US` after it joined on."""
+        self.rtx_packets = 0
+        self.rtx_repaired = 0
+        """Of those: stood for a packet that had not come."""
+        self._wishes = wishes
+        self._api = NodeApi(node_url, stream, wishes.request)
         self._medias = ("video", "audio") if audio else ("video",)
         self._poll_s = poll_s
         self._reach = reach
         self._video, self._audio = VideoTrack(), AudioTrack()
+        self._numbers: dict[int, SequenceLog] = {}
         self.decoded: SinkResult | None = None
         """What became of `picture`; after the context."""
         self._decoding = Decoding(picture) if picture is not None else None
@@ -97,6 +109,7 @@ class FlowViewer:
     async def __aenter__(self) -> Self:
         listeners = {"video": self._on_video, "audio": self._on_audio}
         self._receivers = {m: Receiver("127.0.0.1", listeners[m]) for m in self._medias}
+        self._talk = Talk(self._wishes, self._receivers)
         self.joined_us = now_us()
         self.left_us: int | None = None
         self._task = asyncio.create_task(self._stay())
@@ -110,6 +123,7 @@ class FlowViewer:
     ) -> None:
         self.left_us = now_us()
         self._task.cancel()
+        self._talk.end()
         await asyncio.gather(self._task, return_exceptions=True)
         if self._viewer:
             await self._api.leave(self._viewer)
@@ -192,21 +206,51 @@ class FlowViewer:
         if answer is None:
             return False
         self.state, self.path = answer.state, answer.path or self.path
+        if answer.rate is not None and now_us() - self.joined_us >= SETTLED_US:
+            self.target_bps = self.target_bps.with_value(answer.rate.target_bps)
         return True
 
-    def _on_video(self, data: bytes, arrival_us: int, _source: tuple[str, int]) -> None:
+    def _on_video(self, data: bytes, arrival_us: int, source: Source) -> None:
+        self._talk.on_datagram("video", data, arrival_us, source)
+        if looks_like_rtcp(data):
+            return
+        packet = RtpPacket.parse(data)
+        is_again = packet.payload_type == self._wishes.speech.rtx_payload_type
+        if is_again:
+            self.rtx_packets += 1
+            original = self._original_of(packet)
+            if original is None:
+                return
+            packet = original
+        is_new = self._numbers.setdefault(packet.ssrc, SequenceLog()).add(packet.sequence_number)
+        if is_again and is_new is None:
+            return
+        self.rtx_repaired += is_again
+        self.arrivals.append(
+            Arrival(arrival_us, packet.ssrc, packet.sequence_number, packet.timestamp)
+        )
+        if is_new is not None:
+            self._talk.on_new("video", packet, is_again, arrival_us)
+        for unit in self._video.receive(packet, arrival_us):
+            self.frames_whole += 1
+            if unit.key and self._first_key_us is None:
+                self._first_key_us = unit.completed_us
+            if self._decoding is not None:
+                self._decoding.put(unit)
+
+    def _original_of(self, packet: RtpPacket) -> RtpPacket | None:
+        """What an RTX packet stands for (RFC 4588 4): of the media that came last, whose number is
+        its payload's beginning. None: it is padding, or nothing came yet."""
+        if len(packet.payload) < RTX_OSN_BYTES or not self.arrivals:
+            return None
+        number = int.from_bytes(packet.payload[:RTX_OSN_BYTES])
+        payload = packet.payload[RTX_OSN_BYTES:]
+        ssrc = self.arrivals[-1].ssrc
+        return replace(packet, ssrc=ssrc, sequence_number=number, payload=payload)
+
+    def _on_audio(self, data: bytes, arrival_us: int, source: Source) -> None:
+        self._talk.on_datagram("audio", data, arrival_us, source)
         if not looks_like_rtcp(data):
             packet = RtpPacket.parse(data)
-            self.arrivals.append(
-                Arrival(arrival_us, packet.ssrc, packet.sequence_number, packet.timestamp)
-            )
-            for unit in self._video.receive(packet, arrival_us):
-                self.frames_whole += 1
-                if unit.key and self._first_key_us is None:
-                    self._first_key_us = unit.completed_us
-                if self._decoding is not None:
-                    self._decoding.put(unit)
-
-    def _on_audio(self, data: bytes, arrival_us: int, _source: tuple[str, int]) -> None:
-        if not looks_like_rtcp(data):
-            self._audio.receive(RtpPacket.parse(data), arrival_us)
+            if self._audio.receive(packet, arrival_us) is not None:
+                self._talk.on_new("audio", packet, False, arrival_us)

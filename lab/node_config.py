@@ -33,14 +33,22 @@ def node_lines(name: str, node_id: int, ports: BasicPorts, *, repair: bool) -> l
     ]
 
 
-def neighbour_lines(name: str, node_id: int, address: tuple[str, int], secret: str) -> list[str]:
-    """address: where this node must send what is for the neighbour."""
+def neighbour_lines(
+    name: str,
+    node_id: int,
+    address: tuple[str, int],
+    secret: str,
+    ceiling_bps: int | None = None,
+) -> list[str]:
+    """address: where this node must send what is for the neighbour. ceiling_bps: what the link
+    carries; None: a node's default."""
     return [
         "[[neighbours]]",
         f'name = "{name}"',
         f"node_id = {node_id}",
         f'address = "{address[0]}:{address[1]}"',
         f'secret = "{secret}"',
+        *([] if ceiling_bps is None else [f"rate_bps = {ceiling_bps}"]),
     ]
 
 

@@ -27,7 +27,7 @@ from relay.control.agent import ControlAgent
 from relay.control_shell import ControlShell
 from relay.edge.plain_rtp import NO_EXTENSIONS, Extensions, RtcpMode, Viewer
 from relay.errors import RefusalCode, Refused, RelayError, WorkerError
-from relay.events import SwitchRefused, ViewerStarted, ViewerSwitched, ViewerTurnedAway
+from relay.events import SwitchRefused, ViewerLeft, ViewerStarted, ViewerSwitched, ViewerTurnedAway
 from relay.loop_watch import LoopWatch
 from relay.messages import Track
 from relay.node import Node
@@ -140,11 +140,13 @@ class Daemon:
                     if (switched := self._switching.get(viewer)) and not switched.done():
                         switched.set_result(stream)
                 case SwitchRefused(viewer, _, code, text):
-                    if (switched := self._switching.get(viewer)) and not switched.done():
-                        switched.set_exception(Refused(code, text))
+                    self._end_switch(viewer, code, text)
                 case ViewerTurnedAway(viewer, code, text):
                     if (started := self._waiting.get(viewer)) and not started.done():
                         started.set_exception(Refused(code, text))
+                    self._end_switch(viewer, code, text)
+                case ViewerLeft(viewer):
+                    self._end_switch(viewer, RefusalCode.NO_SUCH_STREAM, "the viewer has left")
         if self.control is not None:
             self.control.take_events()
         if self._timer is not None:
@@ -219,6 +221,11 @@ class Daemon:
         finally:
             if self._switching.get(viewer.id) is switched:
                 del self._switching[viewer.id]
+
+    def _end_switch(self, viewer: str, code: RefusalCode, text: str) -> None:
+        """There is nobody to go on with anything."""
+        if (switched := self._switching.get(viewer)) and not switched.done():
+            switched.set_exception(Refused(code, text))
 
     def refresh_viewer(self, viewer: Viewer) -> None:
         """It is still there."""

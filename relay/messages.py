@@ -148,6 +148,11 @@ def version_name(broadcast: str, version: int) -> str:
     return f"{broadcast}.{version}" if version else broadcast
 
 
+def is_version_of(name: str, broadcast: str) -> bool:
+    """Whether it may be one, the best included: another broadcast may be named as a version is."""
+    return name == broadcast or name.rpartition(".")[0] == broadcast
+
+
 def is_name(text: str) -> bool:
     """Whether messages can name a broadcast so."""
     try:

@@ -114,6 +114,7 @@ class Node:
             self._rng,
             self._place_viewer,
             config.rate.viewers,
+            frozenset(config.viewers.premium_streams),
         )
         self._sampler = QoeSampler(self.engine, self.edge)
         self.moves = ViewerMoves(
@@ -124,7 +125,7 @@ class Node:
             self._replicas,
             config.versions,
             paths_to=self._paths_to,
-            report=self._events.append,
+            report=self._on_move,
         )
         self._replicas.start(self.ports.overlays, config.worker_endpoints)
         self.neighbourhood.start(self.ports.overlays, now_us)
@@ -258,7 +259,7 @@ class Node:
             expiry_us=expiry_us,
             rtx_payload_type=rtx_payload_type,
             extensions=extensions,
-            is_premium=is_premium or stream in self.config.viewers.premium_streams,
+            is_premium=is_premium,
         )
         if addresses:  # else nobody watches
             self._sampler.on_joined(viewer)
@@ -280,7 +281,9 @@ class Node:
             text = "a stream's name has 1 to 64 letters, digits, dots, dashes or underscores"
             raise Refused(RefusalCode.BAD_REQUEST, text, "stream")
         check_switch(viewer)
+        given_up = {viewer.next.broadcast} if viewer.next else set()
         self.moves.switch(viewer, stream, now_us)
+        self._prune(given_up)
         self._carry_out(now_us)
 
     def find_viewer(self, viewer_id: str) -> Viewer | None:
@@ -316,12 +319,27 @@ class Node:
 
     def _remove_viewer(self, viewer: Viewer, now_us: int, *, expired: bool) -> None:
         self._sampler.on_leaving(viewer, now_us)
+        left = {viewer.broadcast} | ({viewer.next.broadcast} if viewer.next else set())
         self.moves.on_removed(viewer, now_us)
         self.edge.remove(viewer)
-        if len(self.engine) > 1:
-            self._carried.prune(viewer.broadcast)
+        self._prune(left)
         self.subscriptions.leave_viewer(viewer.number, viewer.broadcast, now_us)
         self._events.append(events.ViewerLeft(viewer.id, viewer.broadcast, expired))
+
+    def _on_move(self, event: events.NodeEvent) -> None:
+        """A viewer goes on with something else, or does not after all."""
+        self._events.append(event)
+        match event:
+            case events.ViewerSwitched(_, stream, before):
+                self._prune({stream, before})
+            case events.VersionChanged(_, stream) | events.SwitchRefused(_, stream):
+                self._prune({stream})
+
+    def _prune(self, left: set[str]) -> None:
+        """Copies of broadcasts, and of their versions, that nobody is served from any more."""
+        if len(self.engine) > 1:
+            for stream in sorted(left):
+                self._carried.prune_versions(stream)
 
     def _place_viewer(self, stream: str) -> int:
         """Where fewest of the stream's viewers are. When it has as many there as one worker should

@@ -14,7 +14,7 @@ import msgspec
 from relay.config import Produced
 from relay.edge.plain_rtp import PlainRtpEdge
 from relay.lanes import Lanes
-from relay.messages import Track
+from relay.messages import Track, is_version_of
 from relay.placement import Placement
 from relay.replicas import Replicas
 from relay.slowpath.path_monitor import PathSample
@@ -284,6 +284,12 @@ class NodeStreams:
             )
             if not is_needed:
                 self._replicas.remove(broadcast, worker)
+
+    def prune_versions(self, broadcast: str) -> None:
+        """The same of all its versions."""
+        for name in sorted(self._replicas.broadcasts):
+            if is_version_of(name, broadcast):
+                self.prune(name)
 
     def lacking(self, broadcast: str) -> dict[int, int]:
         """By stream id, the first packet that another upstream should send."""

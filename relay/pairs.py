@@ -43,12 +43,13 @@ _COUNTERS = tuple(f.name for f in dataclasses.fields(LinkStats) if f.name not in
 class PairLink:
     """link: the engine's. users: broadcasts that take it. idle_us: since when none does.
     only_listens: it sends nothing before the peer has. silent_us: since when nothing comes; None:
-    something does."""
+    something does. is_controlled: its rate is found out, not fixed."""
 
     link: int
     generation: int
     only_listens: bool
     silent_us: int | None
+    is_controlled: bool = False
     users: set[str] = field(default_factory=set)
     idle_us: int | None = None
 
@@ -168,7 +169,8 @@ class PairLinks:
 
     def add_to(self, first: LinkStats) -> LinkStats:
         """The figures of the first link and of all pairs there are and were, as of one link; loss
-        and overuse of the worst of them."""
+        and overuse of the worst of them. Rates that are found out of each pair add up; a fixed one
+        is what the neighbour's path carries, however many pairs share it."""
         if not self._links and not self._gone:
             return first
         sums = Counter({name: getattr(first, name) for name in _COUNTERS})
@@ -178,8 +180,10 @@ class PairLinks:
             sums.update({name: getattr(stats, name) for name in _COUNTERS})
         holes = sum(stats.holes_open for stats in (first, *each))
         backlogged = sum(stats.backlogged for stats in (first, *each))
+        is_found_out = any(pair.is_controlled for pair in self._links.values())
+        adding = (first, *each) if is_found_out else (first,)
         rates: dict[str, Any] = {
-            name: sum(getattr(stats, name) for stats in (first, *each)) for name in _RATES
+            name: sum(getattr(stats, name) for stats in adding) for name in _RATES
         }
         loss = max(stats.feedback_loss for stats in (first, *each))
         usage = 1 if any(stats.usage == 1 for stats in (first, *each)) else first.usage
@@ -210,15 +214,18 @@ class PairLinks:
         *,
         only_listens: bool = False,
     ) -> PairLink:
+        controller = self._control(rate_bps)
         link = self._workers.add_link(
             port=self._ports[pair[0]],
             address=address,
             peer_node=self._peer_node,
             hello_key=self._hello_key,
             rate_bps=rate_bps,
-            controller=self._control(rate_bps),
+            controller=controller,
         )
-        opened = self._links[pair] = PairLink(link, generation, only_listens, now_us)
+        opened = self._links[pair] = PairLink(
+            link, generation, only_listens, now_us, controller is not None
+        )
         self._key(pair, opened, generation)
         if self._sweep_us is None:
             self._sweep_us = now_us + SWEEP_US

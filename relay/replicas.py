@@ -44,6 +44,12 @@ class Replicas:
         self._ports = ports
         self._endpoints = tuple((_LOOPBACK.get(host, host), port) for host, port in endpoints)
 
+    @property
+    def broadcasts(self) -> set[str]:
+        """All that have copies, finished or in the making."""
+        found = (self._registry.by_id(stream_id) for stream_id, _ in self._feeds)
+        return {stream.broadcast for stream in found if stream is not None}
+
     def workers_of(self, broadcast: str) -> set[int]:
         """Where it has copies, finished or in the making, of any of its tracks."""
         return {

@@ -23,7 +23,7 @@ from lab.node_config import (
 from lab.ports import free_ports
 from lab.realtime.links import LinkSet
 from lab.scenario.model import Broadcast, Scenario
-from lab.scenario.topology import Pair
+from lab.scenario.topology import Pair, ceilings
 from relay.config import Dropping, Rate
 
 _HOST = "127.0.0.1"
@@ -141,7 +141,13 @@ class RunFiles:
             if name in pair:
                 other = self.nodes[pair[0] if pair[1] == name else pair[1]]
                 facing = link.facing[name]
-                lines += neighbour_lines(other.name, other.node_id, facing, shared[pair])
+                lines += neighbour_lines(
+                    other.name,
+                    other.node_id,
+                    facing,
+                    shared[pair],
+                    ceilings(self.scenario).get(pair),
+                )
         for path in self.scenario.paths:
             if path.node == name:
                 lines += path_lines(path.stream, path.via)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from lab.realtime.journal import Entry, Journal
 from lab.realtime.overlay import ScenarioOverlay
 from lab.realtime.scene import BrainScene, Carried, Hop, Moment, Tone
+from lab.scenario.report import SETTLED_US, Range
 from lab.timer_fd import now_us
 
 
@@ -45,6 +47,10 @@ class Observer:
     """By term: what the brain had counted when it was last asked."""
     moments: list[Moment] = field(default_factory=list)
     switches: list[Switch] = field(default_factory=list)
+    targets_bps: defaultdict[tuple[str, str], Range] = field(
+        default_factory=lambda: defaultdict(Range)
+    )
+    """By sender and receiver, what rate control gave, if links between nodes have it."""
     paths: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     """By stream and node, as the node said last."""
 
@@ -62,6 +68,8 @@ class Observer:
         if self.brain_status is not None:
             self.brain_lives[self.brain_status["term"]] = self.brain_status["counters"]
         self.read_journal()
+        if self.overlay.scenario.rate.node_links.controller != "fixed":
+            self._note_targets()
         for node, status in self.statuses.items():
             for stream in status["streams"]:
                 if stream["path"] and stream["state"] == "live":
@@ -119,6 +127,15 @@ class Observer:
             for node, status in self.statuses.items()
             for link in status["neighbours"]
         }
+
+    def _note_targets(self) -> None:
+        """What nodes' rate controllers give their links now."""
+        if now_us() - self.began_us < SETTLED_US:
+            return
+        for node, status in self.statuses.items():
+            for link in status["neighbours"]:
+                key = node, link["name"]
+                self.targets_bps[key] = self.targets_bps[key].with_value(link["target_bps"])
 
     def _on_node(self, entry: Entry) -> None:
         fields = entry.fields

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,10 @@ from lab.realtime.observer import Observer
 from lab.realtime.overlay import ScenarioOverlay
 from lab.realtime.scene import Scene, Watching
 from lab.realtime.summary import Done, Finished, scenario_report
+from lab.realtime.talk import Wishes
 from lab.realtime.viewers import LabViewer
+from lab.scenario.expansion import expanded, for_real_time, stays
+from lab.scenario.feedback import speech_of
 from lab.scenario.model import (
     BrainEvent,
     ChangeAccess,
@@ -83,7 +87,7 @@ async def run_scenario(scenario: Scenario, options: RunOptions, show: Show) -> S
     """Raises LabError if a part does not come up, or ends when nothing told it to."""
     if problems := _for_virtual_time_only(scenario):
         raise RunError(f"for virtual time only: {'; '.join(problems)}")
-    return await Run.carry_out(scenario, options, show)
+    return await Run.carry_out(expanded(for_real_time(scenario)), options, show)
 
 
 def _for_virtual_time_only(scenario: Scenario) -> list[str]:
@@ -99,14 +103,10 @@ def _for_virtual_time_only(scenario: Scenario) -> list[str]:
         found.append("codecs other than H264")
     if any(broadcast.b_frames for broadcast in scenario.broadcasts):
         found.append("b_frames (the encoder makes none)")
-    if any(viewer.feedback for viewer in scenario.viewers):
-        found.append("feedback of viewers (they only listen)")
     if any(broadcast.adaptive for broadcast in scenario.broadcasts):
         found.append("adaptive encoders")
     if any(viewer.beyond_ms for viewer in scenario.viewers):
         found.append("beyond_ms of viewers")
-    if any(viewer.premium for viewer in scenario.viewers):
-        found.append("premium viewers")
     if scenario.flows:
         found.append("flows")
     return found
@@ -124,6 +124,7 @@ class Run:
         self.done: list[Done] = []
         self.began_us = now_us()
         self.observer = Observer(overlay, Journal(options.directory), self.began_us)
+        behind = {name for path in overlay.links.accesses for name in path.viewers}
         has_audio = {broadcast.name: broadcast.audio for broadcast in scenario.broadcasts}
         self.viewers = {
             name: LabViewer(
@@ -133,6 +134,11 @@ class Run:
                 audio=has_audio[entry.stream],
                 reach=partial(overlay.links.reach, viewer_behind(name)),
                 picture=options.directory / f"{name}.png" if options.pictures else None,
+                wishes=Wishes(
+                    speech_of(entry, has_access=name in behind),
+                    entry.premium,
+                    random.Random(f"{scenario.seed} feedback {name}").getrandbits(64),
+                ),
             )
             for entry in scenario.viewers
             for name in entry.names
@@ -275,12 +281,11 @@ class Run:
             self._at(broadcast.start_s, encoder.start)
             if broadcast.end_s is not None:
                 self._at(broadcast.end_s, encoder.stop)
-        for entry in self.scenario.viewers:
-            for name in entry.names:
-                if entry.join_s is not None:
-                    self._at(entry.join_s, self.viewers[name].join)
-                if entry.leave_s is not None:
-                    self._at(entry.leave_s, self.viewers[name].leave)
+        for name, join_s, leave_s in stays(self.scenario):
+            if join_s is not None:
+                self._at(join_s, self.viewers[name].join)
+            if leave_s is not None:
+                self._at(leave_s, self.viewers[name].leave)
         for event in self.scenario.events:
             self._at(event.at_s, partial(self.perform, event))
         for at_s, choose in self.options.chosen:

@@ -66,7 +66,7 @@ def scenario_report(run: Finished) -> ScenarioReport:
         seed=run.scenario.seed,
         duration_s=(run.ended_us - run.began_us) / 1_000_000,
         viewers=viewers,
-        hops=[_hop(hop, run.delays_us) for hop in hops],
+        hops=[_hop(hop, run) for hop in hops],
         qoe=qoe_of(viewers),
         brain=_brain(run),
         events=_events(run, viewers),
@@ -80,7 +80,7 @@ def _with_expectations(scenario: Scenario, report: ScenarioReport) -> ScenarioRe
     return ScenarioReport(**(fields | {"expectations": judge(scenario, report)}))
 
 
-def _hop(hop: Hop, delays_us: Mapping[Pair, int]) -> HopReport:
+def _hop(hop: Hop, run: Finished) -> HopReport:
     return HopReport(
         sender=hop.sender,
         receiver=hop.receiver,
@@ -91,7 +91,8 @@ def _hop(hop: Hop, delays_us: Mapping[Pair, int]) -> HopReport:
         given_up=hop.given_up,
         loss=round(hop.loss, 6),
         rtt_ms=hop.rtt_us / 1_000 if hop.rtt_us else None,
-        delay_ms=delays_us[pair_of(hop.sender, hop.receiver)] / 1_000,
+        delay_ms=run.delays_us[pair_of(hop.sender, hop.receiver)] / 1_000,
+        target_bps=run.observer.targets_bps[hop.sender, hop.receiver],
     )
 
 

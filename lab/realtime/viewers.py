@@ -8,8 +8,9 @@ from pathlib import Path
 
 from lab.flow_viewer import FlowViewer, Reach
 from lab.realtime.files import RunFiles
+from lab.realtime.talk import NO_WISHES, Wishes
 from lab.scenario.model import ScenarioViewer
-from lab.scenario.report import Delay, EventGap, ViewerReport
+from lab.scenario.report import Delay, EventGap, Range, ViewerReport
 from overlane.play.report import delay_report
 from overlane.play.verdict import Verdict
 from overlane.publish.manifest import Manifest
@@ -29,8 +30,10 @@ class LabViewer:
         audio: bool,
         reach: Reach,
         picture: Path | None = None,
+        wishes: Wishes = NO_WISHES,
     ) -> None:
         """reach: where its node must send to."""
+        self._wishes = wishes
         self._reach = reach
         self.name = name
         self.stream = entry.stream
@@ -61,6 +64,7 @@ class LabViewer:
             poll_s=_REFRESH_S,
             picture=self._picture,
             reach=self._reach,
+            wishes=self._wishes,
         )
         self.stays.append(await stay.__aenter__())
 
@@ -135,6 +139,8 @@ class LabViewer:
             intact_ratio=round(intact / expected, 6) if expected else None,
             packets=sum(len(stay.arrivals) for stay in self.stays),
             packets_duplicate=len(repeats),
+            rtx_packets=sum(stay.rtx_packets for stay in self.stays),
+            rtx_repaired=sum(stay.rtx_repaired for stay in self.stays),
             audio_packets=sum(each.packets_received for each in audio),
             audio_missing=sum((each.packets_expected or 0) - (each.intact or 0) for each in audio),
             first_packet_ms=_ms(first.joined_us, first_packet_us),
@@ -146,6 +152,7 @@ class LabViewer:
                 if (gap_ms := self.gap_ms(a_us, b_us) or 0.0) > silence_ms
             ],
             delay_ms=_delay(verdicts),
+            target_bps=last.target_bps if self._wishes.speech.tells_arrivals else Range(),
             least_delay_ms=min(least_us) / 1_000 if least_us else None,
         )
 

@@ -34,6 +34,7 @@ from lab.scenario.model import (
     ScenarioNode,
     ScenarioPath,
     ScenarioViewer,
+    SwitchViewer,
     ViewerEvent,
 )
 from service.errors import Problem
@@ -80,9 +81,11 @@ def cross_check(parts: Parts) -> list[Problem]:
         *_check_references(parts),
         *_check_links(parts),
         *_check_access(parts),
+        *_check_counts(parts),
         *_check_times(parts),
         *_check_events(parts),
         *_check_paths(parts),
+        *_check_switches(parts),
     ]
 
 
@@ -92,7 +95,7 @@ def _check_names(parts: Parts) -> Iterator[Problem]:
         first: dict[str, str] = {}
         for index, entry in getattr(parts, table):
             key = f"{table}[{index}].name"
-            names = entry.names if isinstance(entry, ScenarioViewer) else (entry.name,)
+            names = getattr(entry, "names", (entry.name,))
             for name in dict.fromkeys((entry.name, *names)):
                 if name in first:
                     yield Problem(key, f"{what} {name} is already that of {first[name]}")
@@ -155,6 +158,8 @@ def _references_of(event: Event) -> Iterable[tuple[str, str, str]]:
             return [("viewer", "viewer", event.viewer)]
         case MoveViewer():
             return [("viewer", "viewer", event.viewer), ("to", "node", event.to)]
+        case SwitchViewer():
+            return [("viewer", "viewer", event.viewer), ("to", "broadcast", event.to)]
         case ChangeAccess():
             return [("broadcast", "broadcast", event.broadcast)] if event.broadcast else []
         case MoveBroadcast():
@@ -235,6 +240,25 @@ def _check_access(parts: Parts) -> Iterator[Problem]:
             yield Problem(f"flows[{i}]", "is over the access of nobody who has one by [[access]]")
 
 
+def _check_counts(parts: Parts) -> Iterator[Problem]:
+    """Of broadcasts that are alike nothing is said but by their tables."""
+    many = {each.name: each for _, each in parts.broadcasts if each.count > 1}
+    for i, viewer in parts.viewers:
+        if viewer.stream in many and viewer.count != many[viewer.stream].count:
+            text = f"must be that of {viewer.stream}, whose viewers watch one each"
+            yield Problem(f"viewers[{i}].count", text)
+    watchers = {viewer.name for _, viewer in parts.viewers if viewer.stream in many}
+    said = [(f"access[{i}].broadcast", a.broadcast) for i, a in parts.access]
+    said += [(f"flows[{i}].broadcast", flow.broadcast) for i, flow in parts.flows]
+    said += [(f"events[{i}].broadcast", getattr(e, "broadcast", None)) for i, e in parts.events]
+    for key, name in said:
+        if name in many:
+            yield Problem(key, f"{name} stands for {many[name].count} broadcasts")
+    for i, event in parts.events:
+        if getattr(event, "viewer", None) in watchers:
+            yield Problem(f"events[{i}].viewer", "stands for viewers of several broadcasts")
+
+
 def _has_owner(owner: Iterable[tuple[str, str]], said: ChangeAccess | CrossTraffic) -> bool:
     return any(
         said.broadcast == name if kind == "broadcast" else said.is_of_viewer(name)
@@ -248,11 +272,19 @@ def _check_times(parts: Parts) -> Iterator[Problem]:
         if broadcast.end_s is not None and broadcast.end_s <= broadcast.start_s:
             yield Problem(f"broadcasts[{i}].end_s", f"is not after start_s ({broadcast.start_s})")
     for i, viewer in parts.viewers:
+        if viewer.stay_s is not None and (viewer.join_s is None or viewer.leave_s is not None):
+            yield Problem(f"viewers[{i}].stay_s", "is for who has a join_s and no leave_s")
+        if viewer.join_spread_s and viewer.join_s is None:
+            yield Problem(f"viewers[{i}].join_spread_s", "is for who has a join_s")
         if viewer.leave_s is not None and (
             viewer.join_s is None or viewer.leave_s <= viewer.join_s
         ):
             yield Problem(f"viewers[{i}].leave_s", "is not after join_s")
-        if end is not None and viewer.join_s is not None and viewer.join_s >= end:
+        if (
+            end is not None
+            and viewer.join_s is not None
+            and viewer.join_s + viewer.join_spread_s >= end
+        ):
             yield Problem(f"viewers[{i}].join_s", f"is not before the end (duration_s = {end})")
     for i, flow in parts.flows:
         if end is not None and flow.start_s >= end:
@@ -310,8 +342,26 @@ def _check_paths(parts: Parts) -> Iterator[Problem]:
     if parts.brain is not None or parts.malformed & {"brain", "paths", "broadcasts"}:
         return
     hosts: Mapping[str, str] = {broadcast.name: broadcast.node for _, broadcast in parts.broadcasts}
-    for i, viewer in parts.viewers:
-        is_elsewhere = hosts.get(viewer.stream, viewer.node) != viewer.node
-        if is_elsewhere and (viewer.node, viewer.stream) not in given:
-            text = f"nothing leads to {viewer.stream}: give [brain], or [[paths]] of this node"
-            yield Problem(f"viewers[{i}].node", text)
+    nodes = {viewer.name: viewer.node for _, viewer in parts.viewers}
+    wanted = [(f"viewers[{i}].node", viewer.node, viewer.stream) for i, viewer in parts.viewers]
+    wanted += [
+        (f"events[{i}].to", nodes[event.viewer], event.to)
+        for i, event in parts.events
+        if isinstance(event, SwitchViewer) and event.viewer in nodes
+    ]
+    for key, node, stream in wanted:
+        if hosts.get(stream, node) != node and (node, stream) not in given:
+            text = f"nothing leads to {stream}: give [brain], or [[paths]] of {node}"
+            yield Problem(key, text)
+
+
+def _check_switches(parts: Parts) -> Iterator[Problem]:
+    """A player goes on with what it can decode."""
+    codecs = {broadcast.name: broadcast.codec for _, broadcast in parts.broadcasts}
+    streams = {viewer.name: viewer.stream for _, viewer in parts.viewers}
+    for i, event in parts.events:
+        if isinstance(event, SwitchViewer) and event.to in codecs and event.viewer in streams:
+            own = codecs.get(streams[event.viewer], codecs[event.to])
+            if codecs[event.to] != own:
+                text = f"{event.to} is {codecs[event.to]}, {streams[event.viewer]} is {own}"
+                yield Problem(f"events[{i}].to", text)

@@ -35,6 +35,7 @@ def figures_of(report: ScenarioReport) -> Figures:
         found |= _numbers(f"viewers.{viewer.name}", viewer)
         found[f"viewers.{viewer.name}.path_nodes"] = len(viewer.path)
         found[f"viewers.{viewer.name}.version_changes"] = len(viewer.version_changes)
+        found[f"viewers.{viewer.name}.stream_changes"] = len(viewer.stream_changes)
         found[f"viewers.{viewer.name}.longest_event_gap_ms"] = max(
             (gap.gap_ms for gap in viewer.gaps), default=0.0
         )

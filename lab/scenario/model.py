@@ -80,6 +80,9 @@ class ScenarioLink(LinkKeys):
     b: NodeName
     delay_ms: DelayMs | None = None
     """One way."""
+    ceiling_bps: PathRateBps | None = None
+    """What its two nodes are told it carries (`rate_bps` of [[neighbours]]); None: their default.
+    For a scenario without a brain."""
     cut: bool = False
     """The pair has no link at all."""
 
@@ -202,6 +205,9 @@ class Broadcast(Model):
     discardable. VP8, VP9 and AV1 show them in the order sent, as frames of temporal layers."""
     gop_s: float = Field(default=2.0, gt=0, le=60)
     audio: bool = True
+    count: int = Field(default=1, ge=1, le=1_000)
+    """So many alike, named NAME-1, NAME-2, ...; each entry of viewers of NAME is as many, who watch
+    one each."""
 
     @model_validator(mode="after")
     def _has_one_bitrate(self) -> Self:
@@ -217,6 +223,11 @@ class Broadcast(Model):
         return versions
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of each of them."""
+        return _numbered(self.name, self.count)
+
+    @property
     def bitrates(self) -> tuple[int, ...]:
         """Of each version, the best first."""
         return self.versions or (self.bitrate_bps,)
@@ -227,6 +238,10 @@ class Broadcast(Model):
         return (self.name, *(f"{self.name}.{n}" for n in range(1, len(self.bitrates))))
 
 
+def _numbered(name: str, count: int) -> tuple[str, ...]:
+    return (name,) if count == 1 else tuple(f"{name}-{n}" for n in range(1, count + 1))
+
+
 class ScenarioViewer(Model):
     """A viewer, or `count` of them named NAME-1, NAME-2, ... who all do the same."""
 
@@ -235,14 +250,20 @@ class ScenarioViewer(Model):
     node: NodeName
     join_s: Seconds | None = None
     """None: it joins by an event."""
+    join_spread_s: Seconds = 0.0
+    """Each joins up to so much later, at a time drawn from the seed."""
     leave_s: Seconds | None = None
+    stay_s: Annotated[float, Field(gt=0, le=MAX_DURATION_S)] | None = None
+    """It leaves so long after it joined; in place of leave_s."""
     premium: bool = False
     """Its node takes from a second path what the first one loses."""
     feedback: tuple[Feedback, ...] | None = None
     """The RTCP that it sends: receiver reports; NACK of what it misses; when each packet came; PLI
     when it has given up on a packet.
-    None: the first two if it has an access path (`Access`), nothing otherwise. In virtual time
-    only."""
+    None: the first two if it has an access path (`Access`), nothing otherwise."""
+    rtx: bool | None = None
+    """Whether the video that it asks for again comes as RTX (RFC 4588).
+    None: if it tells when each packet came, as browsers do both."""
     beyond_ms: DelayMs = 0.0
     """One way, behind its access path: viewers behind a shared one may have different round trips.
     In virtual time only."""
@@ -251,9 +272,7 @@ class ScenarioViewer(Model):
     @property
     def names(self) -> tuple[str, ...]:
         """Of each of them, as in the report."""
-        if self.count == 1:
-            return (self.name,)
-        return tuple(f"{self.name}-{number}" for number in range(1, self.count + 1))
+        return _numbered(self.name, self.count)
 
 
 class _Event(Model):
@@ -316,6 +335,14 @@ class MoveViewer(_Event):
     to: NodeName
 
 
+class SwitchViewer(_Event):
+    """It goes on with another broadcast, at a key frame, under its own numbers and times."""
+
+    do: Literal["switch_viewer"]
+    viewer: ViewerName
+    to: StreamName
+
+
 class MoveBroadcast(_Event):
     """The encoder sends to another node from now on."""
 
@@ -350,6 +377,7 @@ Event: TypeAlias = Annotated[
     | BrainEvent
     | ViewerEvent
     | MoveViewer
+    | SwitchViewer
     | MoveBroadcast
     | RestartEncoder
     | PauseEncoder,
@@ -362,6 +390,8 @@ class Scenario(Model):
 
     name: NodeName
     seed: int = 1
+    real_time_count: int | None = Field(default=None, ge=1)
+    """In real time, the most of each `count`: for what real processes on few cores cannot carry."""
     duration_s: float = Field(gt=0, le=MAX_DURATION_S)
     brain: Brain | None = None
     nodes: tuple[ScenarioNode, ...] = Field(min_length=1, max_length=MAX_NODES)

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 IN_TIME_US = 300_000  # LiveNet 7.1
+SETTLED_US = 10_000_000  # chosen: after it, a rate controller has begun, and probed
 CATCHING_UP_US = 3_000_000  # after the first packet of a viewer
 
 
@@ -21,6 +22,20 @@ class Delay(msgspec.Struct, frozen=True, kw_only=True):
 
     p50: float | None = None
     p99: float | None = None
+
+
+class Range(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a figure that was looked at about once a second."""
+
+    least: float | None = None
+    most: float | None = None
+    last: float | None = None
+
+    def with_value(self, value: float) -> Range:
+        """One more, the last one."""
+        if self.least is None or self.most is None:
+            return Range(least=value, most=value, last=value)
+        return Range(least=min(self.least, value), most=max(self.most, value), last=value)
 
 
 class EventGap(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,13 +53,20 @@ class VersionChange(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
+class StreamChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A viewer goes on with another broadcast from now on."""
+
+    at_s: float
+    stream: str
+
+
 class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     """One viewer, all its stays at nodes together."""
 
     name: str
     stream: str
     node: str
-    """At the end, or where it left."""
+    """At the end, or when and where it left."""
     path: list[str]
     """From the producer to `node`, at the end or where it left."""
     joined_s: float | None
@@ -70,11 +92,16 @@ class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     """RTP that came, headers included, over its time; virtual time only."""
     packets_duplicate: int = 0
     packets_corrupt: int = 0
+    rtx_packets: int = 0
+    """Came again as RTX; in `packets` too."""
+    rtx_repaired: int = 0
+    """Of those: stood for a packet that had not come."""
     sequence_breaks: int = 0
     """RTP sequence numbers that are neither new in order, nor filled in later, nor missing."""
     version_frames: list[int] = []
-    """Whole frames of each version of the broadcast, the best first; virtual time only."""
+    """Whole frames of each version of the broadcast, the best first."""
     version_changes: list[VersionChange] = []
+    stream_changes: list[StreamChange] = []
     audio_packets: int = 0
     audio_missing: int = 0
     is_cache_hit: bool | None = None
@@ -88,6 +115,9 @@ class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     """Silences of video longer than a frame and a player's buffer of 300 ms; virtual time only."""
     gaps: list[EventGap] = []
     delay_ms: Delay = Delay()
+    target_bps: Range = Range()
+    """What its node's rate controller gave, from 10 s after it joined on, if it tells when packets
+    came."""
     least_delay_ms: float | None = None
     """Of the path: its links' one-way delays, or the smallest that was seen."""
 
@@ -108,6 +138,8 @@ class HopReport(msgspec.Struct, frozen=True, kw_only=True):
     rtt_ms: float | None = None
     delay_ms: float | None = None
     """One way, as emulated."""
+    target_bps: Range = Range()
+    """What the sender's rate controller gave, from 10 s on, if it has one."""
 
     @property
     def name(self) -> str:

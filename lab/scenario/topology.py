@@ -43,6 +43,15 @@ def link_configs(scenario: Scenario) -> dict[Pair, LinkConfig]:
     return found
 
 
+def ceilings(scenario: Scenario) -> dict[Pair, int]:
+    """What nodes are told of links' rates, where the file says so."""
+    return {
+        pair_of(link.a, link.b): link.ceiling_bps
+        for link in scenario.links
+        if link.ceiling_bps is not None
+    }
+
+
 def changed(config: LinkConfig, event: ChangeLink, now_us: int = 0) -> LinkConfig:
     """A link after an event; what the event leaves out stays. now_us: on the links' clock."""
     return _with(config, event, event.delay_ms, now_us)

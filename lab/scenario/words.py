@@ -15,6 +15,7 @@ from lab.scenario.model import (
     NodeEvent,
     PauseEncoder,
     RestartEncoder,
+    SwitchViewer,
     ViewerEvent,
 )
 
@@ -39,6 +40,8 @@ def describe(event: Event) -> str:
             return f"{event.viewer} {'joins' if event.do == 'join' else 'leaves'}"
         case MoveViewer():
             return f"{event.viewer} moves to {event.to}"
+        case SwitchViewer():
+            return f"{event.viewer} switches to {event.to}"
         case MoveBroadcast():
             return f"{event.broadcast} moves to {event.to}"
         case RestartEncoder() | PauseEncoder():

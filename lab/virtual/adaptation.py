@@ -67,7 +67,7 @@ class Adaptation:
         rates = [
             self._room_bps(watcher.host.node.engine, watcher.viewer)
             for watcher in self._audience.watchers
-            if watcher.entry.stream == self.broadcast.name
+            if watcher.broadcast.name == self.broadcast.name
             and watcher.viewer is not None
             and watcher.viewer.link is not None
             and watcher.host is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.scenario.feedback import Speech
 from lab.scenario.model import Broadcast, ScenarioViewer
 from lab.scenario.report import IN_TIME_US
 from lab.virtual.clock import Agenda
@@ -31,13 +32,12 @@ class Watcher:
         self.is_cache_hit: bool | None = None
         self.path: tuple[str, ...] = ()
         self.attempt = 0
-        self.feedback: tuple[str, ...] = ()
-        """The RTCP that it sends."""
+        self.speech = Speech()
 
     @property
     def extensions(self) -> Extensions:
         """Of RTP headers, that it asks for."""
-        if "transport_cc" in self.feedback:
+        if self.speech.tells_arrivals:
             return Extensions(transport_cc=TRANSPORT_CC_ID)
         return NO_EXTENSIONS
 
@@ -75,6 +75,20 @@ class Audience:
             host.node.remove_viewer(viewer, self._agenda.now_us)
             host.settle()
 
+    def switch(self, watcher: Watcher, broadcast: Broadcast, encoder: int) -> None:
+        """It goes on with another broadcast, or joins that when it comes back. encoder: its best
+        version's."""
+        watcher.broadcast = broadcast
+        self._world.switch_viewer(watcher.number, encoder)
+        host, viewer = watcher.host, watcher.viewer
+        if viewer is None or host is None or not host.is_running:
+            return
+        try:
+            host.node.switch_viewer(viewer, broadcast.name, self._agenda.now_us)
+        except Refused as error:
+            watcher.refused = str(error)
+        host.settle()
+
     def on_turned_away(self, host: NodeHost, viewer_id: str, text: str) -> None:
         """The node has refused it, or let it go."""
         watcher = self._by_viewer.pop((host.name, viewer_id), None)
@@ -82,6 +96,12 @@ class Audience:
             watcher.refused = text
             self._end_stay(watcher)
             self._try_later(watcher, RETRY_US)
+
+    def on_switch_refused(self, host: NodeHost, viewer_id: str, text: str) -> None:
+        """It goes on with what it has."""
+        watcher = self._by_viewer.get((host.name, viewer_id))
+        if watcher is not None:
+            watcher.refused = text
 
     def on_killed(self, host: NodeHost) -> None:
         """Its viewers notice."""
@@ -106,7 +126,7 @@ class Audience:
             watcher.refused = f"{host.name} is down"
             self._try_later(watcher, RETRY_US)
             return
-        node, stream = host.node, watcher.entry.stream
+        node, stream = host.node, watcher.broadcast.name
         addresses = viewer_addresses(watcher.number)
         if not watcher.broadcast.audio:
             del addresses["audio"]
@@ -117,6 +137,7 @@ class Audience:
                 addresses,
                 now_us,
                 expiry_us=None,
+                rtx_payload_type=watcher.speech.rtx_payload_type,
                 extensions=watcher.extensions,
                 is_premium=watcher.entry.premium,
             )
@@ -150,4 +171,4 @@ class Audience:
 
     def _note_path(self, watcher: Watcher) -> None:
         if watcher.host is not None and watcher.host.is_running:
-            watcher.path = watcher.host.node.path_of(watcher.entry.stream)
+            watcher.path = watcher.host.node.path_of(watcher.broadcast.name)

@@ -25,6 +25,10 @@ class ViewerFigures:
     """Of RTP, headers included."""
     duplicates: int
     corrupt: int
+    rtx_packets: int
+    """All that came as RTX."""
+    rtx_repaired: int
+    """Of those: stood for a packet that had not come."""
     breaks: int
     audio_packets: int
     audio_missing: int
@@ -38,6 +42,8 @@ class ViewerFigures:
     """Whole frames of each version of the broadcast, the best first."""
     changes: tuple[tuple[int, int], ...]
     """When the first whole frame of another version came, and of which."""
+    switches: tuple[tuple[int, int], ...]
+    """When the first packet of another broadcast came, and its encoder."""
     delays: tuple[tuple[int, int], ...]
     """Milliseconds, rounded down, and how many whole frames took so long; 2,047 and more are one.
     Without those that came while catching up."""

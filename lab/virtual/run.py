@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from lab.link import LinkConfig
+from lab.scenario.expansion import expanded, stays
 from lab.scenario.expectations import judge
+from lab.scenario.feedback import speech_of
 from lab.scenario.link_keys import ms_to_us
 from lab.scenario.model import (
     CODECS,
@@ -25,6 +27,7 @@ from lab.scenario.model import (
     PauseEncoder,
     RestartEncoder,
     Scenario,
+    SwitchViewer,
     ViewerEvent,
 )
 from lab.scenario.report import ScenarioReport
@@ -44,6 +47,7 @@ from lab.virtual.clock import Agenda, Luck
 from lab.virtual.cross_traffic import open_flows
 from lab.virtual.node_host import NodeHost
 from lab.virtual.settings import START_US, brain_settings, node_configs
+from lab.virtual.targets import Targets
 from lab.virtual.world import World
 from relay import events as node_events
 
@@ -51,8 +55,6 @@ DRAIN_US = 1_500_000  # after the end, so that what was sent can arrive
 GAP_MARGIN_US = 100_000  # beyond a frame's length, from which on a silence is listed
 Load: TypeAlias = tuple[float, int, tuple[tuple[int, int], ...]]
 """As `World.access_load` tells it."""
-FEEDBACK = {"reports": 1, "nack": 2, "transport_cc": 4, "pli": 8}  # as `World.let_speak` takes them
-USUAL_FEEDBACK = ("reports", "nack")
 
 
 @dataclass(slots=True)
@@ -71,7 +73,7 @@ class VirtualOverlay:
         self, scenario: Scenario, node_tables: Mapping[str, Mapping[str, object]] | None = None
     ) -> None:
         """node_tables: of every node's configuration, such as `repair`; in place of defaults."""
-        self.scenario = scenario
+        self.scenario = scenario = expanded(scenario)
         self.luck = Luck(scenario.seed)
         self.agenda = Agenda(START_US)
         self.links = {
@@ -131,6 +133,12 @@ class VirtualOverlay:
         for host in self.nodes.values():
             host.start()
         self._plan()
+        self.targets = Targets(
+            self.audience,
+            self.nodes.values,
+            self.agenda,
+            has_links=scenario.rate.node_links.controller != "fixed",
+        )
         self.adaptations = [
             Adaptation(
                 broadcast, self.encoders_of[broadcast.name], self.audience, self.world, self.agenda
@@ -222,6 +230,10 @@ class VirtualOverlay:
             case MoveViewer():
                 for watcher in self.audience.of(event.viewer):
                     self.audience.join(watcher, self.nodes[event.to])
+            case SwitchViewer():
+                (broadcast,) = (b for b in self.scenario.broadcasts if b.name == event.to)
+                for watcher in self.audience.of(event.viewer):
+                    self.audience.switch(watcher, broadcast, self.encoders[event.to])
             case MoveBroadcast():
                 self.at_node[event.broadcast] = event.to
                 self._aim_all()
@@ -252,25 +264,24 @@ class VirtualOverlay:
                 for encoder in self.encoders_of[path.broadcast]:
                     self.world.put_encoder_behind(encoder, number)
         for watcher in watchers.values():
-            said = watcher.entry.feedback
-            usual = USUAL_FEEDBACK if watcher.name in behind else ()
-            watcher.feedback = usual if said is None else said
-            if watcher.feedback:
-                wanted = sum(FEEDBACK[word] for word in set(watcher.feedback))
+            watcher.speech = speech_of(watcher.entry, has_access=watcher.name in behind)
+            self.world.let_ask_for_rtx(watcher.number, watcher.speech.rtx_payload_type or 0)
+            if watcher.speech.feedback:
                 seed = self.luck.bits("feedback", watcher.name)
-                self.world.let_speak(watcher.number, wanted, seed)
+                self.world.let_speak(watcher.number, watcher.speech.flags, seed)
 
     def _plan(self) -> None:
         for broadcast in self.scenario.broadcasts:
             self._start_encoder(broadcast)
         self._aim_all()
-        for watcher in self.audience.watchers:
-            entry = watcher.entry
-            host = self.nodes[entry.node]
-            if entry.join_s is not None:
-                self._at(entry.join_s, lambda w=watcher, h=host: self.audience.join(w, h))  # type: ignore[misc]
-            if entry.leave_s is not None:
-                self._at(entry.leave_s, lambda w=watcher: self.audience.leave(w))  # type: ignore[misc]
+        for watcher, (_, join_s, leave_s) in zip(
+            self.audience.watchers, stays(self.scenario), strict=True
+        ):
+            host = self.nodes[watcher.entry.node]
+            if join_s is not None:
+                self._at(join_s, lambda w=watcher, h=host: self.audience.join(w, h))  # type: ignore[misc]
+            if leave_s is not None:
+                self._at(leave_s, lambda w=watcher: self.audience.leave(w))  # type: ignore[misc]
         for event in sorted(self.scenario.events, key=lambda event: event.at_s):
             self._at(event.at_s, lambda event=event: self.do(event))  # type: ignore[misc]
 
@@ -335,6 +346,8 @@ class VirtualOverlay:
         match event:
             case node_events.ViewerTurnedAway(viewer_id, _, text):
                 self.audience.on_turned_away(host, viewer_id, text)
+            case node_events.SwitchRefused(viewer_id, _, _, text):
+                self.audience.on_switch_refused(host, viewer_id, text)
             case node_events.ViewerLeft(viewer_id, _, _):
                 self.audience.on_turned_away(host, viewer_id, "it was let go")
             case node_events.UpstreamSwitched() if self.happened:

@@ -12,12 +12,13 @@ from controller.paths import RehomeConfig
 from controller.tables.node_session import Intervals
 from controller.tables.registry import KnownNode
 from lab.scenario.model import Broadcast, MoveViewer, Scenario
-from lab.scenario.topology import Pair, pair_of
+from lab.scenario.topology import Pair, ceilings, pair_of
 from lab.virtual.clock import Luck
 from relay.config import NodeConfig
 
 START_US = 1_000_000  # of the clock; nothing may depend on it
 _SLAB_MIB = 32  # holds seven broadcasts of 3 Mbit/s and a key frame each 2 s three times over
+_SLAB_BPS = 21_000_000  # these
 _STREAMS = 16
 _FIRST_PORT = 8000
 
@@ -49,6 +50,9 @@ def node_configs(
         }
         for name in {entry.node} | moves:
             viewers[name] += entry.count
+    sent_bps = sum(sum(each.bitrates) for each in scenario.broadcasts)
+    slabs = 1 + sent_bps // _SLAB_BPS if sent_bps > 4 * _SLAB_BPS else 1
+    tracks = sum(len(each.bitrates) for each in scenario.broadcasts)
     configs = []
     for name, number in numbers.items():
         hosted = [b for b in scenario.broadcasts if name in scenario.hosts_of(b)]
@@ -69,13 +73,13 @@ def node_configs(
             },
             "ingests": [_ingest(broadcast, number, ports) for broadcast in hosted],
             "limits": {
-                "streams": (_STREAMS + 8 * sum(len(b.bitrates) for b in scenario.broadcasts))
-                * workers[name],
-                "cursors": (64 + 16 * len(numbers)) * workers[name] + 4 * viewers[name],
+                "streams": (_STREAMS + 8 * tracks) * workers[name],
+                "cursors": (64 + 16 * len(numbers) + 2 * tracks) * workers[name]
+                + 4 * viewers[name],
                 "node_links": max(4, len(numbers)),
                 "viewers": 8 + 2 * viewers[name],
                 "ports": 6 + 2 * workers[name] + 4 * sum(len(b.bitrates) for b in hosted),
-                "slab_mib": _SLAB_MIB * workers[name],
+                "slab_mib": _SLAB_MIB * workers[name] * slabs,
             },
         }
         if scenario.brain is not None:
@@ -88,6 +92,7 @@ def node_configs(
                     "node_id": peer_number + 1,
                     "address": address_of(peer_number),
                     "secret": luck.token("secret", *pair_of(name, peer)),
+                    **_ceiling(scenario, name, peer),
                 }
                 for peer, peer_number in numbers.items()
                 if peer != name and pair_of(name, peer) in joined
@@ -99,6 +104,11 @@ def node_configs(
             ]
         configs.append(NodeConfig.model_validate(config))
     return configs
+
+
+def _ceiling(scenario: Scenario, a: str, b: str) -> dict[str, Any]:
+    ceiling_bps = ceilings(scenario).get(pair_of(a, b))
+    return {} if ceiling_bps is None else {"rate_bps": ceiling_bps}
 
 
 def brain_settings(scenario: Scenario, joined: set[Pair], luck: Luck) -> BrainSettings:

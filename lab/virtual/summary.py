@@ -11,7 +11,9 @@ from lab.scenario.report import (
     EventReport,
     HopReport,
     PathLoad,
+    Range,
     ScenarioReport,
+    StreamChange,
     VersionChange,
     ViewerReport,
 )
@@ -63,7 +65,7 @@ def _viewer(overlay: VirtualOverlay, watcher: Watcher) -> ViewerReport:
     joined_us = watcher.joined_us
     return ViewerReport(
         name=watcher.name,
-        stream=watcher.entry.stream,
+        stream=watcher.broadcast.name,
         node=host,
         path=list(watcher.path),
         joined_s=None if joined_us is None else (joined_us - START_US) / 1_000_000,
@@ -81,11 +83,20 @@ def _viewer(overlay: VirtualOverlay, watcher: Watcher) -> ViewerReport:
         rate_bps=_rate_bps(overlay, watcher, found),
         packets_duplicate=found.duplicates,
         packets_corrupt=found.corrupt,
+        rtx_packets=found.rtx_packets,
+        rtx_repaired=found.rtx_repaired,
         sequence_breaks=found.breaks,
         version_frames=list(found.of_version[: len(watcher.broadcast.bitrates)]),
         version_changes=[
             VersionChange(at_s=(at_us - START_US) / 1_000_000, version=version)
             for at_us, version in found.changes
+        ],
+        stream_changes=[
+            StreamChange(
+                at_s=(at_us - START_US) / 1_000_000,
+                stream=overlay.scenario.broadcasts[encoder].name,
+            )
+            for at_us, encoder in found.switches
         ],
         audio_packets=found.audio_packets,
         audio_missing=found.audio_missing,
@@ -96,6 +107,7 @@ def _viewer(overlay: VirtualOverlay, watcher: Watcher) -> ViewerReport:
         stalls=_stalls(watcher, found) if found.whole else None,
         gaps=gaps,
         delay_ms=Delay(p50=_rank(found.delays, 0.5), p99=_rank(found.delays, 0.99)),
+        target_bps=overlay.targets.of_viewer.get(watcher.number, Range()),
         least_delay_ms=None if found.least_delay_us < 0 else found.least_delay_us / 1_000,
     )
 
@@ -186,6 +198,7 @@ def _hops(overlay: VirtualOverlay) -> list[HopReport]:
                     loss=counts["lost"] / sent if sent else 0.0,
                     rtt_ms=rtt_us / 1_000 or None,
                     delay_ms=link.delay_us / 1_000 if link else None,
+                    target_bps=overlay.targets.of_link.get((sender, receiver), Range()),
                 )
             )
     return sorted(found, key=lambda hop: (hop.sender, hop.receiver))

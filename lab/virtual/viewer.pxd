@@ -10,7 +10,8 @@ cdef enum:
     MAX_GAPS = 64
     JUDGED_FRAMES = 64           # whose fate is remembered for those that need them
     MAX_VERSIONS = 8             # told apart; those above count as the last one
-    MAX_CHANGES = 64             # of version, that are listed
+    MAX_CHANGES = 64             # of version, and of broadcast, that are listed
+    SWITCH_MARGIN = 32           # frames before the first that came of another broadcast and may still come
 
 ctypedef struct open_frame_t:
     uint32_t number
@@ -41,18 +42,31 @@ ctypedef struct change_t:
     int64_t at_us
     uint8_t version
 
+ctypedef struct switched_t:
+    int64_t at_us
+    uint32_t broadcast
+
 ctypedef struct viewer_t:
     bint is_present
     uint32_t broadcast
+    uint32_t next_broadcast      # which it goes on with when that comes; 0: none
+    uint32_t past_broadcast      # of which something may still come again; 0: none
     uint8_t codec                # payloads.VideoCodec
+    uint8_t rtx_payload_type     # of what it asks for again (RFC 4588); 0: that comes under its own number
     # this stay
     int64_t first_us             # its first packet; -1: none yet
     bint has_frames
+    int64_t shift                # a frame's number here less its encoder's: numbers go on over switches
+    int64_t past_shift
+    uint32_t old_last            # the newest of before the last switch
+    uint32_t new_first           # the oldest since; 0: there was none
+    uint64_t unused              # numbers between such two
     uint32_t first_frame
     uint32_t highest_frame       # judged or open
     int64_t last_video_us
     order_t video
     order_t audio
+    order_t rtx                  # of what is sent again, if it comes under an SSRC of its own
     open_frame_t frames[OPEN_FRAMES]
     uint32_t to_judge            # frames are judged in order; the next one
     uint8_t decodable[JUDGED_FRAMES]     # by number: 1 + the version it can be decoded in; 0: it cannot
@@ -68,10 +82,14 @@ ctypedef struct viewer_t:
     uint64_t of_version[MAX_VERSIONS]    # whole frames
     uint32_t change_count
     change_t changes[MAX_CHANGES]
+    uint32_t switch_count
+    switched_t switches[MAX_CHANGES]
     uint64_t duplicate_frames
     uint64_t packets
     uint64_t bytes               # of RTP, headers included
     uint64_t duplicates
+    uint64_t rtx_packets         # all that came as RTX
+    uint64_t rtx_repaired        # of those: stood for a packet that had not come; the others were of no use
     uint64_t corrupt
     uint64_t breaks
     uint64_t audio_packets

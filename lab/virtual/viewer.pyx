@@ -3,10 +3,11 @@
 A stay is from joining a node to leaving it. Expected of a stay are the frames from the first of
 which anything came to the last that was due. Frames are judged in the order of decoding, each when
 one comes that is 128 newer, or when the stay ends. A frame can be decoded if it is whole and all that
-it needs could be, in the same version.
+it needs could be, in the same version. What comes as RTX (RFC 4588) stands for the packet whose number
+it names.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from lab.virtual.content cimport BROADCAST_MASK, CONTENT_BYTES, VERSION_SHIFT, content_read, content_t
@@ -19,6 +20,7 @@ from rtp.payload.rtp_header cimport RTP_HEADER_OK, parse_rtp_header, rtp_header_
 cdef enum:
     CATCHING_UP_US = 3000000     # lab/scenario/report.py
     ORDER_NUMBERS = 64 * ORDER_WORDS
+    RTX_OSN_BYTES = 2            # RFC 4588 4: the original's number, before its payload
 
 
 cdef viewer_t* viewer_open(uint32_t broadcast, int64_t gap_threshold_us) noexcept nogil:
@@ -48,10 +50,17 @@ cdef void viewer_join(viewer_t* viewer, int64_t now_us) noexcept nogil:
     viewer.is_present = True
     viewer.first_us = -1
     viewer.has_frames = False
+    if viewer.next_broadcast:
+        viewer.broadcast = viewer.next_broadcast
+    viewer.next_broadcast = viewer.past_broadcast = 0
+    viewer.shift = viewer.past_shift = 0
+    viewer.new_first = 0
+    viewer.unused = 0
     viewer.version = -1
     memset(viewer.decodable, 0, sizeof(viewer.decodable))
     memset(&viewer.video, 0, sizeof(order_t))
     memset(&viewer.audio, 0, sizeof(order_t))
+    memset(&viewer.rtx, 0, sizeof(order_t))
     memset(viewer.frames, 0, sizeof(viewer.frames))
     viewer.place = -1
     if viewer.feedback != NULL:
@@ -111,15 +120,63 @@ cdef void judge_next(viewer_t* viewer) noexcept nogil:
     viewer.to_judge += 1
 
 
+cdef void note_unused(viewer_t* viewer) noexcept nogil:
+    """Nothing more of what it was sent before the last switch counts."""
+    if viewer.new_first > viewer.old_last + 1:
+        viewer.unused += viewer.new_first - viewer.old_last - 1
+    viewer.new_first = 0
+
+
+cdef void go_on_with(viewer_t* viewer, const content_t* content, int64_t now_us) noexcept nogil:
+    """The first packet of the other broadcast: its frames' numbers follow those of the old one, with room
+    for some before this one that come later."""
+    note_unused(viewer)
+    viewer.past_broadcast = viewer.broadcast
+    viewer.past_shift = viewer.shift
+    viewer.broadcast = viewer.next_broadcast
+    viewer.next_broadcast = 0
+    viewer.shift = 0
+    if viewer.has_frames:
+        viewer.shift = <int64_t>viewer.highest_frame + 1 + SWITCH_MARGIN - <int64_t>content.number
+        viewer.old_last = viewer.highest_frame
+        viewer.new_first = <uint32_t>(content.number + viewer.shift)
+    if viewer.switch_count < MAX_CHANGES:
+        viewer.switches[viewer.switch_count].at_us = now_us
+        viewer.switches[viewer.switch_count].broadcast = viewer.broadcast
+        viewer.switch_count += 1
+
+
+cdef void number_on(viewer_t* viewer, content_t* content) noexcept nogil:
+    """From the encoder's number of a frame to this viewer's."""
+    if content.broadcast & BROADCAST_MASK == viewer.broadcast:
+        content.number = <uint32_t>(content.number + viewer.shift)
+        if viewer.new_first and content.number < viewer.new_first:
+            viewer.new_first = content.number
+    else:
+        content.number = <uint32_t>(content.number + viewer.past_shift)
+        if viewer.new_first and content.number > viewer.old_last:
+            viewer.old_last = content.number
+
+
+cdef bint is_awaited(viewer_t* viewer, uint32_t broadcast) noexcept nogil:
+    return broadcast == viewer.broadcast or (
+        broadcast != 0 and (broadcast == viewer.next_broadcast or broadcast == viewer.past_broadcast)
+    )
+
+
 cdef void viewer_leave(viewer_t* viewer, int64_t last_due, int64_t now_us) noexcept nogil:
     """last_due: number of the last frame that should have come by now, -1: none. What is newer than
     that and not whole is not held against anyone."""
-    cdef int64_t last = last_due
+    cdef int64_t last
     cdef int32_t i
     cdef open_frame_t* frame
     if not viewer.is_present:
         return
     viewer.is_present = False
+    if last_due >= 0:
+        last_due += viewer.shift
+    last = last_due
+    note_unused(viewer)
     if viewer.has_frames:
         if last_due > <int64_t>viewer.highest_frame:
             end_silence(viewer, now_us)
@@ -130,7 +187,7 @@ cdef void viewer_leave(viewer_t* viewer, int64_t last_due, int64_t now_us) noexc
         while <int64_t>viewer.to_judge <= last and viewer.to_judge <= viewer.highest_frame:
             judge_next(viewer)
         if last >= <int64_t>viewer.first_frame:
-            viewer.expected += <uint64_t>(last - viewer.first_frame + 1)
+            viewer.expected += <uint64_t>(last - viewer.first_frame + 1) - viewer.unused
     viewer.video_missing += missing(&viewer.video)
     viewer.audio_missing += missing(&viewer.audio)
 
@@ -174,6 +231,25 @@ cdef bint in_order(viewer_t* viewer, order_t* order, const rtp_header_t* rtp) no
         return False
     order.seen[word] |= bit
     order.received += 1
+    return True
+
+
+cdef bint take_original(viewer_t* viewer, const uint8_t* data, rtp_header_t* rtp) noexcept nogil:
+    """Makes the header of an RTX packet that of the packet it stands for (RFC 4588 4), whose SSRC is the
+    media's. False: it is padding, or of what came before anything this viewer knows of."""
+    cdef const order_t* order = &viewer.video
+    cdef uint16_t original
+    cdef int64_t extended
+    if rtp.payload_bytes < RTX_OSN_BYTES or not order.has_started:
+        return False
+    original = load_be16(data + rtp.header_bytes)
+    extended = <int64_t>order.highest + <int16_t><uint16_t>(original - <uint32_t>(order.highest & 0xFFFF))
+    if extended < <int64_t>order.first or extended <= <int64_t>order.highest - ORDER_NUMBERS:
+        return False
+    rtp.sequence_number = original
+    rtp.ssrc = order.ssrc
+    rtp.header_bytes += RTX_OSN_BYTES
+    rtp.payload_bytes -= RTX_OSN_BYTES
     return True
 
 
@@ -281,7 +357,7 @@ cdef void receive_video(
 cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, uint32_t size, int64_t now_us) noexcept nogil:
     cdef rtp_header_t rtp
     cdef content_t content
-    cdef bint is_new
+    cdef bint is_new, is_again
     cdef uint32_t at, end
     if not viewer.is_present:
         return
@@ -296,21 +372,38 @@ cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, u
         viewer.first_packet_us = now_us
     viewer.packets += 1
     viewer.bytes += size
+    is_again = is_video and viewer.rtx_payload_type != 0 and rtp.payload_type == viewer.rtx_payload_type
+    if is_again:
+        viewer.rtx_packets += 1
+        if rtp.ssrc == viewer.video.ssrc:
+            viewer.corrupt += 1
+            return
+        if not in_order(viewer, &viewer.rtx, &rtp):
+            viewer.duplicates += 1
+            return
+        if not take_original(viewer, data, &rtp):
+            return
     is_new = in_order(viewer, &viewer.video if is_video else &viewer.audio, &rtp)
-    if not is_new:
+    if is_again:
+        viewer.rtx_repaired += is_new
+    elif not is_new:
         viewer.duplicates += 1
+    if not is_new:
         return
     if viewer.feedback != NULL:
-        feedback_on_rtp(viewer.feedback, is_video, &rtp, now_us)
+        feedback_on_rtp(viewer.feedback, is_video, is_again, &rtp, now_us)
     end = rtp.payload_bytes
     at = content_place(viewer.codec, data + rtp.header_bytes, rtp.payload_bytes, &end) if is_video else 1
     if at == 0 or end > rtp.payload_bytes or at + CONTENT_BYTES > end:
         viewer.corrupt += 1
         return
     is_new = content_read(data + rtp.header_bytes + at, end - at, &content)
-    if content.broadcast & BROADCAST_MASK != viewer.broadcast:
+    if not is_awaited(viewer, content.broadcast & BROADCAST_MASK):
         viewer.corrupt += 1
     elif is_video:
+        if content.broadcast & BROADCAST_MASK == viewer.next_broadcast:
+            go_on_with(viewer, &content, now_us)
+        number_on(viewer, &content)
         receive_video(viewer, &rtp, &content, is_new, now_us)
     else:
         viewer.audio_packets += 1

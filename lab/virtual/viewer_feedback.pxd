@@ -49,7 +49,7 @@ ctypedef struct viewer_feedback_t:
 
 cdef viewer_feedback_t* feedback_open(uint8_t wanted, uint64_t seed) noexcept nogil
 cdef void feedback_join(viewer_feedback_t* feedback) noexcept nogil
-cdef void feedback_on_rtp(viewer_feedback_t* feedback, bint is_video, const rtp_header_t* rtp, int64_t now_us) noexcept nogil
+cdef void feedback_on_rtp(viewer_feedback_t* feedback, bint is_video, bint is_again, const rtp_header_t* rtp, int64_t now_us) noexcept nogil
 cdef void feedback_on_packet(viewer_feedback_t* feedback, const uint8_t* data, uint32_t size, int64_t now_us) noexcept nogil
 cdef uint32_t feedback_write_arrivals(viewer_feedback_t* feedback, int64_t now_us, uint8_t* target) noexcept nogil
 cdef void feedback_on_rtcp(viewer_feedback_t* feedback, bint is_video, const uint8_t* data, uint32_t size, int64_t now_us) noexcept nogil

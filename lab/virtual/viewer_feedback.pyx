@@ -77,9 +77,10 @@ cdef void begin(heard_t* heard, const rtp_header_t* rtp) noexcept nogil:
 
 
 cdef void feedback_on_rtp(
-    viewer_feedback_t* feedback, bint is_video, const rtp_header_t* rtp, int64_t now_us
+    viewer_feedback_t* feedback, bint is_video, bint is_again, const rtp_header_t* rtp, int64_t now_us
 ) noexcept nogil:
-    """A packet that did not come before."""
+    """A packet that did not come before. is_again: it came as RTX, under the number of what was lost: no longer
+    missing, but reports go on telling that it was."""
     cdef heard_t* heard = &feedback.heard[0 if is_video else 1]
     cdef int64_t clock_rate = 90000 if is_video else 48000
     cdef int64_t transit = now_us * clock_rate // 1000000 - rtp.timestamp
@@ -97,13 +98,14 @@ cdef void feedback_on_rtp(
         begin(heard, rtp)
         heard.transit = transit
         ahead = 1
-    heard.received += 1
-    # Modulo 2^32, as RTP time is; what wraps is one odd sample.
-    difference = <int32_t><uint32_t>(transit - heard.transit)
-    heard.transit = transit
-    if difference < 0:
-        difference = -difference
-    heard.jitter += difference - ((heard.jitter + 8) >> 4)
+    if not is_again:
+        heard.received += 1
+        # Modulo 2^32, as RTP time is; what wraps is one odd sample.
+        difference = <int32_t><uint32_t>(transit - heard.transit)
+        heard.transit = transit
+        if difference < 0:
+            difference = -difference
+        heard.jitter += difference - ((heard.jitter + 8) >> 4)
     if ahead <= 0:
         forget(heard, rtp.sequence_number)
         return
@@ -177,7 +179,7 @@ cdef void feedback_reported(viewer_feedback_t* feedback, int64_t now_us) noexcep
 
 
 cdef uint32_t put_report(viewer_feedback_t* feedback, heard_t* heard, int64_t now_us, uint8_t* target) noexcept nogil:
-    """RFC 3550 A.3: a packet that was sent again counts as received."""
+    """RFC 3550 A.3: a packet that was sent again under its own number counts as received."""
     cdef report_block_t block
     cdef uint64_t expected = heard.highest - heard.first + 1
     cdef int64_t expected_now = <int64_t>(expected - heard.expected_before)

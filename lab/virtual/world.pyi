@@ -100,11 +100,15 @@ class World:
         self, viewer: int, encoder: int, gap_threshold_us: int, codec: int = 0
     ) -> None:
         """What it watches, and from how long on silences are listed."""
+    def switch_viewer(self, viewer: int, encoder: int) -> None:
+        """What it goes on with as soon as that comes, and when it joins again; -1: nothing else."""
     def note_packet_delays(self, viewer: int) -> None:
         """Of what comes from now on, beside those of frames: `ViewerFigures.packet_delays`."""
     def let_speak(self, viewer: int, wanted: int, seed: int) -> None:
         """Which RTCP it sends: 1 receiver reports, 2 NACK, 4 transport-wide feedback by the header
         extension `TRANSPORT_CC_ID`, 8 PLI, or their sum."""
+    def let_ask_for_rtx(self, viewer: int, payload_type: int) -> None:
+        """What comes under this type is video sent again (RFC 4588); 0: nothing does."""
     def feedback_counts(self, viewer: int) -> tuple[int, int]:
         """Reports, and packets asked for, each time counted."""
     def join(self, viewer: int) -> None:

@@ -331,6 +331,15 @@ cdef class World:
         self.world.viewers[viewer].gap_threshold_us = gap_threshold_us
         self.world.viewers[viewer].codec = codec
 
+    def switch_viewer(self, int viewer, int encoder):
+        self.check(viewer, self.world.viewer_count)
+        cdef viewer_t* v = self.world.viewers[viewer]
+        if encoder >= 0:
+            self.check(encoder, self.world.encoder_count)
+        v.next_broadcast = <uint32_t>(encoder + 1)
+        if v.next_broadcast == v.broadcast:
+            v.next_broadcast = 0
+
     def note_packet_delays(self, int viewer):
         self.check(viewer, self.world.viewer_count)
         cdef viewer_t* v = self.world.viewers[viewer]
@@ -347,6 +356,12 @@ cdef class World:
             if v.feedback == NULL:
                 raise MemoryError
         v.feedback.wanted = wanted
+
+    def let_ask_for_rtx(self, int viewer, uint8_t payload_type):
+        self.check(viewer, self.world.viewer_count)
+        if payload_type > 127:
+            raise ValueError("a payload type is 0 to 127")
+        self.world.viewers[viewer].rtx_payload_type = payload_type
 
     def feedback_counts(self, int viewer):
         self.check(viewer, self.world.viewer_count)
@@ -388,10 +403,12 @@ cdef class World:
             joined_us=v.joined_us, first_packet_us=v.first_packet_us, first_intact_us=v.first_intact_us,
             expected=v.expected, whole=v.whole, whole_early=v.whole_early, damaged=v.damaged, undecodable=v.undecodable,
             duplicate_frames=v.duplicate_frames, packets=v.packets, duplicates=v.duplicates, corrupt=v.corrupt,
+            rtx_packets=v.rtx_packets, rtx_repaired=v.rtx_repaired,
             breaks=v.breaks, bytes=v.bytes, audio_packets=v.audio_packets, audio_missing=v.audio_missing,
             video_missing=v.video_missing, least_delay_us=v.least_delay_us, longest_gap_us=v.longest_gap_us,
             newest_us=v.newest_us, gaps=tuple([(v.gaps[i].start_us, v.gaps[i].end_us) for i in range(v.gap_count)]),
             of_version=tuple([v.of_version[i] for i in range(<uint32_t>MAX_VERSIONS)]),
+            switches=tuple([(v.switches[i].at_us, v.switches[i].broadcast - 1) for i in range(v.switch_count)]),
             changes=tuple([(v.changes[i].at_us, v.changes[i].version) for i in range(v.change_count)]),
             delays=tuple([(i, v.delays[i]) for i in range(<uint32_t>DELAY_BUCKETS) if v.delays[i]]),
             packet_delays=() if v.packet_delays == NULL else tuple(

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Annotated, TypeVar
 from urllib.parse import quote
@@ -39,12 +40,19 @@ class Viewer(msgspec.Struct, frozen=True):
     tracks: dict[str, TrackInfo] = {}
 
 
+class RateInfo(msgspec.Struct, frozen=True):
+    """What a node's rate controller makes of a viewer's path."""
+
+    target_bps: int
+
+
 class ViewerState(msgspec.Struct, frozen=True):
     """What a node answers to PUT."""
 
     state: str
     path: list[str] = []
     tracks: dict[str, TrackInfo] = {}
+    rate: RateInfo | None = None
 
 
 _AnswerT = TypeVar("_AnswerT", Viewer, ViewerState)
@@ -53,7 +61,9 @@ _AnswerT = TypeVar("_AnswerT", Viewer, ViewerState)
 class NodeApi:
     """One HTTP session with a node, as an async context manager."""
 
-    def __init__(self, base: str, stream: str) -> None:
+    def __init__(self, base: str, stream: str, wishes: Mapping[str, object] | None = None) -> None:
+        """wishes: what is asked for beside the addresses; None: no RTCP."""
+        self._wishes = {"rtcp": "none"} if wishes is None else wishes
         self._base = base
         self._viewers = f"{base}/streams/{quote(stream, safe='')}/viewers"
         self._stream = stream
@@ -112,7 +122,7 @@ class NodeApi:
         """The viewer, or why not for now. Raises PlayError if asking again is no use."""
         try:
             url = URL(self._viewers, encoded=True)
-            async with self._session.post(url, json={**addresses, "rtcp": "none"}) as response:
+            async with self._session.post(url, json={**addresses, **self._wishes}) as response:
                 body = await read_answer(response)
         except aiohttp.InvalidURL as error:
             raise PlayError(f"not an HTTP address: {self._base}") from error

@@ -6,6 +6,7 @@ that cannot be.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import struct
@@ -43,6 +44,11 @@ class Receiver:
         """Where to send to, "host:port"."""
         host, port = self._socket.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def send(self, data: bytes, target: Source) -> None:
+        """RTCP, to where media comes from. What the kernel does not take is lost, as on a path."""
+        with contextlib.suppress(OSError):
+            self._socket.sendto(data, target)
 
     def close(self) -> None:
         """Reads what has arrived before it closes."""

@@ -65,8 +65,9 @@ class Next:
 class Viewer:
     """link, legs, worker: once its broadcast is here. addresses: by "video" and "audio". expiry_us:
     None if it lives until it is removed. transport_cc_id, delay_id: of the RTP header extensions
-    that it wants (RFC 8285), 0 for none. controller: what paces it. is_premium: it gets what one
-    path loses from another. asked_us: when it was asked for. version: which of several bitrates,
+    that it wants (RFC 8285), 0 for none. controller: what paces it. asks_premium: it is to get what
+    one path loses from another, whatever it watches; premium_streams: of these all who watch them
+    do. asked_us: when it was asked for. version: which of several bitrates,
     0 the best: of these each is a broadcast of its own (`messages.version_name`), and all else
     comes with the best."""
 
@@ -80,7 +81,8 @@ class Viewer:
     transport_cc_id: int = 0
     delay_id: int = 0
     controller: str = "fixed"
-    is_premium: bool = False
+    asks_premium: bool = False
+    premium_streams: Collection[str] = frozenset()
     asked_us: int = 0
     link: int | None = None
     worker: int = 0
@@ -92,6 +94,12 @@ class Viewer:
     def id(self) -> str:
         """How the API names it: not to be guessed."""
         return f"{self.number:016x}"
+
+    @property
+    def is_premium(self) -> bool:
+        """Of what it watches or, once it is to go on with something else, of that."""
+        broadcast = self.broadcast if self.next is None else self.next.broadcast
+        return self.asks_premium or broadcast in self.premium_streams
 
     @property
     def cname(self) -> str:
@@ -131,6 +139,7 @@ class PlainRtpEdge:
         rng: Random,
         place: Callable[[str], int] = lambda _: 0,
         rate: ViewerRate | None = None,
+        premium_streams: Collection[str] = frozenset(),
     ) -> None:
         self._workers = workers
         self._ports = ports
@@ -139,6 +148,7 @@ class PlainRtpEdge:
         self._rng = rng
         self._place = place
         self._rate = ViewerRate() if rate is None else rate
+        self._premium_streams = premium_streams
         self._viewers: dict[int, Viewer] = {}
         # Viewers by their broadcast and by those that what they are sent, or are about to be, is
         # of; and these names.
@@ -227,7 +237,8 @@ class PlainRtpEdge:
             rtcp,
             rtx_payload_type,
             *extensions,
-            is_premium=is_premium,
+            asks_premium=is_premium,
+            premium_streams=self._premium_streams,
             asked_us=now_us,
         )
         self._viewers[number] = viewer

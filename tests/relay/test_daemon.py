@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
@@ -23,6 +24,7 @@ from typing import Any
 import pytest
 
 import lab.ports
+from tests.support.worker import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -118,6 +120,22 @@ codec = "opus"
 listen = "127.0.0.1:{ingest}"
 payload_type = 112
 clock_rate = 48000
+[[ingests]]
+name = "clip"
+[[ingests.tracks]]
+kind = "video"
+codec = "VP8"
+listen = "127.0.0.1:{ingest}"
+payload_type = 96
+clock_rate = 90000
+[[ingests]]
+name = "silent"
+[[ingests.tracks]]
+kind = "video"
+codec = "VP8"
+listen = "127.0.0.1:{ingest}"
+payload_type = 97
+clock_rate = 90000
 """
     consumer = f"""
 name = "b"
@@ -219,6 +237,22 @@ def test_a_viewer_is_switched_to_another_broadcast(pair: Pair) -> None:
         arrived += send_audio(pair.ingest, receiver, 10, payload_type=112)
     assert len(arrived) == 20
     assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(arrived))
+
+
+def test_a_switch_of_a_viewer_that_leaves_is_answered_at_once(pair: Pair) -> None:
+    """Of video whose key frame does not come: not told by the time-out, some 15 s later."""
+    to = {"video": "127.0.0.1:9", "rtcp": "none"}
+    code, viewer = pair.consumer.call("POST", "/streams/clip/viewers", to)
+    assert code == 201
+    path = f"/viewers/{viewer['viewer']}"
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(pair.consumer.call, "POST", f"{path}/switch", {"stream": "silent"})
+        wait_until(lambda: pair.consumer.call("GET", path)[1]["switching_to"] == "silent")
+        began_s = time.monotonic()
+        assert pair.consumer.call("DELETE", path)[0] == 204
+        code, answer = asked.result(10)
+        assert time.monotonic() - began_s < 5
+    assert (code, answer["error"]) == (404, "the viewer has left")
 
 
 def check_reports(pair: Pair) -> None:

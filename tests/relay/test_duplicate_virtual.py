@@ -12,7 +12,9 @@ from relay.edge.plain_rtp import Viewer
 from relay.events import CopiesChanged
 from relay.slowpath.routes import Paths
 from tests.relay.encoder import FRAME_US, Encoder
+from tests.relay.overlay import AUDIO_VIEWER, VIEWER
 from tests.relay.routed_overlay import Routed
+from tests.relay.test_viewer_moves_virtual import Stage
 
 PATHS: Paths = (("b", "a"), ("d", "a"))
 DELAYS = {"ab": 20_000, "bc": 10_000, "ad": 30_000, "cd": 25_000}
@@ -183,6 +185,32 @@ def test_a_configured_stream_is_premium_for_all() -> None:
     overlay.watch("c")
     encoder.run_for(1_500_000)
     assert told_copies(overlay) == [WAYS]
+
+
+def test_a_switch_changes_whether_a_stream_is_premium() -> None:
+    """Only the stream that is configured so is, whichever a viewer began with."""
+    config = {"viewers": {"premium_streams": ["two"]}}
+    for begins, ends, by_request in (
+        ("one", "two", False),
+        ("two", "one", False),
+        ("one", "two", True),
+    ):
+        stage = Stage(config=config)
+        node = stage.b.node
+        addresses = {"video": VIEWER, "audio": AUDIO_VIEWER}
+        viewer = node.add_viewer(
+            begins, addresses, stage.overlay.now_us, expiry_us=None, is_premium=by_request
+        )
+        stage.play(1_500_000)
+        before = node.subscriptions.find(begins)
+        assert before is not None
+        assert bool(before.premium) == viewer.is_premium == (begins == "two" or by_request)
+        node.switch_viewer(viewer, ends, stage.overlay.now_us)
+        stage.play(3_000_000)
+        assert viewer.broadcast == ends
+        after = node.subscriptions.find(ends)
+        assert after is not None
+        assert bool(after.premium) == viewer.is_premium == (ends == "two" or by_request)
 
 
 def test_rehoming_over_copies_and_past_them_misses_nothing() -> None:

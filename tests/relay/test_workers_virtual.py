@@ -20,8 +20,13 @@ from lab.virtual.run import VirtualOverlay
 from relay.node import Node
 
 SHIPPED = sorted((Path(__file__).parents[2] / "lab" / "scenarios").glob("*.toml"))
-SCENARIOS = [file for file in SHIPPED if not file.stem.startswith("rfc8867-")]
-"""Those of RFC 8867 measure rate control, of one node."""
+SCENARIOS = [
+    file
+    for file in SHIPPED
+    if not file.stem.startswith("rfc8867-")
+    and file.stem not in ("node-link", "application-limited")
+]
+"""Those that are left out measure rate control, of one node or one link."""
 SECOND_US = 1_000_000
 
 
@@ -131,6 +136,20 @@ def test_broadcasts_are_spread_and_repaired_on_each_link(workers: tuple[int, ...
             assert (made_good + all_pairs.holes_open, all_pairs.given_up) == (all_pairs.lost, 0)
 
 
+@pytest.mark.parametrize("controller", ["fixed", "gcc"])
+def test_a_fixed_rate_is_that_of_all_pairs_and_those_found_out_add_up(controller: str) -> None:
+    overlay = chain((3, 3), rate={"node_links": {"controller": controller}})
+    run(overlay, 6)
+    (neighbour,) = overlay.nodes["n0"].node.neighbours.values()
+    pairs = len([*neighbour.pairs])
+    assert pairs >= 2
+    first = overlay.nodes["n0"].node.engine.link_stats(neighbour.link)
+    shown = neighbour.stats()
+    assert (shown.target_bps > first.target_bps) == (controller == "gcc")
+    if controller == "fixed":
+        assert shown.target_bps == shown.pacing_bps == neighbour.peer.rate_bps
+
+
 @pytest.mark.parametrize("workers", [(2, 3, 2), (1, 3, 1), (3, 1, 3)], ids=str)
 def test_viewers_start_as_soon_as_with_one_worker(workers: tuple[int, ...]) -> None:
     """All of a neighbour's workers are listened to until it has said which one sends."""
@@ -174,6 +193,38 @@ def test_a_broadcast_with_many_viewers_is_copied_to_further_workers_as_long_as_n
         memory = engine.memory()
         assert (memory.streams[0], memory.cursors[0], memory.viewer_links[0]) == (0, 0, 0)
     assert [engine.memory().node_links[0] for engine in node.engine.engines] == [1, 0, 0]
+
+
+def test_the_copy_of_a_version_goes_with_the_last_viewer_that_was_sent_it_there() -> None:
+    """Two viewers in two workers go down a version, of which one worker has a copy."""
+    said = ["reports", "nack", "transport_cc"]
+    document: dict[str, Any] = {
+        "name": "versions",
+        "duration_s": 20.0,
+        "nodes": [{"name": "n0"}, {"name": "n1", "workers": 2, "viewers_per_worker": 1}],
+        "links": [{"a": "n0", "b": "n1", "delay_ms": 20}],
+        "paths": [{"node": "n1", "stream": "b", "via": ["n0"]}],
+        "broadcasts": [{"name": "b", "node": "n0", "versions": [1_500_000, 300_000]}],
+        "viewers": [
+            {"name": f"v{k}", "stream": "b", "node": "n1", "join_s": 2.0 + k / 2, "feedback": said}
+            for k in range(2)
+        ],
+        "access": [{"viewers": "v*", "rate_trace": [[0, 4_000_000], [6, 600_000]]}],
+    }
+    overlay = VirtualOverlay(scenario_of(document))
+    run(overlay, 15)
+    node = overlay.nodes["n1"].node
+    (version,) = node.streams.of("b.1")
+    assert sorted(version.handles) == [0, 1]
+    assert all(viewer.version == 1 for viewer in node.edge.viewers)
+    (copied,) = (
+        each
+        for each in overlay.audience.watchers
+        if each.viewer is not None and each.viewer.worker != version.home
+    )
+    overlay.audience.leave(copied)
+    run(overlay, 0.1)
+    assert [*version.handles] == [version.home]
 
 
 @pytest.mark.parametrize("killed", ["n0", "n1", "n2"])

@@ -85,6 +85,33 @@ delay_ms = 50
 "viewers.near.frames_expected" = "> 1000000"
 "viewers.near.longest_gap_ms" = "< 5000"
 """
+BEHIND_A_LOSSY_PATH = """
+name = "lossy"
+duration_s = 7.0
+[[nodes]]
+name = "a"
+[[broadcasts]]
+name = "live"
+node = "a"
+start_s = 0.0
+[[viewers]]
+name = "far"
+stream = "live"
+node = "a"
+join_s = 1.0
+feedback = ["reports", "nack", "transport_cc"]
+[[access]]
+viewers = "far"
+delay_ms = 20
+loss = 0.03
+back = { loss = 0 }
+[expect]
+# Nothing shows that the very first or last packet was lost.
+"viewers.far.frames_damaged" = "<= 2"
+"viewers.far.frames_missing" = "<= 1"
+"viewers.far.packets_duplicate" = "== 0"
+"viewers.far.rtx_repaired" = ">= 10"
+"""
 WITH_BRAIN = """
 name = "brain-comes-and-goes"
 duration_s = 12.0
@@ -181,6 +208,17 @@ def test_no_frame_is_lost_while_the_brain_is_away_nor_when_the_path_is_cut(tmp_p
     assert report["brain"]["term"] > 1
 
 
+def test_what_an_access_path_loses_comes_again_as_rtx(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.toml"
+    path.write_text(BEHIND_A_LOSSY_PATH)
+    status, report, _ = run(path)
+
+    assert status == 0, report["expectations"]
+    (far,) = report["viewers"]
+    assert far["frames_expected"] > 150
+    assert far["rtx_repaired"] <= far["rtx_packets"] < 2 * far["rtx_repaired"]
+
+
 def test_a_bad_file_is_told_line_by_line(tmp_path: Path) -> None:
     path = write(tmp_path, WITHOUT_BRAIN.replace('viewer = "near"', 'viewer = "nobody"'))
     done = subprocess.run(command(path), capture_output=True, text=True, timeout=60, check=False)
@@ -192,11 +230,11 @@ def test_a_bad_file_is_told_line_by_line(tmp_path: Path) -> None:
 def test_what_only_virtual_time_can_do_is_refused_at_once(tmp_path: Path) -> None:
     flow = '[[flows]]\nname = "download"\nkind = "tcp"\na = "a"\nb = "b"\n[[events]]'
     text = WITHOUT_BRAIN.replace("[[events]]", flow, 1)
-    text = text.replace("leave_s = 5.0", 'leave_s = 5.0\nfeedback = ["nack"]')
+    text = text.replace("leave_s = 5.0", "leave_s = 5.0\nbeyond_ms = 10")
     path = write(tmp_path, text)
     done = subprocess.run(command(path), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert "for virtual time only: feedback of viewers (they only listen); flows" in done.stderr
+    assert "for virtual time only: beyond_ms of viewers; flows" in done.stderr
 
 
 def test_a_signal_ends_everything(tmp_path: Path) -> None:

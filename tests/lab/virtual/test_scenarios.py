@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[3]
 SHIPPED = sorted((ROOT / "lab" / "scenarios").glob("*.toml"))
 RFC8867 = [file for file in SHIPPED if file.stem.startswith("rfc8867-")]
 """They measure rate control, and what they expect is its aim: see test_rate_cases."""
-SCENARIOS = [file for file in SHIPPED if file not in RFC8867]
+LARGE = [file for file in SHIPPED if file.stem == "node-link"]
+SCENARIOS = [file for file in SHIPPED if file not in RFC8867 + LARGE]
 
 
 def run(**changes: Any) -> ScenarioReport:
@@ -43,6 +44,14 @@ def test_what_the_shipped_scenarios_expect_is_held(file: Path) -> None:
         scenario = scenario.model_copy(update={"duration_s": 120.0})
     report = run_virtual(scenario)
     assert report.is_as_expected, [one for one in report.expectations if not one.held]
+
+
+@pytest.mark.parametrize("file", LARGE, ids=lambda file: file.stem)
+def test_large_scenarios_run(file: Path) -> None:
+    """For some seconds: what they expect takes longer than a test should."""
+    report = run_virtual(load_scenario(file).model_copy(update={"duration_s": 5.0}))
+    assert sum(viewer.frames_intact for viewer in report.viewers) > 50 * len(report.viewers)
+    assert all(viewer.packets_corrupt == 0 for viewer in report.viewers)
 
 
 def test_a_seed_gives_the_same_report_and_packets_in_any_process() -> None:
