@@ -137,6 +137,7 @@ cdef void on_arrivals(
             results[count].bytes = entry.bytes
             results[count].probe = pacer_cluster_of(link, number)
             results[count].is_ce = False
+            results[count].is_fast = False  # many streams share a node link
             count += 1
             entry.bytes = 0
         number += 1

@@ -15,10 +15,11 @@ from fastpath.insert cimport claim_early, forget_early
 from fastpath.link cimport CNAME_BYTES, link_close, link_number_anew, link_open, link_set_rate, link_t
 from fastpath.mailbox cimport (
     ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CURSOR_STARTED, MARK_COPY, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR,
-    REMOVE_LINK, REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM, SWITCH_CURSOR,
+    REMOVE_LINK, REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_NEEDED, SET_UPSTREAM,
+    SWITCH_CURSOR,
     mailbox_done, mailbox_first, mailbox_post, message_t,
 )
-from fastpath.pacing cimport pacer_bytes, pacer_open, pacer_set_rate
+from fastpath.pacing cimport pacer_bytes, pacer_open, pacer_set_needed, pacer_set_rate
 from fastpath.rate.types cimport rate_config_t
 from fastpath.repair cimport note_deadline
 from fastpath.ring cimport ring_close, ring_open
@@ -468,6 +469,10 @@ cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) 
             pacer_set_rate(link, command.number, now_us)
         elif link != NULL:
             link_set_rate(link, command.number)
+    elif command.kind == SET_NEEDED:
+        link = known_link(worker, command.handle)
+        if link != NULL and link.is_controlled:
+            pacer_set_needed(link, command.number, now_us)
     elif command.kind == ADD_STREAM:
         add_stream(worker, command, now_us)
     elif command.kind == REMOVE_STREAM:

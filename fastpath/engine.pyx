@@ -25,7 +25,7 @@ from fastpath.mailbox cimport (
     ADD_CURSOR, ADD_LINK, ADD_STREAM, CLOSE_PORT, EVENT_CONTROL, EVENT_CURSOR_STARTED, EVENT_FALLBACK,
     EVENT_HELLO, EVENT_INGEST_SOURCE, EVENT_KEY_FRAME_WANTED, EVENT_LINK_DOWN, EVENT_LINK_KEYED, EVENT_LINK_MOVED,
     EVENT_LINK_UP, EVENT_STREAM_STARTED, EVENT_OVERLOAD, EVENT_UPSTREAM_FLOWS, EVENT_VIEWER_LAGS, EVENT_VIEWER_PAUSED, EVENT_VIEWER_SWITCHED, MAILBOX_MESSAGES, MESSAGE_BYTES, MARK_COPY, MOVE_CURSOR, OFFER_KEYS, OPEN_PORT, REMOVE_CURSOR, REMOVE_LINK,
-    REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_UPSTREAM, SWITCH_CURSOR,
+    REMOVE_STREAM, SEND_CONTROL, SEND_HELLO, SET_INGEST, SET_LINK_RATE, SET_NEEDED, SET_UPSTREAM, SWITCH_CURSOR,
     mailbox_clear_bell, mailbox_close, mailbox_done, mailbox_first, mailbox_open, mailbox_post,
     mailbox_reserve, mailbox_ring, message_t,
 )
@@ -442,6 +442,14 @@ cdef class Engine:  # its attributes are in engine.pxd
             raise ValueError("rate_bps must be positive")
         cdef message_t* message = self.command(SET_LINK_RATE, link)
         message.number = rate_bps
+        self.post()
+
+    def set_needed_bps(self, int64_t link, int64_t bps):
+        (self.node_links if link in self.node_links else self.viewer_links).check(link)
+        if bps < 0:
+            raise ValueError("bps is negative")
+        cdef message_t* message = self.command(SET_NEEDED, link)
+        message.number = bps
         self.post()
 
     def remove_link(self, int64_t link):

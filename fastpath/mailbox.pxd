@@ -16,6 +16,7 @@ cdef enum MessageKind:
     SEND_HELLO
     SEND_CONTROL
     SET_LINK_RATE
+    SET_NEEDED
     ADD_STREAM
     REMOVE_STREAM
     SET_INGEST

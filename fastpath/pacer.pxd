@@ -4,6 +4,10 @@ from fastpath.rate.controller cimport rate_t
 from fastpath.rate.types cimport probe_t, rate_config_t
 
 cdef enum:
+    # of transport_t.bytes; packets are smaller
+    TOLD_LOST = 0x8000
+    LEFT_FAST = 0x4000           # of a video key frame
+    SIZE_MASK = 0x3FFF
     CLUSTERS = 8                 # of probes, remembered: several follow each other within a round trip
     TRANSPORT_HISTORY = 1024     # sent to a viewer, remembered: 2 s at 5 Mbit/s
 
@@ -35,6 +39,7 @@ ctypedef struct pacer_t:
     probe_t probe
     int64_t probe_until_us       # it is ended then, whether or not it is whole
     int64_t held_until_us        # a viewer's next one waits until then for what it can be made of; 0: none does
+    uint32_t padded              # packets back from the newest that its viewer was sent, what fills it has come
     uint64_t probe_from_bytes    # the link's counts when it began
     uint64_t probe_from_packets
     cluster_t clusters[CLUSTERS]

@@ -4,9 +4,10 @@ The controller (fastpath/rate) says a target and a pace; the configured rate sta
 both. Packets of a video key frame go half as fast again as the target (LiveNet 5.2), audio and
 messages do not wait at all; all are charged. While a probe is under way the link goes at its
 rate, and everything that leaves belongs to it; on a link to a node, padding fills what media does
-not. A viewer gets no padding: under its media's SSRC it would need numbers between those of media,
-which belong to packets that may still be asked for or come late. So viewers are only probed
-with what they lag behind, as at their start and after a key frame.
+not. What a viewer with RTX gets instead is what it was sent last, once more (RFC 4588), as WebRTC's
+senders do: it has numbers of its own, and may repair something. Under the media's SSRC padding would need
+numbers between those of media, which belong to packets that may still be asked for or come late. So
+viewers without RTX are only probed with what they lag behind, as at their start and after a key frame.
 
 When news of what has left is overdue by more than a short queue explains, video goes on at the lowest
 rate until news comes: so what stands in the path's queue is bounded, whatever the controller still
@@ -18,7 +19,7 @@ Nothing here has a timer of its own but a probe's end: a link that sends is drai
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_BEHIND, cursor_t
+from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_BEHIND, EXTENDS_TRANSPORT_CC, NOBODY, cursor_t
 from fastpath.link cimport link_charge, link_may_send, link_t
 from fastpath.pacer cimport CLUSTERS, TRANSPORT_HISTORY, cluster_t, pacer_t, transport_t
 from fastpath.rate.controller cimport (
@@ -26,14 +27,16 @@ from fastpath.rate.controller cimport (
     rate_take_probe, rate_target_bps,
 )
 from fastpath.rate.types cimport RATE_GCC, RATE_LOSS_ONLY, packet_result_t, rate_config_t
-from fastpath.ring cimport SLOT_HELD, ring_t, slot_t
-from fastpath.send cimport is_backlogged, message_payload, send_message
+from fastpath.ring cimport SLOT_HELD, ring_held, ring_t, slot_t
+from fastpath.send cimport is_backlogged, message_payload, send_message, send_rtx
+from fastpath.verdict cimport VIEWER_PADDING
 from fastpath.wire cimport FIB_LEG_BYTES, TYPE_PADDING
-from fastpath.worker cimport worker_t
+from fastpath.worker cimport MEDIA_VIDEO, count, worker_t
 
 cdef enum:
     PADDING_BYTES = 1200         # largest packet of a probe, with its header
     LEAST_PADDING_BYTES = 64
+    MOST_PADDED = 64             # chosen: packets that padding is taken from, the newest; more than a probe has
     HELD_US = 2500000            # chosen: a GoP of 2 s and what comes late of it
     PROBE_PATIENCE_US = 100000   # chosen: beyond the 15 ms that a probe takes, until it is given up
     FIGURES_US = 1000000
@@ -107,6 +110,13 @@ cdef void pacer_set_rate(link_t* link, int64_t rate_bps, int64_t now_us) noexcep
     """Another ceiling."""
     link.rate_bps = rate_bps
     link.pacer.config.max_bps = rate_bps
+    rate_set_config(&link.pacer.rate, &link.pacer.config, now_us)
+    pacer_refresh(link)
+
+
+cdef void pacer_set_needed(link_t* link, int64_t bps, int64_t now_us) noexcept nogil:
+    """What there would be to send, were there room."""
+    link.pacer.config.needed_bps = bps
     rate_set_config(&link.pacer.rate, &link.pacer.config, now_us)
     pacer_refresh(link)
 
@@ -212,6 +222,7 @@ cdef void begin_probe(link_t* link, int64_t now_us) noexcept nogil:
     cluster.id = pacer.probe.cluster
     cluster.first = last_number(link) + 1
     cluster.last = <uint64_t>-1
+    pacer.padded = 0
     pacer.is_probing = True
     pacer.probe_until_us = now_us + PROBE_PATIENCE_US
     pacer.probe_from_bytes = link.sent_bytes
@@ -271,7 +282,7 @@ cdef bint take_probe(const worker_t* worker, link_t* link, int64_t now_us) noexc
         if not rate_take_probe(&pacer.rate, &pacer.probe, now_us):
             return False
         pacer.held_until_us = now_us + HELD_US
-    if not lags_by(worker, link, pacer.probe.bytes, pacer.probe.packets):
+    if padding_cursor(worker, link) == NOBODY and not lags_by(worker, link, pacer.probe.bytes, pacer.probe.packets):
         return False
     pacer.held_until_us = 0
     return True
@@ -312,14 +323,66 @@ cdef void send_padding(worker_t* worker, int32_t link_index, int64_t now_us) noe
     send_message(worker, link_index, TYPE_PADDING, size - FIB_LEG_BYTES, now_us)
 
 
+cdef int32_t padding_cursor(const worker_t* worker, const link_t* link) noexcept nogil:
+    """Of a viewer, that what fills a probe can be taken from: video, with RTX and numbers that are told of, and
+    something sent since its last jump. NOBODY: there is none."""
+    cdef int32_t at = link.first_cursor
+    cdef const cursor_t* cursor
+    while at >= 0:
+        cursor = &worker.cursors[at]
+        if (
+            cursor.rtx_payload_type != 0 and cursor.rtx_payload_type != cursor.payload_type
+            and cursor.extensions & EXTENDS_TRANSPORT_CC and worker.streams[cursor.stream].media == MEDIA_VIDEO
+            and CURSOR_ACTIVE <= cursor.state <= CURSOR_BEHIND and cursor.next != cursor.start
+            and ring_held(&worker.streams[cursor.stream].ring, cursor.next - 1) != NULL
+        ):
+            return at
+        at = cursor.next_of_link
+    return NOBODY
+
+
+cdef bint send_again_as_padding(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
+    """The next packet back from the newest that the viewer was sent, and then from there again. False: there
+    is none."""
+    cdef link_t* link = &worker.links[link_index]
+    cdef int32_t index = padding_cursor(worker, link)
+    cdef cursor_t* cursor
+    cdef slot_t* slot = NULL
+    cdef int i
+    if index == NOBODY:
+        return False
+    cursor = &worker.cursors[index]
+    for i in range(MOST_PADDED):
+        if link.pacer.padded >= MOST_PADDED or link.pacer.padded >= cursor.next - cursor.start:
+            link.pacer.padded = 0
+        link.pacer.padded += 1
+        slot = ring_held(&worker.streams[cursor.stream].ring, cursor.next - link.pacer.padded)
+        if slot != NULL:
+            break
+    if slot == NULL or not send_rtx(worker, cursor, slot, now_us):
+        return False
+    count(worker, VIEWER_PADDING)
+    return True
+
+
+cdef bint pad(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
+    """One more packet for the probe; False: it is to be ended, for want of any."""
+    if worker.links[link_index].is_viewer:
+        return send_again_as_padding(worker, link_index, now_us)
+    send_padding(worker, link_index, now_us)
+    return True
+
+
 cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
     """Go on with a probe, and tell the controller what has been sent."""
     cdef link_t* link = &worker.links[link_index]
     cdef pacer_t* pacer = link.pacer
+    cdef bint has_padding
     if pacer.is_probing:
-        while not link.is_viewer and not is_whole(link) and not is_backlogged(link) and link_may_send(link, now_us):
-            send_padding(worker, link_index, now_us)
-        if is_whole(link) or now_us >= pacer.probe_until_us or (link.is_viewer and not is_backlogged(link)):
+        has_padding = not link.is_viewer or padding_cursor(worker, link) != NOBODY
+        while has_padding and not is_whole(link) and not is_backlogged(link) and link_may_send(link, now_us):
+            has_padding = pad(worker, link_index, now_us)
+        if is_whole(link) or now_us >= pacer.probe_until_us or (not has_padding and not is_backlogged(link)):
             end_probe(link)
     if link.sent_packets != pacer.packets_before:
         pacer.newest_sent_us = now_us

@@ -1,6 +1,7 @@
 # What leaves: batches, the send order of a link, packets that belong to no stream.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport sockaddr_storage, socklen_t
+from fastpath.cursor cimport cursor_t
 from fastpath.link cimport link_t
 from fastpath.ring cimport slot_t
 from fastpath.worker cimport worker_t
@@ -18,6 +19,7 @@ cdef void send_alone(
 ) noexcept nogil
 cdef void queue_cursor(worker_t* worker, int32_t cursor) noexcept nogil
 cdef void unqueue_cursor(worker_t* worker, int32_t cursor) noexcept nogil
+cdef bint send_rtx(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil
 cdef bint is_backlogged(const link_t* link) noexcept nogil
 
 

@@ -9,7 +9,7 @@ sent at a time; a viewer's 12-byte RTP header stands in the batch, before the sh
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastpath.address cimport address_to_sockaddr, sockaddr_storage, socklen_t
-from fastpath.cursor cimport NOBODY, TOLD_REPORTS, cursor_owes, cursor_peek, cursor_t
+from fastpath.cursor cimport EXTENDS_TRANSPORT_CC, NOBODY, TOLD_REPORTS, cursor_owes, cursor_peek, cursor_t
 from fastpath.drop cimport look, look_at_blocked
 from fastpath.histogram cimport histogram_note
 from fastpath.late cimport late_pop, late_t
@@ -18,6 +18,7 @@ from fastpath.link cimport (
     history_t, link_charge, link_charge_media, link_dead_at_us, link_limit_debt, link_may_send, link_next_hop_seq,
     link_remember, link_send_key, link_settle_us, link_t,
 )
+from fastpath.pacer cimport LEFT_FAST, TRANSPORT_HISTORY
 from fastpath.pacing cimport pacer_after_drain, pacer_before_drain
 from fastpath.report cimport next_report_us, write_clock, write_viewer_report
 from fastpath.ring cimport SLOT_HELD, ring_held, ring_t, slot_t
@@ -381,6 +382,8 @@ cdef void send_to_viewer(worker_t* worker, cursor_t* cursor, slot_t* slot, int64
         memcpy(header + RTP_FIXED_BYTES, extended + RTP_FIXED_BYTES, header_bytes - RTP_FIXED_BYTES)
         write_viewer_header(worker, cursor, slot, payload, header, now_us)
         header[0] |= RTP_EXTENSION_BIT
+        if slot.marks & key_mark and cursor.extensions & EXTENDS_TRANSPORT_CC:
+            link.pacer.transport[link.pacer.transport_number & (TRANSPORT_HISTORY - 1)].bytes |= LEFT_FAST
     add_part(batch, header, header_bytes)
     if slot.size > skipped:
         add_part(batch, payload + skipped, slot.size - skipped)

@@ -7,7 +7,7 @@ has, its arrival counts as well. What the history of 1,024 numbers no longer hol
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.cursor cimport cursor_t
 from fastpath.link cimport link_t
-from fastpath.pacer cimport TRANSPORT_HISTORY, pacer_t, transport_t
+from fastpath.pacer cimport LEFT_FAST, SIZE_MASK, TOLD_LOST, TRANSPORT_HISTORY, pacer_t, transport_t
 from fastpath.pacing cimport pacer_cluster_of, pacer_on_results
 from fastpath.rate.types cimport packet_result_t
 from fastpath.worker cimport mark_ready, worker_t
@@ -18,8 +18,6 @@ cdef enum:
     MAX_PACKETS = 4096           # chosen: of one report; 250 ms of 16,000 packets/s
     REFERENCE_US = 64000
     EPOCH = 0x2000000            # references may be negative, arrivals not: any epoch will do
-    TOLD_LOST = 0x8000           # of transport_t.bytes; packets are smaller
-    SIZE_MASK = 0x7FFF
 
 
 cdef inline int64_t unwrapped(int64_t before, int32_t reference) noexcept nogil:
@@ -59,6 +57,7 @@ cdef void on_transport_feedback(
         results[count].bytes = entry.bytes & SIZE_MASK
         results[count].probe = pacer_cluster_of(link, pacer.transport_number - behind)
         results[count].is_ce = False
+        results[count].is_fast = (entry.bytes & LEFT_FAST) != 0
         entry.bytes |= TOLD_LOST
         if has_arrived:
             results[count].arrival_us = (pacer.reference + EPOCH) * REFERENCE_US + <int64_t>units * TRANSPORT_CC_UNIT_US

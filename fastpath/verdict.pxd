@@ -52,6 +52,7 @@ cpdef enum Verdict:
     VIEWER_NACK_TOO_OLD      # asks for what was sent before a restart of its numbers, or not held
     VIEWER_RESEND_SUPPRESSED # asked for again within a round trip
     VIEWER_RESEND_REFUSED    # beyond a quarter of what it is sent
+    VIEWER_PADDING           # sent once more as RTX, unasked, to fill a probe
     VIEWER_PAUSED            # ICMP: its host or port refuses
     INGEST_ASKED_AGAIN       # packets an encoder was asked for with NACK
     INGEST_REPAIRED          # of those that came in RTX, new to their ring

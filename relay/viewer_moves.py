@@ -85,6 +85,7 @@ class ViewerMoves:
 
     def _leave(self, viewer: Viewer, now_us: int) -> None:
         """It is not to go where it was about to."""
+        self._wish(viewer, 0)
         if viewer.next is not None:
             name = version_name(viewer.next.broadcast, viewer.next.version)
             self._switches.forget(viewer)
@@ -135,6 +136,7 @@ class ViewerMoves:
         if broadcast == viewer.broadcast:
             return False
         viewer.version = 0
+        self._wish(viewer, 0)
         self._edge.put_back(viewer, self._streams.of(viewer.broadcast))
         return True
 
@@ -228,6 +230,7 @@ class ViewerMoves:
         before, was = subscribed(viewer), viewer.broadcast
         version = viewer.version
         self._switches.finish(viewer, self._streams.of(viewer.next.broadcast))
+        self._wish(viewer, 0)  # until it is looked at again
         for name in sorted(before - subscribed(viewer)):
             self._subscriptions.leave_viewer(viewer.number, name, now_us)
         if viewer.broadcast != was:
@@ -248,6 +251,8 @@ class ViewerMoves:
         viewer = self._edge.find(number)
         if viewer is None or viewer.link is None or len(self._bitrates(viewer)) < 2:
             self._policy.forget(number)
+            if viewer is not None:
+                self._wish(viewer, 0)
             return
         standing = Standing(
             viewer.version,
@@ -257,6 +262,7 @@ class ViewerMoves:
             viewer.next is not None,
         )
         version = self._policy.on_tick(number, standing, now_us)
+        self._wish(viewer, self._policy.wished_bps(number, standing, now_us))
         if version is not None:
             self._switches.want(viewer, viewer.broadcast, version)
             name = version_name(viewer.broadcast, version)
@@ -264,6 +270,12 @@ class ViewerMoves:
                 self._begin(viewer, now_us)
             else:
                 self._ask(viewer, name, now_us)
+
+    def _wish(self, viewer: Viewer, bps: int) -> None:
+        """What its link would have to carry for a better version; 0: it is to stay."""
+        if viewer.link is not None and bps != viewer.wished_bps:
+            self._workers.set_needed_bps(viewer.link, bps)
+            viewer.wished_bps = bps
 
 
 def check_switch(viewer: Viewer) -> None:

@@ -124,6 +124,10 @@ class Workers:
         engine, own = self._at(link)
         engine.set_link_rate(own, rate_bps)
 
+    def set_needed_bps(self, link: int, bps: int) -> None:
+        engine, own = self._at(link)
+        engine.set_needed_bps(own, bps)
+
     def remove_link(self, link: int) -> None:
         engine, own = self._at(link)
         engine.remove_link(own)

@@ -4,7 +4,7 @@ engines, handshakes and subscriptions. What viewers are sent is handed on as it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -47,7 +47,8 @@ def ingest(name: str, port: int, bitrates_bps: Sequence[int]) -> dict[str, Any]:
 
 
 class Show:
-    """on_sent: of each RTP packet to a viewer, with the time and where it goes."""
+    """on_sent: of each packet to a viewer, with the time and where it goes. edge: more of the
+    configuration of the viewers' node."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Show:
         *,
         one_way_us: int = 20_000,
         seed: int = 1,
+        edge: Mapping[str, Any] | None = None,
     ) -> None:
         self.now_us = START_US
         self.events: list[tuple[int, NodeEvent]] = []
@@ -65,9 +67,10 @@ class Show:
         self._due: dict[Address, list[tuple[int, Address, bytes]]] = {HOME: [], EDGE: []}
         common = {"limits": {"ports": 64, "viewers": 256, "cursors": 1024, "streams": 64}}
         secret = "5c" * 32
-        configs = {
+        configs: dict[Address, dict[str, Any]] = {
             HOME: {"name": "home", "node_id": 1, "ingests": ingests},
-            EDGE: {"name": "edge", "node_id": 2, "paths": [{"stream": "*", "via": ["home"]}]},
+            EDGE: {"name": "edge", "node_id": 2, "paths": [{"stream": "*", "via": ["home"]}]}
+            | dict(edge or {}),
         }
         self._nodes = {}
         for address, config in configs.items():
@@ -87,11 +90,12 @@ class Show:
             self._nodes[address] = node, engine
         self.home, self.edge = self._nodes[HOME][0], self._nodes[EDGE][0]
 
-    def add_viewer(self, number: int, stream: str) -> Viewer:
-        """At the edge, for ever."""
+    def add_viewer(self, number: int, stream: str, **options: Any) -> Viewer:
+        """At the edge, for ever. options: of Node.add_viewer."""
         host = f"{VIEWERS_NET}{number >> 8}.{number & 255}"
         addresses = {"video": (host, 6004), "audio": (host, 6006)}
-        return self.edge.add_viewer(stream, addresses, self.now_us, rtcp="none", expiry_us=None)
+        options = {"rtcp": "none", "expiry_us": None} | options
+        return self.edge.add_viewer(stream, addresses, self.now_us, **options)
 
     def encode(self, broadcast: str, media: str, packets: Sequence[bytes]) -> None:
         """RTP of an encoder, now; of a further version: its own broadcast's name."""
@@ -101,10 +105,14 @@ class Show:
 
     def from_viewer(self, number: int, packets: Sequence[bytes]) -> None:
         """RTCP of a viewer, now."""
+        self.post_from_viewer(number, packets)
+        self._settle()
+
+    def post_from_viewer(self, number: int, packets: Sequence[bytes]) -> None:
+        """RTCP of a viewer, taken in with what comes next."""
         source = f"{VIEWERS_NET}{number >> 8}.{number & 255}", 6005
         port = self.edge.ports.viewers[0]
         self._due[EDGE] += [(port, source, packet) for packet in packets]
-        self._settle()
 
     def run_until(self, end_us: int) -> None:
         """Let everything happen that is due by then."""

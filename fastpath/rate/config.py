@@ -23,7 +23,8 @@ class RateProfile(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RateConfig:
-    """Rates are bit/s of UDP payload; 0 means not known, or no limit, where a default is 0."""
+    """Rates are bit/s of UDP payload; 0 means not known, or no limit, where a default is 0.
+    needed_bps: what there would be to send, were there room."""
 
     min_bps: int = 30_000
     start_bps: int = 300_000  # libwebrtc kDefaultStartBitrate
@@ -43,6 +44,7 @@ class PacketResult(NamedTuple):
     size: int
     probe: int = 0
     is_ce: bool = False
+    is_fast: bool = False
 
 
 class Probe(NamedTuple):

@@ -257,7 +257,7 @@ cdef class Controller:
             self.room = 2 * count
         for i in range(count):
             native = &self.results[i]
-            native.sent_us, native.arrival_us, native.bytes, native.probe, native.is_ce = results[i]
+            native.sent_us, native.arrival_us, native.bytes, native.probe, native.is_ce, native.is_fast = results[i]
         rate_on_feedback(&self.rate, self.results, <int32_t>count, rtt_us, now_us)
 
     def on_receiver_report(self, uint8_t fraction_lost, int32_t packets, int64_t rtt_us, uint32_t jitter_us, int64_t now_us):

@@ -21,7 +21,9 @@ ctypedef struct gcc_t:
     int64_t began_us             # first feedback; negative: none yet
     int64_t fed_us               # last feedback
     int64_t counted_us           # last time that losses were told to the thresholds
-    int64_t probe_sent_us        # the last packet of a probe; negative: none
+    int64_t apart_us             # sent then, of a probe or a key frame, the last that says nothing of the trend; negative: none
+    int64_t burst_us             # when the last key frame that counts as one began
+    bint begins_anew             # what comes next that does is not compared with what came before
     int64_t rtt_us
     uint32_t packets             # since then
     uint32_t lost

@@ -11,8 +11,11 @@ the estimate is used, and ask for probes that verify it.
 
 Two things are ours. A decrease is from what arrived in the last 300 ms, since a second's mean is far too
 high after a fall of the capacity, and leaves the queue full. And what is sent in or shortly after a probe
-says nothing of the trend: else a probe that came through is taken for an over-use, of a rate at which
-nothing was acknowledged yet.
+or a key frame, faster than the target both, says nothing of the trend: else a probe that came through is
+taken for an over-use, of a rate at which nothing was acknowledged yet, and so is each key frame of a stream
+that has its own rate; 85 % of what arrives is less than that. Nor does what has changed over a key
+frame or a probe of what is wished for, which both may leave a queue that takes its time. Of key frames
+that follow each other soon only some count: at least half of the time is looked at.
 
 Source: libwebrtc goog_cc_network_control.cc, delay_based_bwe.cc, send_side_bandwidth_estimation.cc.
 """
@@ -24,15 +27,16 @@ from fastpath.rate.alr cimport alr_is_limited, alr_on_sent, alr_open, alr_set_es
 from fastpath.rate.grouping cimport group_delta_t, grouping_add, grouping_reset
 from fastpath.rate.loss_based cimport (
     LOSS_DECREASING, LOSS_INCREASING, loss_based_is_ready, loss_based_limit, loss_based_open, loss_based_update,
+    loss_based_verified,
 )
 from fastpath.rate.loss_only cimport loss_only_limit, loss_only_on_tick, loss_only_open, loss_only_report
 from fastpath.rate.probe_result cimport (
-    probe_estimate_bps, probe_outcome_t, probe_result_add, probe_result_expect, probe_result_reset,
+    PROBE_CHECKS, PROBE_WISHES, probe_estimate_bps, probe_outcome_t, probe_result_add, probe_result_expect, probe_result_reset,
 )
 from fastpath.rate.probing cimport (
     LIMIT_DELAY, LIMIT_LOSS, LIMIT_LOSS_GROWING, LIMIT_NONE, LIMIT_RTT, PROBING_NEW, probing_limit,
-    probing_on_check, probing_on_recovery, probing_on_tick, probing_open, probing_set_estimate, probing_start,
-    probing_take,
+    probing_on_check, probing_on_recovery, probing_on_tick, probing_on_wish, probing_open, probing_set_estimate,
+    probing_start, probing_take,
 )
 from fastpath.rate.rtt_backoff cimport (
     BACKOFF_FACTOR, BACKOFF_FLOOR, rtt_backoff_is_above, rtt_backoff_on_feedback, rtt_backoff_on_sent,
@@ -52,6 +56,8 @@ cdef enum:
     COUNT_US = 1000000           # thresholds hear of losses so often: kLossUpdateInterval
     LONGEST_RTT_US = 60000000
     SHADOW_US = 100000           # chosen: a probe of 15 ms at twice the rate is over and its queue gone
+    LONGEST_BURST_US = 200000    # chosen: of a key frame, what says nothing
+    BURST_INTERVAL_US = 600000   # chosen: twice that and its shadow
 
 cdef double FIRST_PACING = 2.5   # before feedback: kDefaultPaceMultiplier
 cdef double PACING = 1.1         # and after: PacingController's kDefaultPaceMultiplier of video calls
@@ -66,7 +72,8 @@ cdef void gcc_open(gcc_t* gcc, const rate_config_t* config, int64_t now_us) noex
     gcc.throughput_bps = -1
     gcc.began_us = -1
     gcc.fed_us = -1
-    gcc.probe_sent_us = -1
+    gcc.apart_us = -1
+    gcc.burst_us = -BURST_INTERVAL_US
     gcc.profile = config.profile
     alr_open(&gcc.alr)
     rtt_backoff_open(&gcc.backoff)
@@ -142,6 +149,13 @@ cdef void note_path(gcc_t* gcc, const packet_result_t* results, int32_t count, i
         gcc.aimd.rtt_us = rtt_us         # nobody has told a better one
 
 
+cdef inline bint is_burst(gcc_t* gcc, int64_t sent_us) noexcept nogil:
+    """Is this packet of a key frame the first after a pause, or not long after such a one?"""
+    if sent_us - gcc.burst_us >= BURST_INTERVAL_US:
+        gcc.burst_us = sent_us
+    return sent_us - gcc.burst_us < LONGEST_BURST_US
+
+
 cdef double take_arrivals(
     gcc_t* gcc, const packet_result_t* results, int32_t count, bint* recovered, int64_t now_us
 ) noexcept nogil:
@@ -149,6 +163,7 @@ cdef double take_arrivals(
     cdef group_delta_t delta
     cdef probe_outcome_t outcome
     cdef bint has_outcome = False
+    cdef double probed_bps
     cdef int32_t before
     cdef int32_t i
     for i in range(count):
@@ -160,16 +175,28 @@ cdef double take_arrivals(
                 &gcc.probes, results[i].probe, results[i].sent_us, results[i].arrival_us, results[i].bytes, &outcome
             ):
                 has_outcome = True
-            gcc.probe_sent_us = results[i].sent_us
-        if gcc.probe_sent_us >= 0 and results[i].sent_us - gcc.probe_sent_us < SHADOW_US:
-            continue             # behind a probe's queue, which is not the flow's
+            gcc.apart_us = results[i].sent_us
+            gcc.begins_anew = gcc.begins_anew or gcc.probing.needed_bps > 0
+        elif results[i].is_fast and is_burst(gcc, results[i].sent_us):
+            gcc.apart_us = results[i].sent_us
+            gcc.begins_anew = True
+        if gcc.apart_us >= 0 and results[i].sent_us - gcc.apart_us < SHADOW_US:
+            continue             # behind a queue which is not the flow's
+        if gcc.begins_anew:
+            gcc.begins_anew = False
+            grouping_reset(&gcc.grouping)
         if grouping_add(&gcc.grouping, results[i].sent_us, results[i].arrival_us, now_us, &delta):
             before = gcc.trendline.usage
             trendline_add(&gcc.trendline, &delta)
             if before == USAGE_UNDER and gcc.trendline.usage == USAGE_NORMAL:
                 recovered[0] = True
-    if has_outcome and outcome.is_check:
+    if has_outcome and outcome.aim == PROBE_CHECKS:
         return probing_on_check(&gcc.probing, outcome.sent_bps, outcome.received_bps)
+    if has_outcome and outcome.aim == PROBE_WISHES:
+        probed_bps = probing_on_wish(&gcc.probing, outcome.sent_bps, outcome.received_bps)
+        if probed_bps > 0 and not gcc.probing.has_losses:
+            loss_based_verified(&gcc.loss, probed_bps)
+        return probed_bps
     return probe_estimate_bps(&outcome) if has_outcome else -1
 
 
@@ -259,6 +286,7 @@ cdef void gcc_on_feedback(
     update_delay_part(gcc, probed_bps, now_us)
     update_loss_part(gcc, results, count, now_us)
     combine(gcc, now_us)
+    gcc.probing.has_losses = gcc.loss.window_lost > 0
     probing_set_estimate(&gcc.probing, gcc.target_bps, limited_by(gcc), now_us)
     if recovered:
         probing_on_recovery(&gcc.probing, &gcc.alr, now_us)
@@ -274,7 +302,7 @@ cdef void gcc_on_tick(gcc_t* gcc, int64_t now_us) noexcept nogil:
 cdef bint gcc_take_probe(gcc_t* gcc, probe_t* probe, int64_t now_us) noexcept nogil:
     if not probing_take(&gcc.probing, probe, now_us):
         return False
-    probe_result_expect(&gcc.probes, probe.cluster, probe.packets, probe.bytes, gcc.probing.is_check)
+    probe_result_expect(&gcc.probes, probe.cluster, probe.packets, probe.bytes, gcc.probing.aim)
     return True
 
 

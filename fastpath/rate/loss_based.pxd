@@ -49,6 +49,7 @@ ctypedef struct loss_based_t:
 
 cdef void loss_based_open(loss_based_t* loss, double min_bps, double max_bps) noexcept nogil
 cdef void loss_based_limit(loss_based_t* loss, double min_bps, double max_bps) noexcept nogil
+cdef void loss_based_verified(loss_based_t* loss, double bps) noexcept nogil
 cdef void loss_based_update(
     loss_based_t* loss, const packet_result_t* results, int32_t count, double throughput_bps,
     double delay_based_bps, bint is_limited, int64_t now_us

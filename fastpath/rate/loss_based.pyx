@@ -405,6 +405,17 @@ cdef void settle(loss_based_t* loss, double bps) noexcept nogil:
         loss.window_began_us = loss.observed_us
 
 
+cdef void loss_based_verified(loss_based_t* loss, double bps) noexcept nogil:
+    """So much came through a probe, and nothing has been lost lately: losses no longer limit."""
+    end_hold(loss)
+    loss.padding_bps = 0
+    loss.padding_us = -1
+    loss.state = LOSS_DELAY_BASED
+    if loss.bandwidth_bps > 0 and loss.bandwidth_bps < bps:
+        loss.bandwidth_bps = bps
+        loss.result_bps = bps
+
+
 cdef void loss_based_update(
     loss_based_t* loss, const packet_result_t* results, int32_t count, double throughput_bps,
     double delay_based_bps, bint is_limited, int64_t now_us

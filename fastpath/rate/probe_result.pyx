@@ -7,7 +7,7 @@ link was full: 95 % of the arrival rate is the result, so that its queue stays s
 Source: libwebrtc probe_bitrate_estimator.cc.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 cdef enum:
@@ -24,13 +24,13 @@ cdef void probe_result_reset(probe_result_t* probes) noexcept nogil:
 
 
 cdef void probe_result_expect(
-    probe_result_t* probes, uint32_t id, int64_t packets, int64_t bytes, bint is_check
+    probe_result_t* probes, uint32_t id, int64_t packets, int64_t bytes, int aim
 ) noexcept nogil:
     """A cluster that is about to be sent."""
     cdef cluster_t* cluster = &probes.clusters[probes.next]
     memset(cluster, 0, sizeof(cluster_t))
     cluster.id = id
-    cluster.is_check = is_check
+    cluster.aim = <uint8_t>aim
     cluster.wanted_packets = packets
     cluster.wanted_bytes = bytes
     probes.next = probes.next + 1 if probes.next + 1 < PROBE_CLUSTERS else 0
@@ -63,7 +63,7 @@ cdef bint evaluate(const cluster_t* cluster, probe_outcome_t* outcome) noexcept 
     # The last packet left, and the first arrived, outside of these times.
     outcome.sent_bps = <double>(cluster.bytes - cluster.last_sent_bytes) * 8e6 / <double>sent_in_us
     outcome.received_bps = <double>(cluster.bytes - cluster.first_arrival_bytes) * 8e6 / <double>arrived_in_us
-    outcome.is_check = cluster.is_check
+    outcome.aim = cluster.aim
     return (
         outcome.sent_bps > 0 and outcome.received_bps > 0
         and outcome.received_bps <= HIGHEST_RATIO * outcome.sent_bps

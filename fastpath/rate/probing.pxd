@@ -21,11 +21,13 @@ cdef enum RateLimit:             # what holds the estimate down
 ctypedef struct probing_t:
     double pending_bps[PENDING_PROBES]
     int32_t pending
-    bint is_check                # the pending one asks whether there is more than the flow has
+    int32_t aim                  # ProbeAim of what is pending
     int64_t check_us             # the next one, so long after the last probe or limit
+    int64_t wish_us              # a probe of what is wished for, so long after the last one
     int64_t pending_until_us
     int32_t state                # ProbingState
     int32_t limit                # RateLimit
+    bint has_losses              # lately, so that a limit by losses is not of the past
     uint32_t next_cluster
     int64_t initiated_us         # negative: never
     double further_bps           # an estimate above it is probed further
@@ -44,4 +46,5 @@ cdef void probing_set_estimate(probing_t* probing, double bps, int limit, int64_
 cdef void probing_on_recovery(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil
 cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil
 cdef double probing_on_check(probing_t* probing, double sent_bps, double received_bps) noexcept nogil
+cdef double probing_on_wish(probing_t* probing, double sent_bps, double received_bps) noexcept nogil
 cdef bint probing_take(probing_t* probing, probe_t* probe, int64_t now_us) noexcept nogil

@@ -12,11 +12,18 @@ over-use. A check never lowers the estimate. If it comes through there is room, 
 taken, and the next check follows soon; so a capacity that has grown is found in a second or two instead
 of at 8 % a second. If it does not, and the flow got a larger share of the full link by it, there are
 other flows, and checks are rare: many flows would disturb each other.
+
+Another is ours too: who could send more than the estimate, as a viewer of a lower bitrate than there is,
+*wishes* for that (`needed_bps`) and is probed at that rate each 2 s while nothing limits it. Nothing
+else finds a path that has recovered: what is sent now neither fills the estimate nor leaves so much of it
+that the flow is limited by the application. A wish that comes through raises the estimate to what is
+needed, one that does not changes nothing.
 """
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 from fastpath.rate.alr cimport alr_is_limited, alr_t
+from fastpath.rate.probe_result cimport PROBE_CHECKS, PROBE_ESTIMATES, PROBE_WISHES
 from fastpath.rate.types cimport probe_t, rate_config_t
 
 cdef enum:
@@ -27,6 +34,7 @@ cdef enum:
     CHECK_INTERVAL_US = 3000000  # between checks
     NEXT_CHECK_US = 500000       # after one that came through
     SHARED_INTERVAL_US = 20000000        # after one that shows other flows, which use up room by themselves
+    WISH_INTERVAL_US = 2000000   # with a GoP of 2 s, what is wished for is there within 5 s
     DURATION_US = 15000          # min_probe_duration
     PACKETS = 5                  # min_probe_packets_sent
 
@@ -45,6 +53,7 @@ cdef double NEVER = 1e300
 cdef double CHECK_SCALE = 1.7    # of the estimate
 cdef double CHECK_FREE = 0.95    # of it came through: there is room
 cdef double CHECK_TAKEN = 0.75   # of what came through is taken: 1.3 times the estimate
+cdef double WISH_FREE = 0.95     # as CHECK_FREE
 cdef double CHECK_SHARED = 1.25  # more than this of the estimate came through a full link: others gave way
 
 
@@ -56,6 +65,7 @@ cdef void probing_open(probing_t* probing, const rate_config_t* config) noexcept
     probing.drop_probed_us = -1
     probing.limited_us = -1
     probing.check_us = CHECK_INTERVAL_US
+    probing.wish_us = WISH_INTERVAL_US
     probing.further_bps = NEVER
     probing.max_bps = <double>config.max_bps
     probing.needed_bps = <double>config.needed_bps
@@ -81,7 +91,7 @@ cdef bint initiate(probing_t* probing, double first_bps, double second_bps, bint
         finish(probing)          # it could tell nothing new
         return False
     probing.pending = 0
-    probing.is_check = False
+    probing.aim = PROBE_ESTIMATES
     for i in range(2):
         bps = first_bps if i == 0 else second_bps
         if bps <= 0 or (i == 1 and probing.pending_bps[0] >= most_bps):
@@ -144,6 +154,25 @@ cdef void probing_on_recovery(probing_t* probing, const alr_t* alr, int64_t now_
     initiate(probing, bps, 0, False, now_us)
 
 
+cdef inline bint wishes_for_more(const probing_t* probing) noexcept nogil:
+    """Losses of long ago limit for as long as the flow does not fill its rate, so they are not waited for."""
+    if not probing.estimate_bps < probing.needed_bps <= probing.max_bps:
+        return False
+    return probing.limit == LIMIT_NONE or (
+        not probing.has_losses and (probing.limit == LIMIT_LOSS or probing.limit == LIMIT_LOSS_GROWING)
+    )
+
+
+cdef void wish(probing_t* probing, int64_t now_us) noexcept nogil:
+    """A probe at a little more than what is needed, as its result is uncertain."""
+    probing.pending = 1
+    probing.pending_bps[0] = (1 + UNCERTAINTY) * probing.needed_bps
+    probing.pending_until_us = now_us + RESULT_US
+    probing.aim = PROBE_WISHES
+    probing.initiated_us = now_us
+    probing.wish_us = WISH_INTERVAL_US
+
+
 cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil:
     cdef bint is_limited = alr_is_limited(alr)
     cdef int64_t since_us = probing.initiated_us
@@ -151,6 +180,9 @@ cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) 
     if probing.state == PROBING_WAITS and now_us - probing.initiated_us > RESULT_US:
         finish(probing)
     if probing.state != PROBING_DONE:
+        return
+    if wishes_for_more(probing) and now_us - since_us >= probing.wish_us:
+        wish(probing, now_us)
         return
     if calm_us > since_us:
         since_us = calm_us
@@ -160,7 +192,7 @@ cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) 
     if is_limited:
         initiate(probing, ALR_SCALE * probing.estimate_bps, 0, True, now_us)
     elif initiate(probing, CHECK_SCALE * probing.estimate_bps, 0, False, now_us):
-        probing.is_check = True
+        probing.aim = PROBE_CHECKS
         probing.check_us = CHECK_INTERVAL_US
 
 
@@ -174,6 +206,18 @@ cdef double probing_on_check(probing_t* probing, double sent_bps, double receive
     if received_bps > CHECK_SHARED * probing.estimate_bps:
         probing.check_us = SHARED_INTERVAL_US
     return -1
+
+
+cdef double probing_on_wish(probing_t* probing, double sent_bps, double received_bps) noexcept nogil:
+    """The estimate by its outcome, what is needed at most; negative: as it is."""
+    cdef double taken_bps = received_bps if received_bps < sent_bps else sent_bps
+    if taken_bps >= (1 - UNCERTAINTY) * probing.needed_bps:
+        taken_bps = probing.needed_bps
+    elif received_bps >= WISH_FREE * sent_bps:
+        probing.wish_us = NEXT_CHECK_US          # it came through, but left too slowly to tell
+    else:
+        return -1
+    return taken_bps if taken_bps > probing.estimate_bps else -1
 
 
 cdef bint probing_take(probing_t* probing, probe_t* probe, int64_t now_us) noexcept nogil:

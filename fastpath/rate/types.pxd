@@ -17,7 +17,7 @@ ctypedef struct rate_config_t:
     int64_t start_bps            # 0: 300 kbit/s
     int64_t max_bps
     int64_t remote_cap_bps       # what the receiver allows (REMB); 0: no limit
-    int64_t needed_bps           # the most that there is to send; probes go to twice that. 0: unknown
+    int64_t needed_bps           # what there would be to send, were there room; probes go to twice that. 0: unknown
     int32_t streams              # that share a node link: so many times steeper is its additive step
     uint8_t kind
     uint8_t profile
@@ -29,6 +29,7 @@ ctypedef struct packet_result_t:
     uint32_t bytes
     uint32_t probe               # 0: none, else the cluster it was sent for
     bint is_ce                   # a router marked it (RFC 3168)
+    bint is_fast                 # left faster than the pace, as key frames do
 
 ctypedef struct probe_t:
     uint32_t cluster             # never 0

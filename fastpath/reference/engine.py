@@ -180,6 +180,15 @@ class ReferenceEngine:
 
         self._commands.append(apply)
 
+    def set_needed_bps(self, link: int, bps: int) -> None:
+        known = self._links_by_handle[link]
+
+        def apply(now_us: int) -> None:
+            if known.pacer is not None:
+                known.pacer.set_needed(known, bps, now_us)
+
+        self._commands.append(apply)
+
     # -- streams
 
     def add_stream(

@@ -23,6 +23,7 @@ PADDING_BYTES = 1200
 LEAST_PADDING_BYTES = 64
 LEG_BYTES = 32
 PROBE_PATIENCE_US = 100_000
+HELD_US = 2_500_000
 FIGURES_US = 1_000_000
 NODE_LATE_US, VIEWER_LATE_US = (
     150_000,
@@ -77,6 +78,8 @@ class Pacer:
     is_late: bool = False  # news is overdue
     probe: Probe | None = None  # under way
     probe_until_us: int = 0
+    held: Probe | None = None  # a viewer's, until there is what it can be made of
+    held_until_us: int = 0
     probe_from: tuple[int, int] = (0, 0)  # bytes and packets that the link had sent
     clusters: list[Cluster] = field(default_factory=list)  # newest last
     acked_bytes: int = 0
@@ -106,8 +109,14 @@ class Pacer:
         self.controller.set_config(self.config, now_us)
         self.refresh(link)
 
+    def set_needed(self, link: Link, bps: int, now_us: int) -> None:
+        """What there would be to send, were there room."""
+        self.config = replace(self.config, needed_bps=bps)
+        self.controller.set_config(self.config, now_us)
+        self.refresh(link)
+
     def on_route_change(self, link: Link, now_us: int) -> None:
-        self.probe = None
+        self.probe = self.held = None
         self.clusters.clear()
         self.untold_since_us, self.is_late, self.base_rtt_us = None, False, (0, 0)
         self.is_heard = False
@@ -159,12 +168,23 @@ class Pacer:
             self.config = replace(self.config, streams=len(link.cursors))
             self.controller.set_config(self.config, now_us)
         self.controller.on_tick(now_us)
-        is_free = self.probe is None and link.cursors
-        if is_free and (link.backlog() if link.is_viewer else link.is_up):
-            probe = self.controller.take_probe(now_us)
-            if probe is not None and (not link.is_viewer or lags_by(link, probe)):
+        if self.probe is None and link.cursors and (link.is_viewer or link.is_up):
+            probe = self._take_probe(link, now_us)
+            if probe is not None:
                 self._begin(link, probe, now_us)
         self.refresh(link)
+
+    def _take_probe(self, link: Link, now_us: int) -> Probe | None:
+        """A viewer's is held until there is what it can be made of; RTX is not simulated here."""
+        if not link.is_viewer:
+            return self.controller.take_probe(now_us)
+        if self.held is None or now_us >= self.held_until_us:
+            self.held = self.controller.take_probe(now_us)
+            self.held_until_us = now_us + HELD_US
+        if self.held is None or not lags_by(link, self.held):
+            return None
+        probe, self.held = self.held, None
+        return probe
 
     def after_drain(self, worker: Worker, link: Link, now_us: int) -> None:
         """Go on with a probe, and tell the controller what has been sent."""

@@ -36,6 +36,9 @@ def figures_of(report: ScenarioReport) -> Figures:
         found[f"viewers.{viewer.name}.path_nodes"] = len(viewer.path)
         found[f"viewers.{viewer.name}.version_changes"] = len(viewer.version_changes)
         found[f"viewers.{viewer.name}.stream_changes"] = len(viewer.stream_changes)
+        last = viewer.version_changes[-1] if viewer.version_changes else None
+        found[f"viewers.{viewer.name}.last_version"] = last.version if last else None
+        found[f"viewers.{viewer.name}.last_version_s"] = last.at_s if last else None
         found[f"viewers.{viewer.name}.longest_event_gap_ms"] = max(
             (gap.gap_ms for gap in viewer.gaps), default=0.0
         )

@@ -69,7 +69,7 @@ class Viewer:
     one path loses from another, whatever it watches; premium_streams: of these all who watch them
     do. asked_us: when it was asked for. version: which of several bitrates,
     0 the best: of these each is a broadcast of its own (`messages.version_name`), and all else
-    comes with the best."""
+    comes with the best. wished_bps: what its link would have to carry for a better one; 0: none."""
 
     number: int
     broadcast: str
@@ -87,6 +87,7 @@ class Viewer:
     link: int | None = None
     worker: int = 0
     version: int = 0
+    wished_bps: int = 0
     next: Next | None = None
     legs: dict[str, Leg] = field(default_factory=dict)
 

@@ -2,14 +2,17 @@
 
 Down: its queue has been building up, or frames were left out of it, for some time; to the best
 version that its link can carry by what is known of that, at least the next lower one. Up: nothing
-has waited for some time, and the link's rate has room for more. What is known of a link may be only
-what it is configured to: so an attempt that ends soon is made again later and later. In: what the
-engine says of viewers that lag, and every TICK_US how those stand that did lately or are below the
-best version. Source: LiveNet (SIGCOMM 2022) 5.2, which leaves the thresholds open.
+has waited for some time, and the link's rate has room for more. What is known of a link may be
+only what it is configured to: so an attempt that ends soon is made again later and later. In:
+what the engine says of viewers that lag, and every TICK_US how those stand that did lately or are
+below the best version. What a viewer would be sent of a better version is *wished for*: its
+link's rate controller looks whether there is room (fastpath/rate/probing). Source: LiveNet
+(SIGCOMM 2022) 5.2, which leaves the thresholds open.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -99,6 +102,17 @@ class VersionPolicy:
             del self._watched[viewer]
             return None
         return self._up(watched, standing, now_us)
+
+    def wished_bps(self, viewer: int, standing: Standing, now_us: int) -> int:
+        """What its link would have to carry for the next version that it may go up to; 0: it is to
+        stay. Not while it lags even so."""
+        watched = self._watched.get(viewer)
+        if watched is None or now_us - watched.lagged_us <= EPISODE_US:
+            return 0
+        for version in reversed(range(standing.version)):
+            if _is_open(watched, version, now_us):
+                return math.ceil(standing.bitrates_bps[version] * self._limits.room)
+        return 0
 
     def _fits(self, standing: Standing, version: int) -> bool:
         return standing.bitrates_bps[version] * self._limits.room <= standing.link_bps

@@ -230,12 +230,14 @@ def test_a_slow_viewer_goes_down_a_version_and_comes_back() -> None:
     changes = [(t, e) for t, e in stage.b.events if isinstance(e, VersionChanged)]
     assert [(e.version, e.bitrate_bps) for _, e in changes] == [(1, BITRATES[1])]
     assert viewer.version == 1
+    assert viewer.wished_bps == round(1.15 * BITRATES[0])  # which its link is probed for
     assert [s.track.media for s in stage.b.node.streams.of("one.1")] == ["video"]
     set_rate(stage, viewer, 20_000_000)
     stage.play(5_000_000)
     back = [t for t, e in stage.b.events if isinstance(e, VersionChanged) and e.version == 0]
     assert len(back) == 1
     assert back[0] - slow_until_us <= 5_000_000
+    assert viewer.wished_bps == 0
     got = [data for _, data in stage.media(VIEWER)]
     numbers = [int.from_bytes(data[2:4]) for data in got]
     assert all((b - a) & 0xFFFF == 1 for a, b in pairwise(numbers))

@@ -191,3 +191,39 @@ def test_nothing_is_backed_off_from_while_nothing_is_sent() -> None:
     for i in range(400):
         controller.on_tick(i * 25_000)
     assert controller.target_bps == 1_000_000
+
+
+def key_frames(controller: Controller, *, each_us: int, rate_bps: float, seconds: int) -> int:
+    """Pictures of 12 KB at 30 a second over a link of 4 Mbit/s; a key frame is four times as large,
+    and leaves at 6 Mbit/s. How often the link was over-used. rate_bps: of pictures between them."""
+    over = 0
+    free_us, now_us, next_us = 0.0, 1_000_000.0, 1_000_000.0
+    results: list[PacketResult] = []
+    key_us = 0.0
+    while now_us < 1_000_000 + seconds * 1e6:
+        is_key = now_us >= key_us
+        if is_key:
+            key_us = now_us + each_us
+        count = 40 if is_key else round(rate_bps / 30 / 9600)
+        now_us = max(now_us, next_us)
+        for _ in range(count):
+            free_us = max(free_us, now_us) + 9.6e9 / 4e6
+            arrival_us = 90_000_000 + round(free_us)
+            results.append(PacketResult(round(now_us), arrival_us, 1200, is_fast=is_key))
+            now_us += 9.6e9 / (6e6 if is_key else 4.2e6)
+        next_us += 33_333
+        now_us = max(now_us, next_us)
+        controller.on_feedback(results, 0, round(now_us) + 50_000)
+        results = []
+        over += controller.state().usage == "over"
+    return over
+
+
+def test_a_key_frame_faster_than_the_link_is_no_over_use() -> None:
+    assert key_frames(gcc(3_500_000), each_us=2_000_000, rate_bps=2.9e6, seconds=20) == 0
+
+
+@pytest.mark.parametrize("each_us", [2_000_000, 100_000, 1])
+def test_a_queue_that_grows_between_or_through_key_frames_is_seen(each_us: int) -> None:
+    """Also where there are nothing but key frames."""
+    assert key_frames(gcc(3_500_000), each_us=each_us, rate_bps=4.4e6, seconds=4) > 0

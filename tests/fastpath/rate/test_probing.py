@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from random import Random
 
 import pytest
 
@@ -203,3 +205,118 @@ def test_a_check_that_a_limit_kept_small_does_not_lower_the_estimate() -> None:
     assert probe.bps == 1_400_000 < 1.7 * before_bps
     answer(controller, probe, at_us + 10_000, probe.bps)
     assert controller.target_bps >= before_bps > 0.75 * probe.bps
+
+
+# -- what is wished for
+
+
+def wishing_flow(
+    controller: Controller,
+    *,
+    seconds: float,
+    link_bps: Callable[[int], float],
+    from_us: int = 1_000_000,
+    bps: int = 700_000,
+    lost: Callable[[int], bool] = lambda _: False,
+) -> list[tuple[int, Probe]]:
+    """A flow of its own rate over a link with a queue, that sends what it is asked to: the
+    probes."""
+    results: list[tuple[int, PacketResult]] = []  # when known
+    waits: list[tuple[float, int, int]] = []  # when, size, probe
+    seen = []
+    free_us = 0.0
+    gap_us = 1200 * 8_000_000 // bps
+    now_us, next_us, told_us = from_us, from_us, from_us
+    while now_us < from_us + round(seconds * 1e6):
+        if now_us >= next_us:
+            waits.append((now_us, 1200, 0))
+            next_us += gap_us
+        controller.on_tick(now_us)
+        while probe := controller.take_probe(now_us):
+            seen.append((now_us, probe))
+            packets = max(probe.packets, -(-probe.size // 1200))
+            waits += [(now_us + i * 9.6e9 / probe.bps, 1200, probe.cluster) for i in range(packets)]
+        for at_us, size, cluster in sorted(each for each in waits if each[0] <= now_us):
+            free_us = max(free_us, at_us) + size * 8e6 / link_bps(now_us)
+            controller.on_sent(size, now_us)
+            arrival_us = -1 if lost(now_us) else round(free_us) + 20_000 + OFFSET_US
+            result = PacketResult(round(at_us), arrival_us, size, cluster)
+            results.append((round(free_us) + 40_000, result))
+        waits = [each for each in waits if each[0] > now_us]
+        if now_us >= told_us:
+            known = [result for at_us, result in results if at_us <= now_us]
+            if known:
+                controller.on_feedback(sorted(known), 40_000, now_us)
+            results = [each for each in results if each[0] > now_us]
+            told_us += 50_000
+        now_us += 1_000
+    return seen
+
+
+def settled(link_bps: float = 1e6) -> tuple[Controller, int]:
+    """Of a flow of 700 kbit/s over a link that carries little more; until when."""
+    controller = started(1_000_000, max_bps=20_000_000)
+    wishing_flow(controller, seconds=9, link_bps=lambda _: link_bps)
+    assert controller.target_bps < 1.2 * link_bps
+    return controller, 10_000_000
+
+
+def need(controller: Controller, needed_bps: int, now_us: int) -> None:
+    controller.set_config(RateConfig(max_bps=20_000_000, needed_bps=needed_bps), now_us)
+
+
+def test_who_needs_more_is_probed_for_that_each_2_s_and_loses_nothing_by_it() -> None:
+    controller, now_us = settled()
+    before_bps = controller.target_bps
+    need(controller, 3_450_000, now_us)
+    seen = wishing_flow(controller, seconds=20, link_bps=lambda _: 1e6, from_us=now_us)
+    assert len(seen) >= 8
+    assert {probe.bps for _, probe in seen} == {round(1.05 * 3_450_000)}
+    assert all(b - a >= 2_000_000 for (a, _), (b, _) in pairwise(seen))
+    assert controller.target_bps > 0.9 * before_bps
+    need(controller, 0, now_us + 20_000_000)
+    seen = wishing_flow(controller, seconds=3, link_bps=lambda _: 1e6, from_us=30_000_000)
+    assert [probe.bps for _, probe in seen if probe.bps > 2e6] == []
+
+
+def test_what_is_needed_is_found_when_the_link_carries_it_and_kept() -> None:
+    """The flow sends 700 kbit/s all the time, so nothing else shows that there is more."""
+    controller, now_us = settled()
+    need(controller, 3_450_000, now_us)
+    wishing_flow(controller, seconds=5, link_bps=lambda _: 1e6, from_us=now_us)
+    assert controller.target_bps < 1_400_000
+    wishing_flow(controller, seconds=2.3, link_bps=lambda _: 4e6, from_us=15_000_000)
+    assert controller.target_bps == 3_450_000
+    wishing_flow(controller, seconds=4, link_bps=lambda _: 4e6, from_us=17_300_000)
+    assert controller.target_bps >= 3_450_000
+
+
+def test_losses_of_long_ago_do_not_keep_a_flow_down_that_does_not_fill_its_rate() -> None:
+    controller, now_us = settled()
+    drawn = Random(1)
+    wishing_flow(
+        controller,
+        seconds=2,
+        link_bps=lambda _: 1e6,
+        from_us=now_us,
+        lost=lambda _: drawn.random() < 0.3,
+    )
+    assert controller.state().limited_by_loss
+    need(controller, 3_450_000, 12_000_000)
+    wishing_flow(controller, seconds=10, link_bps=lambda _: 4e6, from_us=12_000_000)
+    assert controller.target_bps >= 3_450_000
+
+
+def test_a_probe_that_left_too_slowly_is_made_again_soon() -> None:
+    controller, now_us = settled()
+    need(controller, 3_450_000, now_us)
+    now_us += 2_100_000
+    controller.on_tick(now_us)
+    (probe,) = taken(controller, now_us)
+    slow = Probe(probe.cluster, 2_400_000, probe.size, probe.packets)
+    told_us = answer(controller, slow, now_us, slow.bps)
+    assert controller.target_bps == pytest.approx(2_400_000, rel=0.02)
+    controller.on_tick(told_us)
+    assert taken(controller, told_us) == []
+    controller.on_tick(now_us + 510_000)
+    assert [p.bps for p in taken(controller, now_us + 510_000)] == [probe.bps]

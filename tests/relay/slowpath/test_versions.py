@@ -146,3 +146,43 @@ def test_who_left_is_forgotten() -> None:
     case.policy.forget(VIEWER)
     assert case.policy.watched == []
     assert case.policy.on_tick(VIEWER, case.standing, 0) is None
+
+
+def test_the_next_better_version_is_wished_for_while_nothing_lags() -> None:
+    case = Case(link_bps=600_000)
+
+    def wished() -> int:
+        return case.policy.wished_bps(VIEWER, case.standing, case.now_us)
+
+    assert wished() == 0
+    case.run(SECOND, lags=True)
+    assert (case.standing.version, wished()) == (2, 0)
+    case.run(SECOND, lags=False)
+    assert wished() == 1_725_000
+    case.set_link(1_725_000)  # its link has been found to carry that
+    case.run(2 * SECOND, lags=False)
+    assert (case.standing.version, wished()) == (1, 4_600_000)
+    case.set_link(5_000_000)
+    case.run(TICK_US, lags=False)
+    assert (case.standing.version, wished()) == (0, 0)
+
+
+def test_what_proved_too_much_is_not_wished_for_as_long_as_it_is_put_off() -> None:
+    case = Case(link_bps=1_750_000)
+    case.run(SECOND, lags=True)
+    case.set_link(5_000_000)
+    case.run(3 * SECOND, lags=False)
+    case.set_link(1_000_000)
+    case.run(SECOND, lags=True)
+    assert [version for _, version in case.changes] == [1, 0, 2]
+    case.run(SECOND, lags=False)
+    wishes = []
+    for _ in range(20):
+        case.run(TICK_US, lags=False)
+        wishes.append(case.policy.wished_bps(VIEWER, case.standing, case.now_us))
+    assert set(wishes) == {1_725_000}  # that was not too much
+    case.set_link(2_000_000)
+    case.run(TICK_US, lags=False)
+    assert case.standing.version == 1
+    case.run(2 * SECOND, lags=False)
+    assert case.policy.wished_bps(VIEWER, case.standing, case.now_us) == 4_600_000
