@@ -340,12 +340,13 @@ def _sum(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _tagged(event: engine_events.Event, worker: int) -> engine_events.Event:
-    """With the worker in its handle, if it is of a link, stream or cursor."""
-    for field in dataclasses.fields(event):
-        if field.name in _HANDLES:
-            handle = worker << WORKER_SHIFT | getattr(event, field.name)
-            return dataclasses.replace(event, **{field.name: handle})
-    return event
+    """With the worker in its handles, as far as it is of a link, stream or cursor."""
+    handles = {
+        field.name: worker << WORKER_SHIFT | getattr(event, field.name)
+        for field in dataclasses.fields(event)
+        if field.name in _HANDLES
+    }
+    return dataclasses.replace(event, **handles) if handles else event
 
 
 def new_engine(config: NodeConfig) -> Engine:
