@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from control_client.messages import TableVersion
 from lab.scenario.topology import pair_of
 from lab.virtual.audience import Watcher
+from lab.virtual.carrying import Carrying
 from lab.virtual.node_host import NodeHost
 from lab.virtual.run import VirtualOverlay
 from lab.virtual.settings import START_US
+from lab.virtual.watching import Watching
+from relay.edge.plain_rtp import Viewer
 from relay.slowpath.broadcast import Broadcast
 from relay.slowpath.subscription_events import BroadcastState
 
 STEP_US = 100_000
+SELDOM = 10  # steps: what is looked at once a second
 LOOP_BOUND_US = 2_000_000
 """After it formed. Nodes that all lost a broadcast may ask each other in a ring; who asks answers
 nobody, until the first gives up after `NEXT_PATH_US` (1.5 s). Then each OK names the nodes before
@@ -45,6 +49,7 @@ class Invariants:
         self.overlay = overlay
         self.checks = 0
         access = overlay.scenario.access
+        self._version_names = {b.name: b.version_names for b in overlay.scenario.broadcasts}
         self._behind_access = {
             watcher.number
             for watcher in overlay.audience.watchers
@@ -53,12 +58,13 @@ class Invariants:
         self._loop_since_us: dict[tuple[str, frozenset[str]], int] = {}
         self._versions: dict[str, TableVersion] = {}
         self._uncovered_since_us: dict[tuple[str, str], int] = {}
+        self._carrying = Carrying(overlay)
+        self._watching = Watching(overlay, self._carrying, RECOVERY_BOUND_US)
 
     def check(self) -> Iterator[Violation]:
         """Everything that does not hold now."""
         self.checks += 1
-        at_s = (self.overlay.world.now_us - START_US) / 1_000_000
-        found = {
+        found: dict[str, Iterable[str]] = {
             "no-loop": self._loops(),
             "memory": self._memory(),
             "packets": self._packets(),
@@ -67,6 +73,18 @@ class Invariants:
             "copies": self._copies(),
             "views": self._views(),
         }
+        if self.checks % SELDOM == 0:
+            found |= self._carrying.check() | self._watching.check()
+        return self._violations(found)
+
+    def check_end(self) -> Iterator[Violation]:
+        """Everything that does not hold `RETURNED_US` after the last viewer has left."""
+        return self._violations(
+            {"returned": self._carrying.kept(), "decodable": self._watching.undecodable()}
+        )
+
+    def _violations(self, found: Mapping[str, Iterable[str]]) -> Iterator[Violation]:
+        at_s = (self.overlay.world.now_us - START_US) / 1_000_000
         for invariant, texts in found.items():
             for text in texts:
                 yield Violation(invariant, at_s, text)
@@ -195,8 +213,11 @@ class Invariants:
                 continue
             here = [w for w in self.overlay.audience.watchers if w.host is host and w.viewer]
             for broadcast in host.node.subscriptions.broadcasts:
-                names = (w.broadcast.version_names for w in here if w.entry.premium)
-                wanted = sum(broadcast.name in versions for versions in names)
+                wanted = sum(
+                    w.viewer is not None and self._watches(w.viewer, broadcast.name)
+                    for w in here
+                    if w.entry.premium
+                )
                 if len(broadcast.premium) > wanted:
                     count = len(broadcast.premium)
                     yield f"{name}: {count} premium viewers of {broadcast.name}, {wanted} watch"
@@ -209,6 +230,11 @@ class Invariants:
         for (name, stream), since_us in uncovered.items():
             if now_us - max(since_us, self._last_event_us()) > RECOVERY_BOUND_US:
                 yield f"{name}: no copies of {stream}, though there is another way"
+
+    def _watches(self, viewer: Viewer, name: str) -> bool:
+        """Any version of it, or is about to."""
+        names = {viewer.broadcast} | ({viewer.next.broadcast} if viewer.next else set())
+        return any(name in self._version_names[each] for each in names)
 
     def _could_have_copies(self, host: NodeHost, broadcast: Broadcast) -> bool:
         """It flows to premium viewers, there is a usable path over another node, and no copies."""
