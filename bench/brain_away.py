@@ -184,8 +184,7 @@ def _result(
 ) -> dict[str, object]:
     run, seen = watch.run, watch.seen
     assert run is not None
-    manifest = run.encoders[STREAM].manifest()
-    assert manifest is not None
+    (manifest,) = run.encoders[STREAM].manifests()
     there = run.viewers["there-before"].stays[0]
     late_us = round(SEEN_S * 1e6)
     windows = {

@@ -11,9 +11,12 @@ bursts of ten (Gilbert-Elliott). Ways of repair:
 - `none`.
 
 A frame counts if it is whole within 300 ms after the path's smallest delay. What repair adds to a
-packet's delay is told of all video packets, and of those alone that came late. In the chains called
-`middle` the second link alone loses packets: what is added there is that link's, and the others may
-ask for nothing. Elsewhere no link may find more holes than it lost datagrams.
+packet's delay is told of all video packets, and of those alone that came late, from when the viewer
+has caught up: what a cache held for it is late for another reason. In the chains called `middle`
+the second link alone loses packets: what is added there is that link's, and the others may ask for
+nothing. Of what it loses, all but two in a hundred (an answer lost, or both requests) have to be
+there within the bound, as at 1 % lost the 99th percentile of all packets says little. Elsewhere no
+link may find more holes than it lost datagrams.
 
 Prints JSON; fails if a bound is not kept. About 2 minutes of CPU.
 """
@@ -38,6 +41,7 @@ from fastpath.stats import LinkStats
 from lab.scenario.loader import load_scenario
 from lab.scenario.model import Scenario
 from lab.virtual.run import VirtualOverlay
+from lab.virtual.settings import START_US
 
 QUESTION = "What does repair on each link save of a stream, how soon, and at what cost?"
 SCENARIO = Path(__file__).parents[1] / "lab" / "scenarios" / "repair-chain.toml"
@@ -54,6 +58,8 @@ VIEWER_BPS = 1_000_000_000  # so that pacing of large frames does not count as r
 UNDISTURBED_MS = 2  # a packet that nothing held up is at most so much above the least delay
 FRAMES_INTACT = {"random 1 %": 0.999, "random 5 %": 0.995, "bursts 1 %": 0.99}
 REPAIR_SHARE = 0.25  # of what a link sends
+CAUGHT_UP_S = 8.0  # of the scenario: the viewer joins at 3 s, and a GoP is 2 s
+LOST_WITHIN_LIMIT = 0.98  # of what the link called middle loses, at 1 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +178,7 @@ def run(case: Case, base: Scenario, duration_s: float, seed: int) -> dict[str, A
     began_s = time.process_time()
     tables = {"repair": WAYS[case.way], "viewers": {"rate_bps": VIEWER_BPS}}
     overlay = VirtualOverlay(case.scenario(base, duration_s, seed), tables)
+    overlay.run_until(START_US + round(CAUGHT_UP_S * 1_000_000))
     overlay.world.note_packet_delays(0)
     report = overlay.run()
     (viewer,) = report.viewers
@@ -218,9 +225,12 @@ def problems_of(result: dict[str, Any]) -> Iterator[str]:
         least = FRAMES_INTACT[result["loss"]]
         if result["way"] == "early" and result["frames_intact"] < least:
             yield f"{name}: {result['frames_intact']:.5f} of the frames, not {least}"
-    if result["lossy"] == "middle" and added["all"]["p99"] > added["limit_of_p99"]:
-        p99_ms = added["all"]["p99"]
-        yield f"{name}: p99 of what is added is {p99_ms} ms, not {added['limit_of_p99']}"
+    if result["lossy"] == "middle":
+        p99_ms, within = added["all"]["p99"], added["late_within_limit"]
+        if p99_ms > added["limit_of_p99"]:
+            yield f"{name}: p99 of what is added is {p99_ms} ms, not {added['limit_of_p99']}"
+        if within < LOST_WITHIN_LIMIT:
+            yield f"{name}: {within:.4f} of what it lost is there in time, not {LOST_WITHIN_LIMIT}"
 
 
 def cases(rtts_ms: tuple[int, ...], losses: tuple[Loss, ...]) -> Iterator[Case]:

@@ -1,5 +1,5 @@
 # What rate control keeps of a link; one without (a fixed rate) has none of it.
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.rate.controller cimport rate_t
 from fastpath.rate.types cimport probe_t, rate_config_t
 
@@ -28,7 +28,7 @@ ctypedef struct pacer_t:
     bint is_heard                # somebody tells of what is sent; until then no silence means anything
     uint64_t noted_bytes         # of what the link has sent, those that the controller knows of
     # what is under way
-    uint64_t packets_before      # that the link had sent when this draining began
+    uint64_t numbers_before      # of what is told of, when this draining began
     int64_t newest_sent_us       # of media
     int64_t untold_since_us      # media sent then, or soon after, is the oldest without news; -1: there is none
     int64_t base_rtt_us[2]       # least round trip of this period and of the one before; 0: not measured
@@ -48,6 +48,9 @@ ctypedef struct pacer_t:
     transport_t* transport       # TRANSPORT_HISTORY, or NULL
     uint64_t transport_number    # last used; its low 16 bits are on the wire
     int64_t reference            # newest base of its reports' times, unwrapped
+    uint16_t report_end          # what its newest report, of this count, ends before
+    uint8_t report
+    bint has_report
     # figures, over whole seconds
     int64_t figures_us           # since when
     uint64_t acked_bytes

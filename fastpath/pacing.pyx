@@ -36,6 +36,7 @@ from fastpath.worker cimport MEDIA_VIDEO, count, worker_t
 cdef enum:
     PADDING_BYTES = 1200         # largest packet of a probe, with its header
     LEAST_PADDING_BYTES = 64
+    LARGE_BYTES = 600            # chosen: packets of a size tell a rate best; smaller ones if there are no others
     MOST_PADDED = 64             # chosen: packets that padding is taken from, the newest; more than a probe has
     HELD_US = 2500000            # chosen: a GoP of 2 s and what comes late of it
     PROBE_PATIENCE_US = 100000   # chosen: beyond the 15 ms that a probe takes, until it is given up
@@ -160,13 +161,17 @@ cdef void note_rtt(pacer_t* pacer, int64_t rtt_us, int64_t now_us) noexcept nogi
     pacer.base_rtt_us[0] = least_known(pacer.base_rtt_us[0], rtt_us)
 
 
-cdef bint is_overdue(const link_t* link, int64_t now_us) noexcept nogil:
-    """Has nothing been heard of what left so long ago? Not before there was a first report."""
-    cdef const pacer_t* pacer = link.pacer
+cdef bint is_overdue(link_t* link, int64_t now_us) noexcept nogil:
+    """Has nothing been heard of what left so long ago? Not before there was a first report, nor if all of
+    it is so long ago: then it stands in no queue, and what was lost before a pause is told behind it."""
+    cdef pacer_t* pacer = link.pacer
     cdef int64_t late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
     if pacer.untold_since_us < 0 or pacer.feedbacks == 0 or not pacer.is_heard:
         return False
     late_us += least_known(pacer.base_rtt_us[0], pacer.base_rtt_us[1])
+    if now_us - pacer.newest_sent_us > late_us:
+        pacer.untold_since_us = -1
+        return False
     return now_us - pacer.untold_since_us > late_us
 
 
@@ -185,7 +190,7 @@ cdef void pacer_on_results(
             pacer.told_lost += 1
         else:
             pacer.acked_bytes += results[i].bytes
-            told_us = results[i].sent_us
+            told_us = results[count - 1].sent_us  # a loss is news as well, if anything comes through
     if pacer.untold_since_us >= 0 and told_us >= pacer.untold_since_us:
         pacer.untold_since_us = told_us if told_us < pacer.newest_sent_us else -1
     pacer.is_late = is_overdue(link, now_us)
@@ -213,6 +218,11 @@ cdef int pacer_usage(const link_t* link) noexcept nogil:
 
 cdef inline uint64_t last_number(const link_t* link) noexcept nogil:
     return link.pacer.transport_number if link.is_viewer else link.hop_seq
+
+
+cdef inline uint64_t told_of(const link_t* link) noexcept nogil:
+    """How much has left of which news will come: of a viewer that is what has a number of its own."""
+    return link.pacer.transport_number if link.is_viewer else link.sent_packets
 
 
 cdef void begin_probe(link_t* link, int64_t now_us) noexcept nogil:
@@ -291,9 +301,9 @@ cdef bint take_probe(const worker_t* worker, link_t* link, int64_t now_us) noexc
 cdef void pacer_before_drain(worker_t* worker, link_t* link, int64_t now_us) noexcept nogil:
     """The controller's tick, if it is due; and the probe that it may want."""
     cdef pacer_t* pacer = link.pacer
-    pacer.packets_before = link.sent_packets
-    if not pacer.is_late and is_overdue(link, now_us):
-        pacer.is_late = True
+    pacer.numbers_before = told_of(link)
+    if is_overdue(link, now_us) != pacer.is_late:
+        pacer.is_late = not pacer.is_late
         pacer_refresh(link)
     if now_us < pacer.next_tick_us:
         return
@@ -342,12 +352,13 @@ cdef int32_t padding_cursor(const worker_t* worker, const link_t* link) noexcept
 
 
 cdef bint send_again_as_padding(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:
-    """The next packet back from the newest that the viewer was sent, and then from there again. False: there
-    is none."""
+    """The next large packet back from the newest that the viewer was sent, and then from there again. False:
+    there is none."""
     cdef link_t* link = &worker.links[link_index]
     cdef int32_t index = padding_cursor(worker, link)
     cdef cursor_t* cursor
     cdef slot_t* slot = NULL
+    cdef slot_t* found
     cdef int i
     if index == NOBODY:
         return False
@@ -356,9 +367,11 @@ cdef bint send_again_as_padding(worker_t* worker, int32_t link_index, int64_t no
         if link.pacer.padded >= MOST_PADDED or link.pacer.padded >= cursor.next - cursor.start:
             link.pacer.padded = 0
         link.pacer.padded += 1
-        slot = ring_held(&worker.streams[cursor.stream].ring, cursor.next - link.pacer.padded)
-        if slot != NULL:
-            break
+        found = ring_held(&worker.streams[cursor.stream].ring, cursor.next - link.pacer.padded)
+        if found != NULL and (slot == NULL or found.size > slot.size):
+            slot = found
+            if slot.size >= LARGE_BYTES:
+                break
     if slot == NULL or not send_rtx(worker, cursor, slot, now_us):
         return False
     count(worker, VIEWER_PADDING)
@@ -384,7 +397,7 @@ cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us
             has_padding = pad(worker, link_index, now_us)
         if is_whole(link) or now_us >= pacer.probe_until_us or (not has_padding and not is_backlogged(link)):
             end_probe(link)
-    if link.sent_packets != pacer.packets_before:
+    if told_of(link) != pacer.numbers_before:
         pacer.newest_sent_us = now_us
         if pacer.untold_since_us < 0:
             pacer.untold_since_us = now_us

@@ -1,4 +1,4 @@
-"""Retransmission payloads (RFC 4588, session-multiplexed SSRC): the header of what is sent again.
+"""Retransmission payloads (RFC 4588, SSRC-multiplexed): the header of what is sent again.
 
 A retransmission has its own payload type, SSRC and sequence numbers, so a receiver can tell how
 much was lost from what it got; its payload begins with the original sequence number. Time stamp,

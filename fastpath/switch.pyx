@@ -27,6 +27,7 @@ cdef enum:
     AGAIN_US = 150000            # chosen: what may be shown twice, so that a key frame is not just missed
     TOGETHER_US = 15000          # chosen, below a frame: pictures of one moment come so far apart
     DELAY_UNIT_US = 250
+    MOST_LACKING = 256           # packets in a row that are looked past: half a second of 5 Mbit/s
 
 
 cdef void join_stream(worker_t* worker, int32_t index, int32_t stream_index) noexcept nogil:
@@ -135,12 +136,22 @@ cdef void settle_switches(worker_t* worker, int32_t stream) noexcept nogil:
         at = following
 
 
-cdef const slot_t* last_sent(const worker_t* worker, const cursor_t* cursor) noexcept nogil:
-    """What it was sent last of the stream it follows; NULL if it was sent nothing, or that is not held."""
+cdef const slot_t* last_sent(const worker_t* worker, const cursor_t* cursor, bint* is_lacking) noexcept nogil:
+    """What it was sent last of the stream it follows; NULL if it was sent nothing, or that is not held.
+    is_lacking: packets after that one have been lost, and passed over."""
     cdef const ring_t* ring = &worker.streams[cursor.stream].ring
+    cdef const slot_t* slot
     cdef const span_t* span
-    if cursor.next != cursor.start:
-        return ring_held(ring, cursor.next - 1)
+    cdef uint32_t seq = cursor.next
+    is_lacking[0] = False
+    while seq != cursor.start and cursor.next - seq < MOST_LACKING:
+        seq -= 1
+        slot = ring_held(ring, seq)
+        if slot != NULL:
+            return slot
+        is_lacking[0] = True
+    if seq != cursor.start:
+        return NULL
     if cursor.spans.count == 0:
         return NULL
     span = &worker.spans.entries[cursor.spans.newest]
@@ -155,15 +166,16 @@ cdef inline int64_t made_us(const slot_t* slot) noexcept nogil:
 
 
 cdef bint may_leave(
-    const cursor_t* cursor, const ring_t* ring, const slot_t* last, const slot_t* key
+    const cursor_t* cursor, const ring_t* ring, const slot_t* last, bint is_lacking, const slot_t* key
 ) noexcept nogil:
     """No frame has been begun that is not finished, and all is sent that is older than the key frame;
     or it would not be anyway."""
     cdef const slot_t* following = ring_held(ring, cursor.next)
     if not cursor_stands(cursor) or cursor.state > CURSOR_BEHIND or last == NULL:
         return True
-    if not last.marks & MARK_FRAME_END and (following == NULL or not following.marks & MARK_FRAME_START):
-        return False
+    if is_lacking or not last.marks & MARK_FRAME_END:
+        if following == NULL or not following.marks & MARK_FRAME_START:
+            return False
     return following == NULL or made_us(following) + TOGETHER_US >= made_us(key)
 
 
@@ -193,13 +205,14 @@ cdef bint try_switch(worker_t* worker, int32_t index, int64_t now_us) noexcept n
     """Leave for the stream it is to go on with, if nobody can see it now. True if it has."""
     cdef cursor_t* cursor = &worker.cursors[index]
     cdef stream_t* to = &worker.streams[cursor.switch_to]
-    cdef const slot_t* last = last_sent(worker, cursor)
+    cdef bint is_lacking = False
+    cdef const slot_t* last = last_sent(worker, cursor, &is_lacking)
     cdef const slot_t* key
     cdef uint32_t seq
     if not to.ring.has_gop:
         return False
     key = ring_held(&to.ring, to.ring.gop_start)
-    if key == NULL or not may_leave(cursor, &worker.streams[cursor.stream].ring, last, key):
+    if key == NULL or not may_leave(cursor, &worker.streams[cursor.stream].ring, last, is_lacking, key):
         return False
     if last != NULL and made_us(last) - made_us(key) > AGAIN_US:
         return False

@@ -8,7 +8,7 @@ round trip (RFC 4585 6.2.1), and within a quarter of what the viewer is sent.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
-from fastpath.address cimport address_same_host, address_t
+from fastpath.address cimport address_equal, address_same_host, address_t
 from fastpath.cursor cimport CURSOR_PAUSED, NOBODY, TOLD_REPORTS, cursor_t
 from fastpath.late cimport late_t
 from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, link_may_repair, link_t
@@ -22,8 +22,8 @@ from fastpath.verdict cimport (
     VIEWER_UNKNOWN,
 )
 from fastpath.worker cimport (
-    MEDIA_AUDIO, RECENT_WAYS, count, datagram_t, first_viewer_of, mark_ready, push_late, resent_t, stream_t,
-    want_key_frame, worker_t,
+    MEDIA_AUDIO, RECENT_WAYS, count, datagram_t, first_viewer_at, first_viewer_of, mark_ready, push_late, resent_t,
+    stream_t, want_key_frame, worker_t,
 )
 from rtp.big_endian cimport load_be16, load_be32
 from rtp.payload.rtp_header cimport is_rtcp
@@ -49,6 +49,23 @@ cdef int32_t find_viewer(worker_t* worker, uint32_t ssrc, const address_t* sourc
         if cursor.ssrc == ssrc and address_same_host(&cursor.peer, source):
             return at
         at = cursor.next_in_ssrc_bucket
+    return NOBODY
+
+
+cdef int32_t find_by_rtx(worker_t* worker, uint32_t ssrc, const address_t* source) noexcept nogil:
+    """The viewer that is sent RTX under this SSRC to where this comes from, or to the port before that."""
+    cdef address_t address = source[0]
+    cdef int32_t at
+    cdef cursor_t* cursor
+    cdef int step
+    for step in range(2):
+        at = first_viewer_at(worker, &address)
+        while at >= 0:
+            cursor = &worker.cursors[at]
+            if cursor.rtx_payload_type != 0 and cursor.rtx_ssrc == ssrc and address_equal(&cursor.peer, &address):
+                return at
+            at = cursor.next_in_address_bucket
+        address.port -= 1
     return NOBODY
 
 
@@ -200,6 +217,8 @@ cdef bint on_feedback(
             at += FIR_ITEM_BYTES
         return is_known
     index = find_viewer(worker, feedback.media_ssrc, source)
+    if index < 0 and packet.packet_type == RTCP_RTPFB and packet.count == RTPFB_TRANSPORT_CC:
+        index = find_by_rtx(worker, feedback.media_ssrc, source)  # it is about all that left to there
     if index < 0:
         return False
     if packet.packet_type == RTCP_RTPFB and packet.count == RTPFB_NACK:

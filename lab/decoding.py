@@ -16,8 +16,8 @@ from overlane.play.unit_order import UnitOrder
 class Decoding:
     """From the first key frame on, in the order of sending. Make it inside the loop."""
 
-    def __init__(self, picture: Path) -> None:
-        """picture: PNG of the last frame. The thread lasts until `finish`."""
+    def __init__(self, picture: Path | None) -> None:
+        """picture: PNG of the last frame; None: none. The thread lasts until `finish`."""
         self._order: UnitOrder[AccessUnit] = UnitOrder(PLAYOUT_TARGET_MS * 1_000)
         self._sink = Sink(None, picture, decode=True)
         self._thread = ThreadPoolExecutor(1, "decoder")

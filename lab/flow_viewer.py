@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -30,13 +30,16 @@ from overlane.play.summary import judge_audio
 from overlane.play.tracks import AudioTrack, VideoTrack
 from overlane.play.verdict import Verdict, judge
 from overlane.publish.manifest import Manifest
+from rtp.constants import TIMESTAMP_BITS
 from rtp.packet import RtpPacket
 from rtp.payload.rtp_header import looks_like_rtcp
+from rtp.sequence import difference
 from service.address import Address, format_address, parse_address
 
 Reach: TypeAlias = Callable[[str, Address], Awaitable[Address]]
 POLL_S = 0.1  # chosen: how soon a viewer notices that its node has forgotten it
 WAIT_S = 30.0  # for a stream: longer than any restart
+TAIL_US = 10_000_000  # longer than any path: all that a part ends with was due
 RTX_OSN_BYTES = 2  # RFC 4588 4: the original's number, before its payload
 
 
@@ -62,6 +65,15 @@ class Gap:
         return self.to_us - self.from_us
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Of a stay: what it was sent by one encoder. source: which of those that were asked about."""
+
+    source: int
+    from_us: int
+    verdict: Verdict
+
+
 class FlowViewer:
     """Subscribed while the context lasts. Enter it inside the loop that runs it."""
 
@@ -73,12 +85,13 @@ class FlowViewer:
         audio: bool = True,
         poll_s: float = POLL_S,
         picture: Path | None = None,
+        decode: bool = False,
         reach: Reach | None = None,
         wishes: Wishes = NO_WISHES,
     ) -> None:
         """poll_s: how often it asks whether its node still knows it. picture: a PNG of the last
-        frame; all frames are decoded for it, in a thread. reach: tells where a node must send what
-        is for an address of a medium; None: there."""
+        frame; all frames are decoded for it, in a thread. decode: they are without it. reach: tells
+        where a node must send what is for an address of a medium; None: there."""
         self.arrivals: list[Arrival] = []
         self.subscriptions = 0
         self.frames_whole = 0
@@ -102,7 +115,7 @@ class FlowViewer:
         self._numbers: dict[int, SequenceLog] = {}
         self.decoded: SinkResult | None = None
         """What became of `picture`; after the context."""
-        self._decoding = Decoding(picture) if picture is not None else None
+        self._decoding = Decoding(picture) if picture is not None or decode else None
         self._first_key_us: int | None = None
         self._viewer = ""
 
@@ -133,6 +146,10 @@ class FlowViewer:
         if self._decoding is not None:
             self.decoded = await self._decoding.finish()
 
+    async def switch(self, stream: str) -> None:
+        """Go on with another broadcast, once its node has that. Raises PlayError."""
+        await self._api.switch(self._viewer, stream)
+
     @property
     def until_us(self) -> int:
         """When it left, or now."""
@@ -153,6 +170,22 @@ class FlowViewer:
         times = [one.time_us for one in self.arrivals[first:] if one.time_us <= to_us]
         gaps = [Gap(a, b) for a, b in itertools.pairwise((*times, to_us)) if b >= from_us]
         return max(gaps, key=lambda gap: gap.length_us, default=Gap(from_us, to_us))
+
+    def silences(self, longer_us: int, to_us: int) -> int:
+        """How many times without video are longer."""
+        times = [one.time_us for one in self.arrivals if one.time_us <= to_us]
+        end_us = min(to_us, self.until_us)
+        return sum(b - a > longer_us for a, b in itertools.pairwise((*times, end_us)))
+
+    @property
+    def audio_received(self) -> int:
+        """Packets, each once."""
+        return self._audio.packets_received
+
+    @property
+    def audio_missing(self) -> int:
+        """RTP sequence numbers left out, whoever sent them."""
+        return self._audio.packets_lost
 
     def missing(self) -> int:
         """RTP sequence numbers left out between the first and the last of each SSRC."""
@@ -176,6 +209,40 @@ class FlowViewer:
             if (record := whole.get(frame.hash) or records.get(frame.rtp_time))
         }
         return judge(sent, found, self._video.first_arrival_us, self.until_us)
+
+    def judge_parts(self, manifests: Sequence[Manifest], to_us: int) -> list[Part]:
+        """Of what it was sent by several encoders, one after the other. A part lasts from its first
+        whole frame to its last; the last part until to_us, see `judge`."""
+        places = {
+            frame.hash: (number, place)
+            for number, manifest in enumerate(manifests)
+            for place, frame in enumerate(manifest.frames)
+        }
+        whole = [each for each in self._video.records().values() if each.hash in places]
+        if not whole:
+            return []
+        origin = whole[0].rtp_time
+        whole.sort(key=lambda each: difference(each.rtp_time, origin, TIMESTAMP_BITS))
+        found = []
+        of_whole = [(*places[each.hash or ""], each) for each in whole]
+        parts = [
+            (number, [(place, each) for _, place, each in run])
+            for number, run in itertools.groupby(of_whole, key=lambda one: one[0])
+        ]
+        for number, run in parts:
+            is_last = run is parts[-1][1]
+            frames = manifests[number].frames
+            first, last = min(place for place, _ in run), max(place for place, _ in run)
+            sent = frames[first:] if is_last else frames[first : last + 1]
+            got = {frames[place].rtp_time: each for place, each in run}
+            verdict = judge(
+                [frame for frame in sent if frame.sent_us < to_us],
+                got,
+                self._video.first_arrival_us,
+                self.until_us if is_last else to_us + TAIL_US,
+            )
+            found.append(Part(number, run[0][1].first_arrival_us, verdict))
+        return found
 
     async def _stay(self) -> None:
         addresses = {media: receiver.address for media, receiver in self._receivers.items()}

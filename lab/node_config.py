@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,13 +53,16 @@ def neighbour_lines(
     ]
 
 
-def ingest_lines(stream: str, video_port: int, audio_port: int | None) -> list[str]:
-    """A broadcast of H.264 and Opus as `overlane publish` sends it."""
+def ingest_lines(
+    stream: str, video_ports: Sequence[int], audio_port: int | None, bitrates: Sequence[int] = ()
+) -> list[str]:
+    """A broadcast of H.264 and Opus as `overlane publish` sends it. video_ports: of each version,
+    the best first; bitrates: of each, if there are several."""
     lines = ["[[ingests]]", f'name = "{stream}"']
-    tracks = [("video", "H264", video_port, 96, 90_000)]
+    tracks = [("video", "H264", port, 96, 90_000) for port in video_ports]
     if audio_port is not None:
         tracks.append(("audio", "opus", audio_port, 111, 48_000))
-    for kind, codec, port, payload_type, clock in tracks:
+    for number, (kind, codec, port, payload_type, clock) in enumerate(tracks):
         lines += [
             "[[ingests.tracks]]",
             f'kind = "{kind}"',
@@ -68,6 +72,8 @@ def ingest_lines(stream: str, video_port: int, audio_port: int | None) -> list[s
             f"payload_type = {payload_type}",
             f"clock_rate = {clock}",
         ]
+        if kind == "video" and len(video_ports) > 1:
+            lines += [f"version = {number}", f"bitrate_bps = {bitrates[number]}"]
     return lines
 
 

@@ -184,7 +184,7 @@ class ChainOverlay:
     def _ingest(self, ports: NodePorts) -> list[str]:
         if self.ingest is not None:
             return ["[[ingests]]", f'name = "{self.stream}"', *self.ingest]
-        return ingest_lines(self.stream, ports.video, ports.audio)
+        return ingest_lines(self.stream, (ports.video,), ports.audio)
 
 
 def _command(config: Path) -> list[str]:

@@ -12,6 +12,9 @@ from rich.text import Text
 from overlane.columns import ms, new_table
 from overlane.http_json import AnswerError, JsonClient
 
+LEFT_OUT = ("discardable", "predicted", "gop")
+HOP = ("lost", "repaired_in_time", "too_late", "unavailable")
+
 
 async def fetch(urls: Sequence[str]) -> list[dict[str, Any]]:
     """GET /status of each node, in order. Raises AnswerError."""
@@ -54,7 +57,7 @@ def render(status: dict[str, Any]) -> RenderableType:
         parts += [_viewers(status), Text()]
     memory = ", ".join(f"{name} {used}/{limit}" for name, (used, limit) in status["memory"].items())
     parts.append(Text(f"memory: {memory}"))
-    parts += _qoe(status["qoe"])
+    parts += _qoe(status["qoe"]) + _dropped(status["dropped"])
     parts += _overload(status["overload"])
     if status["fallbacks"]:
         parts.append(Text(f"fallbacks: {', '.join(status['fallbacks'])}", style="bold yellow"))
@@ -65,7 +68,7 @@ def _qoe(qoe: dict[str, Any]) -> list[RenderableType]:
     """How views fare, in LiveNet's terms; nothing before the first."""
     if not qoe["begun"]:
         return []
-    shown = [f"{qoe['views']} views"]
+    shown = [f"views {qoe['views']}"]
     for word, name in (("no stall", "zero_stall_ratio"), ("fast start", "fast_start_up_ratio")):
         if qoe[name] is not None:
             shown.append(f"{word} {qoe[name]:.1%}")
@@ -77,6 +80,15 @@ def _qoe(qoe: dict[str, Any]) -> list[RenderableType]:
         if qoe[name]["p50"] is not None:
             shown.append(f"{word} {qoe[name]['p50']:.0f} ms")
     return [Text("quality (medians; stalls are estimated): " + ", ".join(shown))]
+
+
+def _dropped(dropped: dict[str, int]) -> list[RenderableType]:
+    """What viewers' paths had no room for, in packets; nothing if there never was anything."""
+    kinds = {name: dropped[f"dropped_{name}"] for name in LEFT_OUT}
+    if not any(kinds.values()):
+        return []
+    shown = ", ".join(f"{name} {count}" for name, count in kinds.items())
+    return [Text(f"left out for viewers whose paths are too slow: {shown} packets")]
 
 
 def _overload(overload: dict[str, Any]) -> list[RenderableType]:
@@ -109,7 +121,7 @@ def _time_here(quantiles: dict[str, int | None]) -> str:
 
 
 def _links(status: dict[str, Any]) -> Table:
-    numbers = ("rtt", "here", "in", "out", "lost", "repaired", "gone", "given up", "open")
+    numbers = ("rtt", "here", "in", "out", "lost", "repaired", "too late", "gone", "open")
     table = new_table("neighbour", "state", *numbers, right=numbers)
     for link in status["neighbours"]:
         state = "up" if link["is_up"] else f"down ({link['handshake']})"
@@ -120,10 +132,7 @@ def _links(status: dict[str, Any]) -> Table:
             _time_here(link["time_in_node_us"]),
             str(link["received_packets"]),
             str(link["sent_packets"]),
-            str(link["lost"]),
-            str(link["repaired"]),
-            str(link["gone"]),
-            str(link["given_up"]),
+            *(str(link["hop"][what]) for what in HOP),
             str(link["holes_open"]),
         )
     return table

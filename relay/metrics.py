@@ -19,7 +19,6 @@ from relay.control.agent import ControlAgent
 from relay.loop_watch import BOUNDS_US as LOOP_BOUNDS_US
 from relay.loop_watch import LoopWatch
 from relay.node import Node
-from relay.qoe import BOUNDS_US as QOE_BOUNDS_US
 from relay.qoe import Qoe
 from relay.workers import Workers
 from service.log import standard_error
@@ -139,7 +138,7 @@ def _of_qoe(qoe: Qoe) -> Iterator[Metric]:
     }
     for name, (text, histogram) in histograms.items():
         family = HistogramMetricFamily(f"overlane_view_{name}_seconds", text)
-        buckets = _buckets(QOE_BOUNDS_US, histogram.counts)
+        buckets = _buckets(histogram.bounds_us, histogram.counts)
         family.add_metric([], buckets, sum_value=histogram.sum_us / 1e6)
         yield family
 

@@ -29,31 +29,24 @@ from fastpath.stats import CursorStats
 FAST_START_US = 1_000_000  # LiveNet 6.1
 PLAYER_BUFFER_US = 300_000  # LiveNet 6.2; as in fastpath/view_qoe
 SILENT_US = 1_000_000  # chosen: no frame rate of live video is so low
-BOUNDS_US = (
-    1_000,
-    3_000,
-    10_000,
-    20_000,
-    50_000,
-    100_000,
-    150_000,
-    200_000,
-    300_000,
-    400_000,
-    500_000,
-    700_000,
-    1_000_000,
-    2_000_000,
-    5_000_000,
+# Chosen: so close that a median within a bucket is wrong by a tenth or so.
+BOUNDS_US = tuple(
+    1_000 * bound_ms
+    for bound_ms in (
+        *(1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 110, 130, 150, 175, 200, 250),
+        *(300, 350, 400, 500, 600, 700, 850, 1_000, 1_500, 2_000, 3_000, 5_000),
+    )
 )
+STREAMING_BOUNDS_US = tuple(PLAYER_BUFFER_US + bound_us for bound_us in BOUNDS_US)
 
 
 class Histogram:
-    """Of durations. counts[i]: at most BOUNDS_US[i], and more than the bound before; the last one:
+    """Of durations. counts[i]: at most bounds_us[i], and more than the bound before; the last one:
     all above."""
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS_US) + 1)
+    def __init__(self, bounds_us: tuple[int, ...] = BOUNDS_US) -> None:
+        self.bounds_us = bounds_us
+        self.counts = [0] * (len(bounds_us) + 1)
         self.sum_us = 0
 
     @property
@@ -61,11 +54,11 @@ class Histogram:
         return sum(self.counts)
 
     def note(self, duration_us: int) -> None:
-        self.counts[bisect_left(BOUNDS_US, duration_us)] += 1
+        self.counts[bisect_left(self.bounds_us, duration_us)] += 1
         self.sum_us += duration_us
 
     def add(self, other: Histogram) -> None:
-        """Of both together."""
+        """Of both together: of the same bounds."""
         self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
         self.sum_us += other.sum_us
 
@@ -74,8 +67,8 @@ class Histogram:
         left = quantile * self.count
         for index, number in enumerate(self.counts):
             if number and left <= number:
-                low = BOUNDS_US[index - 1] if index else 0
-                high = BOUNDS_US[index] if index < len(BOUNDS_US) else low
+                low = self.bounds_us[index - 1] if index else 0
+                high = self.bounds_us[index] if index < len(self.bounds_us) else low
                 return round(low + left / number * (high - low))
             left -= number
         return None
@@ -135,7 +128,7 @@ class Qoe:
     first_packet: Histogram = field(default_factory=Histogram)
     start_up: Histogram = field(default_factory=Histogram)
     path_delay: Histogram = field(default_factory=Histogram)
-    streaming_delay: Histogram = field(default_factory=Histogram)
+    streaming_delay: Histogram = field(default_factory=lambda: Histogram(STREAMING_BOUNDS_US))
     present: dict[int, View] = field(default_factory=dict)
 
     @property

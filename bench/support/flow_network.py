@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 Event = Callable[[], None]
 Trace = Sequence[tuple[float, float]]  # (from second, bit/s), in order
 
-QUEUE_US = 300_000  # RFC 8867 4.1: the bottleneck's queue, drop-tail
+QUEUE_US = 300_000  # RFC 8867 4.2: the bottleneck's queue, drop-tail
 
 
 class Timeline:

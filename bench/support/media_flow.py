@@ -3,13 +3,14 @@
 The encoder makes 30 frames a second of about the target rate, with noise; the pacer sends packets
 at the controller's pacing rate and probes when it wants them; the receiver reports each 100 ms what
 has arrived, and the loss of what was overtaken. A report that is lost is contained in the next one.
+A flow with receiver reports alone has one each second, with the share that was lost since the last.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.support.flow_network import Bottleneck, Timeline
 from fastpath.rate import Controller, PacketResult, Probe
@@ -21,6 +22,7 @@ REPORT_BYTES = 80
 FEEDBACK_US = 100_000  # RFC 8698's DELTA; TWCC's first interval
 NOISE = 0.1  # of a frame's size: RFC 8593's Laplace model has this scale
 ACCESS_BPS = 1e9  # of the host's own link: a probe's packets leave no closer
+RECEIVER_REPORT_US = 1_000_000
 
 
 @dataclass(slots=True)
@@ -46,11 +48,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """There through a bottleneck, back through another one or none. Delays are one-way."""
+    """There through a bottleneck, back through another one or none. Delays are one-way. jitter_us:
+    the most that is added on the way there, without reordering (RFC 8868 4.5: a Gaussian of six
+    standard deviations)."""
 
     forward: Bottleneck
     delay_us: int = 50_000
     back: Bottleneck | None = None
+    jitter_us: int = 0
     clock_offset_us: int = 1_234_567_890  # of the receiver
 
 
@@ -68,6 +73,7 @@ class MediaFlow:
         source_bps: int | None = None,
         feedback_us: int = FEEDBACK_US,
         sends_probes: bool = True,
+        has_packet_feedback: bool = True,
         seed: int = 1,
     ) -> None:
         self.record = Record()
@@ -79,7 +85,12 @@ class MediaFlow:
         self._source_bps = source_bps
         self._feedback_us = feedback_us
         self._sends_probes = sends_probes
+        self._has_packet_feedback = has_packet_feedback
+        self._reported_us = start_us
+        self._lost_of = [0, 0]  # since the last receiver report: lost, of so many
         self._random = random.Random(seed)
+        self._jitter = random.Random(~seed)
+        self._arrival_us = 0
         self._queue: deque[int] = deque()
         self._free_us = 0.0
         self._is_sending = False
@@ -88,6 +99,10 @@ class MediaFlow:
         timeline.at(start_us, self._on_frame)
         timeline.at(start_us, self._on_tick)
         timeline.at(start_us + feedback_us, self._on_report_due)
+
+    def move(self, delay_us: int) -> None:
+        """What is sent from now on takes another time there and back."""
+        self._path = replace(self._path, delay_us=delay_us)
 
     # The sender
 
@@ -127,7 +142,10 @@ class MediaFlow:
         if through is None:
             self.record.lost.append(now_us)
         else:
-            packet.arrival_us = through[0] + self._path.delay_us
+            jitter_us = self._path.jitter_us
+            late_us = min(max(self._jitter.gauss(jitter_us / 2, jitter_us / 6), 0), jitter_us)
+            arrival_us = through[0] + self._path.delay_us + round(late_us)
+            packet.arrival_us = self._arrival_us = max(arrival_us, self._arrival_us)
             packet.wait_us = through[1]
         self._flight.append(packet)
         self.record.sent.append((now_us, size))
@@ -195,4 +213,13 @@ class MediaFlow:
                 self.record.arrived.append((packet.arrival_us, packet.size))
         newest = told[-1]
         rtt_us = now_us - newest.sent_us - (made_us - newest.arrival_us)
-        self.controller.on_feedback(results, rtt_us, now_us)
+        if self._has_packet_feedback:
+            self.controller.on_feedback(results, rtt_us, now_us)
+            return
+        self._lost_of[0] += sum(packet.arrival_us < 0 for packet in told)
+        self._lost_of[1] += len(told)
+        if now_us - self._reported_us >= RECEIVER_REPORT_US:
+            lost, packets = self._lost_of
+            self._reported_us, self._lost_of = now_us, [0, 0]
+            fraction = lost * 256 // packets
+            self.controller.on_receiver_report(fraction, packets, rtt_us, 0, now_us)

@@ -1,19 +1,20 @@
 """The test cases of RFC 8867, section 5, as flows over bottlenecks, and what is measured of them.
 
 Capacities and times as the authors of ns3-rmcat have them, with 2^20 bit/s for a Mbit/s; one-way
-delay 50 ms, queue 300 ms, unless a case says otherwise.
+delay 50 ms, queue 300 ms, unless a case says otherwise. The RFC's jitter, at most 30 ms, is an
+option: ns3-rmcat has none, nor has what is published of these controllers.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from bench.support.flow_network import Bottleneck, Timeline
 from bench.support.media_flow import MediaFlow, Path
-from bench.support.tcp_flow import TcpFlow
+from bench.support.tcp_flow import MEAN_PAUSE_S, TcpFlow
 from fastpath.rate import Controller, RateConfig, RateKind
 
 M = float(1 << 20)
@@ -23,13 +24,42 @@ SECOND_US = 1_000_000
 LIMITS = RateConfig(min_bps=150_000, start_bps=300_000, max_bps=int(4 * M))
 FIXED_BPS = 1_000_000  # what `fixed` sends, as a measure of the cases themselves
 SETTLE_US = 20 * SECOND_US  # fairness is measured so long after the last flow began
+MEDIA_START_US = 5 * SECOND_US  # RFC 8867 5.6, 5.7: TCP is there before
 
-MakeController = Callable[[int], Controller]  # at this time
+JITTER_US = 30_000  # RFC 8867 4.2: the most that the path adds
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """Flows of one controller. jitter_us: of their paths."""
+
+    kind: RateKind
+    limits: RateConfig
+    jitter_us: int = 0
+
+    def __call__(
+        self,
+        timeline: Timeline,
+        path: Path,
+        *,
+        start_us: int = 0,
+        seed: int,
+        pauses: tuple[tuple[int, int], ...] = (),
+    ) -> MediaFlow:
+        return MediaFlow(
+            timeline,
+            Controller(self.kind, self.limits, start_us),
+            replace(path, jitter_us=self.jitter_us),
+            start_us=start_us,
+            pauses=pauses,
+            has_packet_feedback=self.kind is not RateKind.LOSS_ONLY,
+            seed=seed,
+        )
 
 
 @dataclass(slots=True)
 class Case:
-    """A running case: its flows over `bottleneck`, the first of them measured alone where alone."""
+    """A running case: its flows over `bottleneck`. Jain's index and rates: from fair_from_us on."""
 
     name: str
     title: str
@@ -38,94 +68,104 @@ class Case:
     flows: list[MediaFlow]
     tcp: list[TcpFlow] = field(default_factory=list)
     fair_from_us: int = SETTLE_US
-    opposite: list[MediaFlow] = field(default_factory=list)  # over the other direction
+    back: Case | None = None  # the other direction, if that is measured too
 
 
-def controller_of(kind: RateKind, limits: RateConfig = LIMITS) -> MakeController:
+def flows_of(kind: RateKind, jitter_us: int = 0) -> Make:
     if kind is RateKind.FIXED:
-        limits = RateConfig(min_bps=limits.min_bps, start_bps=FIXED_BPS, max_bps=limits.max_bps)
-    return lambda now_us: Controller(kind, limits, now_us)
+        fixed = RateConfig(min_bps=LIMITS.min_bps, start_bps=FIXED_BPS, max_bps=LIMITS.max_bps)
+        return Make(kind, fixed, jitter_us)
+    return Make(kind, LIMITS, jitter_us)
 
 
-def variable_one(timeline: Timeline, make: MakeController, seed: int) -> Case:
+def variable_one(timeline: Timeline, make: Make, seed: int) -> Case:
     bottleneck = Bottleneck([(0, M), (40, 2.5 * M), (60, 0.6 * M), (80, M)])
-    flow = MediaFlow(timeline, make(0), Path(bottleneck), seed=seed)
+    flow = make(timeline, Path(bottleneck), seed=seed)
     return Case("5.1", "variable capacity, one flow", 100, bottleneck, [flow])
 
 
-def variable_several(timeline: Timeline, make: MakeController, seed: int) -> Case:
+def variable_several(timeline: Timeline, make: Make, seed: int) -> Case:
     bottleneck = Bottleneck([(0, 4 * M), (25, 2 * M), (50, 3.5 * M), (75, M), (100, 2 * M)])
-    flows = [MediaFlow(timeline, make(0), Path(bottleneck), seed=seed + i) for i in range(2)]
+    flows = [make(timeline, Path(bottleneck), seed=seed + i) for i in range(2)]
     return Case("5.2", "variable capacity, two flows", 125, bottleneck, flows)
 
 
-def congested_feedback(timeline: Timeline, make: MakeController, seed: int) -> Case:
+def congested_feedback(timeline: Timeline, make: Make, seed: int) -> Case:
     forward = Bottleneck([(0, 2 * M), (20, M), (40, 0.5 * M), (60, 2 * M)])
     back = Bottleneck([(0, 2 * M), (35, 0.8 * M), (70, 2 * M)])
-    there = MediaFlow(timeline, make(0), Path(forward, back=back), seed=seed)
-    here = MediaFlow(timeline, make(0), Path(back, back=forward), seed=seed + 1)
-    return Case("5.3", "congested feedback path", 100, forward, [there], opposite=[here])
+    there = make(timeline, Path(forward, back=back), seed=seed)
+    here = make(timeline, Path(back, back=forward), seed=seed + 1)
+    title = "congested feedback path"
+    return Case(
+        "5.3", title, 100, forward, [there], back=Case("5.3", f"{title}, back", 100, back, [here])
+    )
 
 
-def competing(timeline: Timeline, make: MakeController, seed: int) -> Case:
+def competing(timeline: Timeline, make: Make, seed: int) -> Case:
     bottleneck = Bottleneck([(0, 3.5 * M)])
     starts = [0, 20 * SECOND_US, 40 * SECOND_US]
     flows = [
-        MediaFlow(timeline, make(at), Path(bottleneck), start_us=at, seed=seed + i)
-        for i, at in enumerate(starts)
+        make(timeline, Path(bottleneck), start_us=at, seed=seed + i) for i, at in enumerate(starts)
     ]
     return Case(
         "5.4", "same controller competing", 120, bottleneck, flows, fair_from_us=60 * SECOND_US
     )
 
 
-def round_trips(timeline: Timeline, make: MakeController, seed: int) -> Case:
+def round_trips(timeline: Timeline, make: Make, seed: int) -> Case:
     bottleneck = Bottleneck([(0, 4 * M)])
     delays_us = [10_000, 25_000, 50_000, 100_000, 150_000]
     flows = [
-        MediaFlow(
-            timeline,
-            make(i * 10 * SECOND_US),
-            Path(bottleneck, delay_us),
-            start_us=i * 10 * SECOND_US,
-            seed=seed + i,
-        )
+        make(timeline, Path(bottleneck, delay_us), start_us=i * 10 * SECOND_US, seed=seed + i)
         for i, delay_us in enumerate(delays_us)
     ]
     return Case("5.5", "round trip fairness", 300, bottleneck, flows, fair_from_us=60 * SECOND_US)
 
 
-def long_tcp(timeline: Timeline, make: MakeController, seed: int) -> Case:
+def long_tcp(timeline: Timeline, make: Make, seed: int) -> Case:
+    """The media flow comes to a queue that TCP has filled."""
     bottleneck = Bottleneck([(0, 2 * M)])
-    flow = MediaFlow(timeline, make(0), Path(bottleneck), seed=seed)
-    tcp = TcpFlow(timeline, bottleneck, start_us=5 * SECOND_US)
-    return Case("5.6", "beside a long TCP flow", 120, bottleneck, [flow], [tcp])
+    tcp = TcpFlow(timeline, bottleneck)
+    flow = make(timeline, Path(bottleneck), start_us=MEDIA_START_US, seed=seed)
+    fair_us = MEDIA_START_US + SETTLE_US
+    return Case(
+        "5.6", "beside a long TCP flow", 120, bottleneck, [flow], [tcp], fair_from_us=fair_us
+    )
 
 
-def short_tcp(timeline: Timeline, make: MakeController, seed: int) -> Case:
+def short_tcp(timeline: Timeline, make: Make, seed: int) -> Case:
+    """Two of the ten are downloading at the start, the others pause."""
     bottleneck = Bottleneck([(0, 2 * M)])
-    flows = [MediaFlow(timeline, make(0), Path(bottleneck), seed=seed + i) for i in range(2)]
     draws = random.Random(seed)
     tcp = [
-        TcpFlow(timeline, bottleneck, start_us=round(draws.uniform(5, 15) * SECOND_US), short=draws)
-        for _ in range(10)
+        TcpFlow(
+            timeline,
+            bottleneck,
+            start_us=0 if i < 2 else round(draws.expovariate(1 / MEAN_PAUSE_S) * SECOND_US),
+            short=draws,
+        )
+        for i in range(10)
     ]
-    return Case("5.7", "beside ten short TCP flows", 300, bottleneck, flows, tcp)
+    flows = [
+        make(timeline, Path(bottleneck), start_us=MEDIA_START_US, seed=seed + i) for i in range(2)
+    ]
+    fair_us = MEDIA_START_US + SETTLE_US
+    return Case(
+        "5.7", "beside ten short TCP flows", 300, bottleneck, flows, tcp, fair_from_us=fair_us
+    )
 
 
-def pausing(timeline: Timeline, make: MakeController, seed: int) -> Case:
+def pausing(timeline: Timeline, make: Make, seed: int) -> Case:
     bottleneck = Bottleneck([(0, 3.5 * M)])
     pauses = ((40 * SECOND_US, 60 * SECOND_US),)
     flows = [
-        MediaFlow(
-            timeline, make(0), Path(bottleneck), pauses=pauses if i == 0 else (), seed=seed + i
-        )
+        make(timeline, Path(bottleneck), pauses=pauses if i == 0 else (), seed=seed + i)
         for i in range(3)
     ]
     return Case("5.8", "one of three pauses", 120, bottleneck, flows, fair_from_us=80 * SECOND_US)
 
 
-CASES: dict[str, Callable[[Timeline, MakeController, int], Case]] = {
+CASES: dict[str, Callable[[Timeline, Make, int], Case]] = {
     "5.1": variable_one,
     "5.2": variable_several,
     "5.3": congested_feedback,
@@ -137,7 +177,7 @@ CASES: dict[str, Callable[[Timeline, MakeController, int], Case]] = {
 }
 
 
-def run_case(name: str, make: MakeController, seed: int = 1) -> Case:
+def run_case(name: str, make: Make, seed: int = 1) -> Case:
     timeline = Timeline()
     case = CASES[name](timeline, make, seed)
     timeline.run(case.seconds * SECOND_US)
@@ -213,4 +253,6 @@ def figures(case: Case) -> dict[str, object]:
     falls = followed_us(case)
     if falls:
         found["followed_ms"] = [us // 1000 if us >= 0 else None for us in falls]
+    if case.back is not None:
+        found["back"] = figures(case.back)
     return found

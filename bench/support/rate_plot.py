@@ -1,7 +1,7 @@
 """Cases of congestion control as one picture: a row for each case, a column for each controller.
 
-Targets over the capacity, and below them the queue. matplotlib draws it, and is an extra of its
-own.
+Targets under the capacity, what TCP takes beside them, and below them the queue. matplotlib draws
+it, and is an extra of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"]
 COLUMN_IN, TARGETS_IN, QUEUE_IN = 5.2, 1.7, 0.9
 STEP_US = 200_000  # of the queue's points: the largest of each
+TCP_STEP_S = 2.0
+LEGEND = (
+    "black: capacity; coloured: target of each flow, also while it pauses; "
+    "dotted: what TCP gets; grey: longest wait of a packet"
+)
 
 
 def draw(cases: Mapping[str, Mapping[str, Case]], path: Path) -> None:
@@ -46,6 +51,9 @@ def draw(cases: Mapping[str, Mapping[str, Case]], path: Path) -> None:
             targets.set_title(f"{name} {each[kind].title}: {kind}", fontsize=9)
             _targets(targets, each[kind])
             _queue(queue, each[kind])
+            if row == len(cases) - 1:
+                queue.set_xlabel("s", fontsize=8)
+    figure.suptitle(LEGEND, fontsize=9)
     figure.savefig(path, dpi=110)
 
 
@@ -59,10 +67,23 @@ def _targets(axes: Axes, case: Case) -> None:
         axes.plot(
             [at / 1e6 for at, _ in points], [bps / 1e6 for _, bps in points], color=colour, lw=0.9
         )
+    if case.tcp:
+        axes.plot(*_tcp_rate(case), color="#555555", lw=0.9, ls=":")
     axes.set_ylim(0, 1.25 * max(bps for _, bps in trace) / 1e6)
     axes.set_ylabel("Mbit/s", fontsize=8)
     _frame(axes, case)
     axes.set_xticklabels([])
+
+
+def _tcp_rate(case: Case) -> tuple[list[float], list[float]]:
+    """Of all its flows: s, Mbit/s."""
+    bits = [0] * (int(case.seconds / TCP_STEP_S) + 1)
+    for flow in case.tcp:
+        for at_us, size in flow.arrived:
+            if at_us < case.seconds * 1e6:
+                bits[int(at_us / 1e6 / TCP_STEP_S)] += 8 * size
+    rates = [each / TCP_STEP_S / 1e6 for each in bits[:-1]]
+    return [(place + 0.5) * TCP_STEP_S for place in range(len(rates))], rates
 
 
 def _queue(axes: Axes, case: Case) -> None:

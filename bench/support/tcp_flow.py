@@ -13,6 +13,7 @@ from bench.support.flow_network import Bottleneck, Timeline
 
 SEGMENT_BYTES = 1500
 FIRST_WINDOW = 10.0  # RFC 6928
+MEAN_PAUSE_S = 10.0  # RFC 8867 5.7: between short transfers
 
 
 class TcpFlow:
@@ -69,7 +70,7 @@ class TcpFlow:
         self._window += 1 if self._window < self._threshold else 1 / self._window
         self._fill()
         if self._short is not None and self._left == 0 and self._flying == 0:
-            pause_us = round(self._short.expovariate(1 / 10e6))
+            pause_us = round(1e6 * self._short.expovariate(1 / MEAN_PAUSE_S))
             self._timeline.at(self._timeline.now_us + pause_us, self._begin)
 
     def _on_loss(self, sent_us: int) -> None:

@@ -191,9 +191,9 @@ cdef double take_arrivals(
             if before == USAGE_UNDER and gcc.trendline.usage == USAGE_NORMAL:
                 recovered[0] = True
     if has_outcome and outcome.aim == PROBE_CHECKS:
-        return probing_on_check(&gcc.probing, outcome.sent_bps, outcome.received_bps)
+        return probing_on_check(&gcc.probing, &outcome)
     if has_outcome and outcome.aim == PROBE_WISHES:
-        probed_bps = probing_on_wish(&gcc.probing, outcome.sent_bps, outcome.received_bps)
+        probed_bps = probing_on_wish(&gcc.probing, &outcome)
         if probed_bps > 0 and not gcc.probing.has_losses:
             loss_based_verified(&gcc.loss, probed_bps)
         return probed_bps

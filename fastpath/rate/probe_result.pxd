@@ -30,6 +30,7 @@ ctypedef struct probe_result_t:
 ctypedef struct probe_outcome_t: # of a cluster of which enough has arrived
     double sent_bps
     double received_bps
+    bint is_through              # it arrived as it left: there was room
     uint8_t aim
 
 cdef void probe_result_reset(probe_result_t* probes) noexcept nogil

@@ -15,6 +15,7 @@ cdef enum:
     LONGEST_US = 1000000         # kMaxProbeInterval
 
 cdef double HIGHEST_RATIO = 2.0  # kMaxValidRatio
+cdef double THROUGH = 0.95       # ours, of checks and wishes
 cdef double FREE_RATIO = 0.9     # kMinRatioForUnsaturatedLink
 cdef double UTILISATION = 0.95   # kTargetUtilizationFraction
 
@@ -41,12 +42,17 @@ cdef void note(cluster_t* cluster, int64_t sent_us, int64_t arrival_us, int64_t 
         cluster.first_sent_us = sent_us
     if cluster.packets == 0 or sent_us > cluster.last_sent_us:
         cluster.last_sent_us = sent_us
-        cluster.last_sent_bytes = bytes
+        cluster.last_sent_bytes = 0
     if cluster.packets == 0 or arrival_us < cluster.first_arrival_us:
         cluster.first_arrival_us = arrival_us
-        cluster.first_arrival_bytes = bytes
+        cluster.first_arrival_bytes = 0
     if cluster.packets == 0 or arrival_us > cluster.last_arrival_us:
         cluster.last_arrival_us = arrival_us
+    # What a tick of a timer lets out together is one: else a small last packet stands for all of it.
+    if sent_us == cluster.last_sent_us:
+        cluster.last_sent_bytes += bytes
+    if arrival_us == cluster.first_arrival_us:
+        cluster.first_arrival_bytes += bytes
     cluster.packets += 1
     cluster.bytes += bytes
 
@@ -60,9 +66,13 @@ cdef bint evaluate(const cluster_t* cluster, probe_outcome_t* outcome) noexcept 
         or not 0 < sent_in_us <= LONGEST_US or not 0 < arrived_in_us <= LONGEST_US
     ):
         return False
-    # The last packet left, and the first arrived, outside of these times.
+    # What left last, and what arrived first, did so outside of these times.
     outcome.sent_bps = <double>(cluster.bytes - cluster.last_sent_bytes) * 8e6 / <double>sent_in_us
     outcome.received_bps = <double>(cluster.bytes - cluster.first_arrival_bytes) * 8e6 / <double>arrived_in_us
+    # Of packets of several sizes either comparison may be wrong, by when the first and the last had arrived.
+    outcome.is_through = (
+        outcome.received_bps >= THROUGH * outcome.sent_bps or <double>sent_in_us >= THROUGH * <double>arrived_in_us
+    )
     outcome.aim = cluster.aim
     return (
         outcome.sent_bps > 0 and outcome.received_bps > 0

@@ -1,6 +1,7 @@
 # When to send faster for a moment, and how fast.
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from fastpath.rate.alr cimport alr_t
+from fastpath.rate.probe_result cimport probe_outcome_t
 from fastpath.rate.types cimport probe_t, rate_config_t
 
 cdef enum:
@@ -45,6 +46,6 @@ cdef void probing_start(probing_t* probing, double start_bps, int64_t now_us) no
 cdef void probing_set_estimate(probing_t* probing, double bps, int limit, int64_t now_us) noexcept nogil
 cdef void probing_on_recovery(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil
 cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil
-cdef double probing_on_check(probing_t* probing, double sent_bps, double received_bps) noexcept nogil
-cdef double probing_on_wish(probing_t* probing, double sent_bps, double received_bps) noexcept nogil
+cdef double probing_on_check(probing_t* probing, const probe_outcome_t* outcome) noexcept nogil
+cdef double probing_on_wish(probing_t* probing, const probe_outcome_t* outcome) noexcept nogil
 cdef bint probing_take(probing_t* probing, probe_t* probe, int64_t now_us) noexcept nogil

@@ -23,7 +23,7 @@ needed, one that does not changes nothing.
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 from fastpath.rate.alr cimport alr_is_limited, alr_t
-from fastpath.rate.probe_result cimport PROBE_CHECKS, PROBE_ESTIMATES, PROBE_WISHES
+from fastpath.rate.probe_result cimport PROBE_CHECKS, PROBE_ESTIMATES, PROBE_WISHES, probe_outcome_t
 from fastpath.rate.types cimport probe_t, rate_config_t
 
 cdef enum:
@@ -51,9 +51,7 @@ cdef double NEEDED = 2.0         # of what there is to send; OnMaxTotalAllocated
 cdef double NEVER = 1e300
 # Checks are ours; chosen on the cases 5.1 to 5.8 of RFC 8867, by bench/rate_control.py.
 cdef double CHECK_SCALE = 1.7    # of the estimate
-cdef double CHECK_FREE = 0.95    # of it came through: there is room
 cdef double CHECK_TAKEN = 0.75   # of what came through is taken: 1.3 times the estimate
-cdef double WISH_FREE = 0.95     # as CHECK_FREE
 cdef double CHECK_SHARED = 1.25  # more than this of the estimate came through a full link: others gave way
 
 
@@ -196,24 +194,28 @@ cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) 
         probing.check_us = CHECK_INTERVAL_US
 
 
-cdef double probing_on_check(probing_t* probing, double sent_bps, double received_bps) noexcept nogil:
+cdef inline double least_bps(const probe_outcome_t* outcome) noexcept nogil:
+    return outcome.received_bps if outcome.received_bps < outcome.sent_bps else outcome.sent_bps
+
+
+cdef double probing_on_check(probing_t* probing, const probe_outcome_t* outcome) noexcept nogil:
     """The estimate by a check's outcome; negative: as it is. A limit may have kept the check small, and
     then it cannot raise it."""
-    cdef double taken_bps = CHECK_TAKEN * (received_bps if received_bps < sent_bps else sent_bps)
-    if received_bps >= CHECK_FREE * sent_bps:
+    cdef double taken_bps = CHECK_TAKEN * least_bps(outcome)
+    if outcome.is_through:
         probing.check_us = NEXT_CHECK_US
         return taken_bps if taken_bps > probing.estimate_bps else -1
-    if received_bps > CHECK_SHARED * probing.estimate_bps:
+    if outcome.received_bps > CHECK_SHARED * probing.estimate_bps:
         probing.check_us = SHARED_INTERVAL_US
     return -1
 
 
-cdef double probing_on_wish(probing_t* probing, double sent_bps, double received_bps) noexcept nogil:
+cdef double probing_on_wish(probing_t* probing, const probe_outcome_t* outcome) noexcept nogil:
     """The estimate by its outcome, what is needed at most; negative: as it is."""
-    cdef double taken_bps = received_bps if received_bps < sent_bps else sent_bps
+    cdef double taken_bps = least_bps(outcome)
     if taken_bps >= (1 - UNCERTAINTY) * probing.needed_bps:
         taken_bps = probing.needed_bps
-    elif received_bps >= WISH_FREE * sent_bps:
+    elif outcome.is_through:
         probing.wish_us = NEXT_CHECK_US          # it came through, but left too slowly to tell
     else:
         return -1

@@ -70,7 +70,7 @@ class Pacer:
     transport_number: int = 0  # last used
     noted_bytes: int = 0
     is_heard: bool = False  # somebody tells of what is sent
-    packets_before: int = 0  # that the link had sent when this draining began
+    numbers_before: int = 0  # of what is told of, when this draining began
     newest_sent_us: int = 0  # of media
     untold_since_us: int | None = None  # media sent then, or soon after, is the oldest without news
     base_rtt_us: tuple[int, int] = (0, 0)  # least of this period and of the one before
@@ -130,7 +130,7 @@ class Pacer:
         self.told_packets += len(results)
         self.told_lost += len(results) - len(arrived)
         self.acked_bytes += sum(result.size for result in arrived)
-        told_us = arrived[-1].sent_us if arrived else -1
+        told_us = results[-1].sent_us if arrived else -1  # a loss is news as well
         if self.untold_since_us is not None and told_us >= self.untold_since_us:
             self.untold_since_us = told_us if told_us < self.newest_sent_us else None
         self.is_late = self._is_overdue(link, now_us)
@@ -156,9 +156,9 @@ class Pacer:
 
     def before_drain(self, link: Link, now_us: int) -> None:
         """The controller's tick, if it is due; and the probe that it may want."""
-        self.packets_before = link.sent_packets
-        if not self.is_late and self._is_overdue(link, now_us):
-            self.is_late = True
+        self.numbers_before = self._told_of(link)
+        if self._is_overdue(link, now_us) != self.is_late:
+            self.is_late = not self.is_late
             self.refresh(link)
         if now_us < self.next_tick_us:
             return
@@ -190,7 +190,7 @@ class Pacer:
         """Go on with a probe, and tell the controller what has been sent."""
         if self.probe is not None:
             self._go_on(worker, link, self.probe, now_us)
-        if link.sent_packets != self.packets_before:
+        if self._told_of(link) != self.numbers_before:
             self.newest_sent_us = now_us
             if self.untold_since_us is None:
                 self.untold_since_us = now_us
@@ -208,11 +208,16 @@ class Pacer:
         self.base_rtt_us = least_known(newest, rtt_us), before
 
     def _is_overdue(self, link: Link, now_us: int) -> bool:
-        """Has nothing been heard of what left so long ago? Not before there was a first report."""
+        """Has nothing been heard of what left so long ago? Not before there was a first report, nor
+        if all of it is so long ago."""
         if self.untold_since_us is None or self.feedbacks == 0 or not self.is_heard:
             return False
         late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
-        return now_us - self.untold_since_us > late_us + least_known(*self.base_rtt_us)
+        late_us += least_known(*self.base_rtt_us)
+        if now_us - self.newest_sent_us > late_us:
+            self.untold_since_us = None
+            return False
+        return now_us - self.untold_since_us > late_us
 
     def _roll_figures(self, now_us: int) -> None:
         passed_us = now_us - self.figures_us
@@ -226,6 +231,10 @@ class Pacer:
 
     def _last_number(self, link: Link) -> int:
         return self.transport_number if link.is_viewer else link.hop_seq
+
+    def _told_of(self, link: Link) -> int:
+        """How much has left of which news will come: of a viewer what has a number of its own."""
+        return self.transport_number if link.is_viewer else link.sent_packets
 
     def _begin(self, link: Link, probe: Probe, now_us: int) -> None:
         self.probe = probe

@@ -17,6 +17,7 @@ from rtp.payload.marks import Marks
 from rtp.sequence import difference
 
 TOGETHER_US = 15_000  # pictures of one moment come so far apart
+MOST_LACKING = 256  # packets in a row that are looked past
 AGAIN_US = 150_000  # what may be shown twice, so that a key frame is not just missed
 
 
@@ -98,23 +99,30 @@ def settle_switches(worker: Worker, stream: Stream) -> None:
             worker.post(ViewerSwitched(cursor.handle, cursor.stream.handle))
 
 
-def _last_sent(cursor: Cursor) -> Packet | None:
-    """What it was sent last of the stream it follows, if that is still held."""
-    packets = cursor.stream.ring.packets
-    if cursor.next != cursor.start:
-        return packets.get(cursor.next - 1)
+def _last_sent(cursor: Cursor) -> tuple[Packet | None, bool]:
+    """What it was sent last of the stream it follows, if that is still held; and whether packets
+    after that one have been lost, and passed over."""
+    packets, seq, is_lacking = cursor.stream.ring.packets, cursor.next, False
+    while seq != cursor.start and cursor.next - seq < MOST_LACKING:
+        seq -= 1
+        if (packet := packets.get(seq)) is not None:
+            return packet, is_lacking
+        is_lacking = True
+    if seq != cursor.start:
+        return None, is_lacking
     if not cursor.spans or cursor.spans[0].stream is not cursor.stream:
-        return None
-    return packets.get(cursor.spans[0].end - 1)
+        return None, is_lacking
+    return packets.get(cursor.spans[0].end - 1), is_lacking
 
 
-def _may_leave(cursor: Cursor, last: Packet | None, key: Packet) -> bool:
+def _may_leave(cursor: Cursor, last: Packet | None, is_lacking: bool, key: Packet) -> bool:
     """No frame has been begun that is not finished, and all is sent that is older than the key
     frame; or it would not be anyway."""
     following = cursor.stream.ring.packets.get(cursor.next)
     if cursor.state not in GOES_ON or last is None:
         return True
-    if not last.marks & Marks.FRAME_END and not (following and following.marks & Marks.FRAME_START):
+    is_between = not is_lacking and bool(last.marks & Marks.FRAME_END)
+    if not is_between and not (following and following.marks & Marks.FRAME_START):
         return False
     return following is None or _made_us(following) + TOGETHER_US >= _made_us(key)
 
@@ -148,12 +156,12 @@ def _join_time(cursor: Cursor, last: Packet | None, key: Packet, rate: int, now_
 
 def try_switch(worker: Worker, cursor: Cursor, now_us: int) -> bool:
     """Leave for the stream it is to go on with, if nobody can see it now. True if it has."""
-    to, last = cursor.switch_to, _last_sent(cursor)
+    to, (last, is_lacking) = cursor.switch_to, _last_sent(cursor)
     assert to is not None
     if to.ring.gop_start is None:
         return False
     key = to.ring.packets[to.ring.gop_start]
-    if not _may_leave(cursor, last, key):
+    if not _may_leave(cursor, last, is_lacking, key):
         return False
     if last is not None and _made_us(last) - _made_us(key) > AGAIN_US:
         return False

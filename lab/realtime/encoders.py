@@ -27,7 +27,8 @@ class Source:
 
 
 class Encoder:
-    """`overlane publish`; each process of it is a session with its own seed and manifest."""
+    """`overlane publish`, one for each version of the video; each start of them is a session with
+    its own seed and manifests. Audio comes with the best version."""
 
     def __init__(
         self, broadcast: Broadcast, overlay: ScenarioOverlay, seed: int, source: Source
@@ -37,23 +38,28 @@ class Encoder:
         self._overlay = overlay
         self._seed = seed
         self._source = source
-        self._sessions: list[tuple[Child, Path]] = []
+        self._sessions: list[list[tuple[Child, Path]]] = []
+        """Of each start, by version."""
 
     async def start(self) -> None:
         """A new session, towards the node that is its host now."""
         number = len(self._sessions) + 1
-        name = f"encoder-{self.broadcast.name}-{number}"
+        versions = range(len(self.broadcast.bitrates))
+        self._sessions.append([await self._start_one(number, version) for version in versions])
+
+    async def _start_one(self, number: int, version: int) -> tuple[Child, Path]:
+        name = f"encoder-{self.broadcast.version_names[version]}-{number}"
         manifest = self._overlay.files.directory / f"{name}.jsonl"
         manifest.unlink(missing_ok=True)
         ports = self._overlay.files.ingest(self.broadcast, self.host)
         command = overlane("publish", self.broadcast.name, "--json")
-        command += ["--to", await self._reach("video", ports.video)]
+        command += ["--to", await self._reach("video", ports.video[version])]
         command += (
             ["--no-audio"]
-            if ports.audio is None
+            if ports.audio is None or version > 0
             else ["--audio-to", await self._reach("audio", ports.audio)]
         )
-        command += ["--bitrate-bps", str(self.broadcast.bitrate_bps)]
+        command += ["--bitrate-bps", str(self.broadcast.bitrates[version])]
         command += ["--gop-s", str(self.broadcast.gop_s), "--seconds", str(_LONGEST_S)]
         command += ["--manifest", str(manifest), "--seed", str(1_000 * self._seed + number)]
         if self._source.file is None:
@@ -62,7 +68,7 @@ class Encoder:
             command += ["--source", str(self._source.file)]
         if self._source.copy_video:
             command += ["--copy"]
-        self._sessions.append((await self._overlay.processes.start(name, command), manifest))
+        return await self._overlay.processes.start(name, command), manifest
 
     async def _reach(self, media: str, port: int) -> str:
         """Where it must send what is for this port of its node."""
@@ -72,8 +78,8 @@ class Encoder:
 
     async def stop(self) -> None:
         """As an encoder that is switched off: what it has encoded is sent."""
-        if self._sessions:
-            await self._sessions[-1][0].stop()
+        for child, _ in self._sessions[-1] if self._sessions else ():
+            await child.stop()
 
     async def restart(self) -> None:
         """A new session at the same node."""
@@ -87,16 +93,22 @@ class Encoder:
 
     def check(self) -> None:
         """Raises ProcessError if it failed; the end of a file is none."""
-        for child, _ in self._sessions:
-            if child.process.returncode not in (None, 0):
-                child.check_alive()
+        for session in self._sessions:
+            for child, _ in session:
+                if child.process.returncode not in (None, 0):
+                    child.check_alive()
 
-    def manifest(self) -> Manifest | None:
-        """Of all sessions, one after the other; None if nothing was sent."""
+    def manifests(self) -> list[Manifest]:
+        """Of each version that was sent, all sessions one after the other."""
+        versions = range(len(self.broadcast.bitrates))
+        found = [self._manifest(version) for version in versions]
+        return [manifest for manifest in found if manifest is not None]
+
+    def _manifest(self, version: int) -> Manifest | None:
         found = []
-        for _, path in self._sessions:
+        for session in self._sessions:
             try:
-                found.append(read_manifest(path))
+                found.append(read_manifest(session[version][1]))
             except ManifestError:  # killed before its first line
                 continue
         if not found:
@@ -110,5 +122,6 @@ class Encoder:
 
     def reports(self) -> list[PublishReport]:
         """Of the sessions that have ended."""
-        ended = [child for child, _ in self._sessions if child.process.returncode == 0]
+        children = [child for session in self._sessions for child, _ in session]
+        ended = [child for child in children if child.process.returncode == 0]
         return [msgspec.json.decode(child.out.read_bytes(), type=PublishReport) for child in ended]

@@ -34,7 +34,9 @@ _VIEWERS = 1024  # a node's default
 
 @dataclass(frozen=True, slots=True)
 class IngestPorts:
-    video: int
+    """video: of each version, the best first."""
+
+    video: tuple[int, ...]
     audio: int | None
 
 
@@ -78,7 +80,7 @@ class RunFiles:
         self.directory = directory
         self.repair = repair
         hosted = [(b, host) for b in scenario.broadcasts for host in scenario.hosts_of(b)]
-        count = 2 + 3 * len(scenario.nodes) + 2 * len(hosted)
+        count = 2 + 3 * len(scenario.nodes) + sum(1 + len(b.bitrates) for b, _ in hosted)
         ports = iter(free_ports(count, random.Random(secrets.randbits(64))))
         self.brain = BrainFiles(directory / "brain.toml", next(ports), next(ports))
         self.nodes = {
@@ -92,7 +94,8 @@ class RunFiles:
         }
         for broadcast, host in hosted:
             self.nodes[host].ingests[broadcast.name] = IngestPorts(
-                next(ports), next(ports) if broadcast.audio else None
+                tuple(next(ports) for _ in broadcast.bitrates),
+                next(ports) if broadcast.audio else None,
             )
 
     def write(self, links: LinkSet) -> None:
@@ -100,6 +103,7 @@ class RunFiles:
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.scenario.brain is not None:
             self._write_brain(links)
+        bitrates = {each.name: each.bitrates for each in self.scenario.broadcasts}
         shared = {pair: secrets.token_hex(_SECRET_BYTES) for pair in links.links}
         for node in self.nodes.values():
             lines = node_lines(node.name, node.node_id, node.ports, repair=self.repair)
@@ -111,7 +115,7 @@ class RunFiles:
             else:
                 lines += self._static_lines(node.name, links, shared)
             for stream, ports in node.ingests.items():
-                lines += ingest_lines(stream, ports.video, ports.audio)
+                lines += ingest_lines(stream, ports.video, ports.audio, bitrates[stream])
             write_private(node.config, "\n".join(lines) + "\n")
 
     def ingest(self, broadcast: Broadcast, host: str) -> IngestPorts:

@@ -42,12 +42,14 @@ from lab.scenario.model import (
     PauseEncoder,
     RestartEncoder,
     Scenario,
+    SwitchViewer,
     ViewerEvent,
 )
 from lab.scenario.report import ScenarioReport
 from lab.scenario.topology import changed, changed_access, is_meant, viewer_behind
 from lab.scenario.words import describe
 from lab.timer_fd import now_us
+from overlane.play.errors import PlayError
 
 LOOK_S = 0.5  # how often nodes and brain are asked; each answer takes a node about 2 ms
 _TICK_S = 0.1
@@ -97,8 +99,9 @@ def _for_virtual_time_only(scenario: Scenario) -> list[str]:
         found.append("nodes with several workers (links join one port each)")
     if not all(node.gop_cache for node in scenario.nodes):
         found.append("nodes without a GoP cache")
-    if any(broadcast.versions for broadcast in scenario.broadcasts):
-        found.append("versions of a broadcast (an encoder process makes one)")
+    versions = {broadcast.name for broadcast in scenario.broadcasts if broadcast.versions}
+    if versions & {access.broadcast for access in scenario.access}:
+        found.append("versions of a broadcast behind an access path (it has a lane for one)")
     if any(broadcast.codec != "H264" for broadcast in scenario.broadcasts):
         found.append("codecs other than H264")
     if any(broadcast.b_frames for broadcast in scenario.broadcasts):
@@ -210,6 +213,9 @@ class Run:
                 await asyncio.gather(*(viewer.leave() for viewer in self._of(event.viewer)))
             case MoveViewer():
                 await asyncio.gather(*(viewer.move(event.to) for viewer in self._of(event.viewer)))
+            case SwitchViewer():
+                for viewer in self._of(event.viewer):
+                    self._spawn(self._switch(viewer, event.to))
             case MoveBroadcast():
                 self._spawn(self.encoders[event.broadcast].move(event.to))
             case PauseEncoder(do="pause_encoder"):
@@ -221,6 +227,13 @@ class Run:
         self.done.append(Done(at_us, event))
         is_harm = event.do in ("cut", "kill", "kill_brain")
         self.observer.say(describe(event), "bad" if is_harm else "plain", at_us)
+
+    async def _switch(self, viewer: LabViewer, stream: str) -> None:
+        """A node that has none says so; that is a finding, not an end of the run."""
+        try:
+            await viewer.switch(stream)
+        except PlayError as error:
+            self.observer.say(f"{viewer.name} does not switch: {error}", "bad")
 
     def _of(self, entry: str) -> list[LabViewer]:
         return [self.viewers[name] for name in self.scenario.viewer_entry(entry).names]

@@ -16,6 +16,7 @@ from lab.scenario.qoe import qoe_of
 from lab.scenario.report import BrainReport, EventReport, HopReport, ScenarioReport, ViewerReport
 from lab.scenario.topology import Pair, pair_of
 from lab.scenario.words import describe
+from relay.qoe import PLAYER_BUFFER_US
 
 _SILENCE_MS = 100.0  # beyond a frame's time; see `EventReport.viewers_with_gap`
 
@@ -46,16 +47,17 @@ class Finished:
 
 def scenario_report(run: Finished) -> ScenarioReport:
     """With its expectations judged."""
-    manifests = {name: encoder.manifest() for name, encoder in run.encoders.items()}
+    manifests = {name: encoder.manifests() for name, encoder in run.encoders.items()}
     frame_ms = {each.name: 1_000 / each.fps for each in run.scenario.broadcasts}
     times_us = [*(done.at_us for done in run.done), run.ended_us]
     viewers = [
         viewer.report(
-            manifests[viewer.stream],
+            manifests,
             run.began_us,
             run.ended_us,
             times_us,
             _SILENCE_MS + frame_ms[viewer.stream],
+            PLAYER_BUFFER_US / 1_000 + frame_ms[viewer.stream],
         )
         for viewer in run.viewers
     ]

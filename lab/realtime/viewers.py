@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.flow_viewer import FlowViewer, Reach
 from lab.realtime.files import RunFiles
 from lab.realtime.talk import NO_WISHES, Wishes
 from lab.scenario.model import ScenarioViewer
-from lab.scenario.report import Delay, EventGap, Range, ViewerReport
+from lab.scenario.report import (
+    Delay,
+    EventGap,
+    Range,
+    StreamChange,
+    VersionChange,
+    ViewerReport,
+)
 from overlane.play.report import delay_report
 from overlane.play.verdict import Verdict
 from overlane.publish.manifest import Manifest
@@ -37,6 +45,8 @@ class LabViewer:
         self._reach = reach
         self.name = name
         self.stream = entry.stream
+        self._decode = entry.decode
+        self._streams = [entry.stream]
         self.node = entry.node
         self.stays: list[FlowViewer] = []
         self._files = files
@@ -63,6 +73,7 @@ class LabViewer:
             audio=self._audio,
             poll_s=_REFRESH_S,
             picture=self._picture,
+            decode=self._decode,
             reach=self._reach,
             wishes=self._wishes,
         )
@@ -80,6 +91,14 @@ class LabViewer:
         self.node = node
         if was_here:
             await self.join()
+
+    async def switch(self, stream: str) -> None:
+        """To another broadcast, or that is what it joins next. Raises PlayError if its node has
+        none."""
+        if self.is_here:
+            await self.stays[-1].switch(stream)
+        self.stream = stream
+        self._streams.append(stream)
 
     @property
     def first_frame_ms(self) -> float | None:
@@ -99,26 +118,62 @@ class LabViewer:
         ]
         return max(lengths) / 1_000 if lengths else None
 
+    def _judge(self, manifests: Mapping[str, Sequence[Manifest]], ended_us: int) -> _Found:
+        found = _Found()
+        names = list(dict.fromkeys(self._streams))
+        sources = [
+            (name, version, manifest)
+            for name in names
+            for version, manifest in enumerate(manifests[name])
+        ]
+        if len(sources) == 1:
+            manifest = sources[0][2]
+            found.verdicts = [stay.judge(manifest, 0, ended_us) for stay in self.stays]
+            audio = [stay.judge_audio(manifest) for stay in self.stays]
+            found.audio_packets = sum(each.packets_received for each in audio)
+            found.audio_missing = sum(
+                (each.packets_expected or 0) - (each.intact or 0) for each in audio
+            )
+            return found
+        found.version_frames = [0] * max((version + 1 for _, version, _ in sources), default=0)
+        last: tuple[str, int] | None = None
+        for stay in self.stays:
+            for part in stay.judge_parts([manifest for _, _, manifest in sources], ended_us):
+                name, version, _ = sources[part.source]
+                found.verdicts.append(part.verdict)
+                found.version_frames[version] += part.verdict.intact + part.verdict.late
+                if last is not None and last[0] != name:
+                    found.stream_changes.append((part.from_us, name))
+                elif last is not None and last[1] != version:
+                    found.version_changes.append((part.from_us, version))
+                last = name, version
+            found.audio_packets += stay.audio_received
+            found.audio_missing += stay.audio_missing
+        return found
+
     def report(
         self,
-        manifest: Manifest | None,
+        manifests: Mapping[str, Sequence[Manifest]],
         began_us: int,
         ended_us: int,
         event_times_us: Sequence[int],
         silence_ms: float,
+        stall_ms: float,
     ) -> ViewerReport:
-        """ended_us: when the last frame that counts was sent, or it left before. event_times_us:
-        in order, and the end as the last. silence_ms: the shortest that is listed."""
+        """manifests: of each broadcast, by version. ended_us: when the last frame that counts was
+        sent, or it left before. event_times_us:
+        in order, and the end as the last. silence_ms: the shortest that is listed; stall_ms:
+        the longest that a player bears."""
         if not self.stays:
             return ViewerReport(
                 name=self.name, stream=self.stream, node=self.node, path=[], joined_s=None
             )
         first, last = self.stays[0], self.stays[-1]
-        verdicts = [each.judge(manifest, 0, ended_us) for each in self.stays] if manifest else []
+        found = self._judge(manifests, ended_us)
+        verdicts = found.verdicts
         intact = sum(each.intact for each in verdicts)
         expected = sum(each.expected for each in verdicts)
         missing = sum(each.missing for each in verdicts)
-        audio = [each.judge_audio(manifest) for each in self.stays] if manifest else []
         least_us = [v.smallest_delay_us for v in verdicts if v.smallest_delay_us is not None]
         first_packet_us = first.arrivals[0].time_us if first.arrivals else None
         repeats = [repeat for stay in self.stays for repeat in _repeats(stay)]
@@ -141,11 +196,26 @@ class LabViewer:
             packets_duplicate=len(repeats),
             rtx_packets=sum(stay.rtx_packets for stay in self.stays),
             rtx_repaired=sum(stay.rtx_repaired for stay in self.stays),
-            audio_packets=sum(each.packets_received for each in audio),
-            audio_missing=sum((each.packets_expected or 0) - (each.intact or 0) for each in audio),
+            frames_undecodable=sum(
+                stay.decoded.decode_errors for stay in self.stays if stay.decoded is not None
+            ),
+            version_frames=found.version_frames,
+            version_changes=[
+                VersionChange(at_s=(at_us - began_us) / 1_000_000, version=version)
+                for at_us, version in found.version_changes
+            ],
+            stream_changes=[
+                StreamChange(at_s=(at_us - began_us) / 1_000_000, stream=stream)
+                for at_us, stream in found.stream_changes
+            ],
+            audio_packets=found.audio_packets,
+            audio_missing=found.audio_missing,
             first_packet_ms=_ms(first.joined_us, first_packet_us),
             first_frame_ms=self.first_frame_ms,
             longest_gap_ms=self.gap_ms(0, ended_us),
+            stalls=sum(stay.silences(round(1_000 * stall_ms), ended_us) for stay in self.stays)
+            if first_packet_us is not None
+            else None,
             gaps=[
                 EventGap(event=index, gap_ms=gap_ms)
                 for index, (a_us, b_us) in enumerate(itertools.pairwise(event_times_us))
@@ -155,6 +225,18 @@ class LabViewer:
             target_bps=last.target_bps if self._wishes.speech.tells_arrivals else Range(),
             least_delay_ms=min(least_us) / 1_000 if least_us else None,
         )
+
+
+@dataclass(slots=True)
+class _Found:
+    """Of all stays of a viewer."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    version_frames: list[int] = field(default_factory=list)
+    version_changes: list[tuple[int, int]] = field(default_factory=list)
+    stream_changes: list[tuple[int, str]] = field(default_factory=list)
+    audio_packets: int = 0
+    audio_missing: int = 0
 
 
 def _repeats(stay: FlowViewer) -> list[int]:

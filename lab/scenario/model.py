@@ -193,13 +193,13 @@ class Broadcast(Model):
     bitrate_bps: BitrateBps = 3_000_000
     fps: int = Field(default=30, ge=1, le=120)
     adaptive: Adaptive | None = None
-    """Its bitrate follows what there is room for, from `bitrate_bps` on. In virtual time only, as
-    the next ones."""
+    """Its bitrate follows what there is room for, from `bitrate_bps` on. In virtual time only."""
     versions: tuple[BitrateBps, ...] = Field(default=(), max_length=MAX_VERSIONS)
     """Simulcast: the same pictures at several bitrates, the highest first, instead of
     `bitrate_bps`.
     """
     codec: Codec = "H264"
+    """Others in virtual time only, as are B frames."""
     b_frames: int = Field(default=0, ge=0, le=7)
     """Between two anchors, as a pyramid: those in the middle are referenced, the others are
     discardable. VP8, VP9 and AV1 show them in the order sent, as frames of temporal layers."""
@@ -261,6 +261,8 @@ class ScenarioViewer(Model):
     """The RTCP that it sends: receiver reports; NACK of what it misses; when each packet came; PLI
     when it has given up on a packet.
     None: the first two if it has an access path (`Access`), nothing otherwise."""
+    decode: bool = False
+    """In real time its video is decoded; in virtual time frames say what they need."""
     rtx: bool | None = None
     """Whether the video that it asks for again comes as RTX (RFC 4588).
     None: if it tells when each packet came, as browsers do both."""

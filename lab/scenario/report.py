@@ -82,7 +82,8 @@ class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     frames_missing: int = 0
     """Not one packet of them came."""
     frames_undecodable: int = 0
-    """Whole, but a frame that they need is not there whole; in virtual time only."""
+    """Whole, but a frame that they need is not there whole; in real time, what a decoder made
+    nothing of, if the viewer has one."""
     frames_duplicate: int = 0
     """Frames of which a packet came twice."""
     intact_ratio: float | None = None
@@ -112,7 +113,7 @@ class ViewerReport(msgspec.Struct, frozen=True, kw_only=True):
     longest_gap_ms: float | None = None
     """The longest time between two packets of video."""
     stalls: int | None = None
-    """Silences of video longer than a frame and a player's buffer of 300 ms; virtual time only."""
+    """Silences of video longer than a frame and a player's buffer of 300 ms."""
     gaps: list[EventGap] = []
     delay_ms: Delay = Delay()
     target_bps: Range = Range()

@@ -18,6 +18,7 @@ _RETRY_STATUS = frozenset({404, 503, 504})
 FIRST_RETRY_S = 0.1  # ours; doubles
 LAST_RETRY_S = 1.0
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
+_SWITCH_TIMEOUT = aiohttp.ClientTimeout(total=30)  # a node's own is 15 s, unless configured
 _LEAVE_TIMEOUT = aiohttp.ClientTimeout(total=1)
 
 
@@ -65,8 +66,7 @@ class NodeApi:
         """wishes: what is asked for beside the addresses; None: no RTCP."""
         self._wishes = {"rtcp": "none"} if wishes is None else wishes
         self._base = base
-        self._viewers = f"{base}/streams/{quote(stream, safe='')}/viewers"
-        self._stream = stream
+        self._watch(stream)
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
 
     async def __aenter__(self) -> "NodeApi":
@@ -109,6 +109,25 @@ class NodeApi:
         if response.status != 200:
             raise PlayError(self._refusal(response.status, body))
         return self._decode(body, ViewerState)
+
+    async def switch(self, viewer: str, stream: str) -> None:
+        """Let it go on with another broadcast; returns once it does. Raises PlayError."""
+        try:
+            url = URL(f"{self._viewer_url(viewer)}/switch", encoded=True)
+            async with self._session.post(
+                url, json={"stream": stream}, timeout=_SWITCH_TIMEOUT
+            ) as response:
+                body = await read_answer(response)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise PlayError(f"no answer from {self._base}: {_reason(error)}") from error
+        if response.status != 200:
+            raise PlayError(self._refusal(response.status, body))
+        self._watch(stream)
+
+    def _watch(self, stream: str) -> None:
+        """What is asked for the next time."""
+        self._viewers = f"{self._base}/streams/{quote(stream, safe='')}/viewers"
+        self._stream = stream
 
     async def leave(self, viewer: str) -> None:
         """Best effort: a node that cannot be told lets the viewer expire."""

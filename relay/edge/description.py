@@ -54,7 +54,7 @@ def _text(name: str, media: list[MediaDescription], wanted: Iterable[str]) -> st
 
 def _formats(track: Track, viewer: Viewer) -> Iterator[PayloadFormat]:
     feedback = _FEEDBACK[track.media]
-    if viewer.transport_cc_id:
+    if viewer.transport_cc_of(track.media):
         feedback += ("transport-cc",)
     yield PayloadFormat(
         payload_type=track.payload_type,
@@ -73,7 +73,10 @@ def _formats(track: Track, viewer: Viewer) -> Iterator[PayloadFormat]:
 
 def _medium(track: Track, viewer: Viewer, leg: Leg | None = None) -> MediaDescription:
     host, port = viewer.addresses[track.media]
-    ids = {TRANSPORT_CC_URI: viewer.transport_cc_id, DELAY_URI: viewer.delay_id}
+    ids = {
+        TRANSPORT_CC_URI: viewer.transport_cc_of(track.media),
+        DELAY_URI: viewer.delay_id,
+    }
     return MediaDescription(
         media=track.media,
         port=port,

@@ -31,7 +31,8 @@ RtcpMode: TypeAlias = Literal["next", "mux", "none"]
 class Extensions(NamedTuple):
     """Ids that a viewer has chosen for RTP header extensions (RFC 8285 4.2), 1 to 14; 0: none.
 
-    transport_cc: a number across its tracks, which its feedback names. delay: a packet's age."""
+    transport_cc: a number across its tracks of one address, which its feedback names. delay: a
+    packet's age."""
 
     transport_cc: int = 0
     delay: int = 0
@@ -125,6 +126,13 @@ class Viewer:
         if track.media != "video" or self.rtx_payload_type == track.payload_type:
             return None
         return self.rtx_payload_type
+
+    def transport_cc_of(self, media: str) -> int:
+        """The id under which packets of a track are numbered; 0: they are not. One sequence of
+        numbers belongs to one transport, here an address: a player that reports of two would call
+        lost in each what went to the other. So it is that of the video, if there is one."""
+        counted = self.addresses.get("video", self.addresses[media])
+        return self.transport_cc_id if self.addresses[media] == counted else 0
 
 
 class PlainRtpEdge:
@@ -380,7 +388,7 @@ class PlainRtpEdge:
             rtx_payload_type=0 if rtx_ssrc is None else viewer.rtx_payload_type or 0,
             rtx_ssrc=rtx_ssrc or 0,
             rtx_first_sequence_number=rtx_first,
-            transport_cc_id=viewer.transport_cc_id,
+            transport_cc_id=viewer.transport_cc_of(stream.track.media),
             delay_id=viewer.delay_id,
         )
         return Leg(stream, cursor, ssrc, rtx_ssrc)

@@ -203,7 +203,7 @@ class _Run:
             async with session.get(f"/streams/{STREAM}.sdp", params=where) as response:
                 self.sdp.write_text(await response.text())
             player = await processes.start("player", self._play(node.ports.viewers))
-            await _listening({video, audio}, player)
+            await listening({video, audio}, player)
             async with session.post(f"/streams/{STREAM}/viewers", json=viewer):
                 return player
 
@@ -226,22 +226,11 @@ class _Run:
         if self.case.client == "ffmpeg":
             path = self.directory / "broadcaster.sdp"
             command = ffmpeg.describe(self.film, path, ports.video, ports.audio)
-            await _finish(processes, "describe", command)
+            await finish(processes, "describe", command)
             return ['sdp_file = "broadcaster.sdp"', 'sdp_listen = "127.0.0.1"']
-        lines = []
-        for kind, codec, port, payload_type, clock_rate, rtcp_in in (
-            ("video", self.case.codec, ports.video, gstreamer.VIDEO_TYPE, 90_000, 0),
-            ("audio", "opus", ports.audio, gstreamer.AUDIO_TYPE, 48_000, 1),
-        ):
-            lines += [
-                "[[ingests.tracks]]",
-                f'kind = "{kind}"',
-                f'codec = "{codec}"',
-                f'listen = "127.0.0.1:{port}"',
-                f"payload_type = {payload_type}",
-                f"clock_rate = {clock_rate}",
-                f'rtcp_to = "127.0.0.1:{ports.rtcp_in[0 if self.case.is_one_port else rtcp_in]}"',
-            ]
+        audio_rtcp = ports.rtcp_in[0 if self.case.is_one_port else 1]
+        lines = gstreamer.track_lines("video", self.case.codec, ports.video, ports.rtcp_in[0])
+        lines += gstreamer.track_lines("audio", "opus", ports.audio, audio_rtcp)
         return lines
 
     async def _read_source(self, processes: Processes) -> Contents:
@@ -249,7 +238,7 @@ class _Run:
         if self.case.client == "ffmpeg":
             directory = self.directory / "source"
             directory.mkdir(exist_ok=True)
-            await _finish(processes, "source", ffmpeg.play_file(self.film, directory))
+            await finish(processes, "source", ffmpeg.play_file(self.film, directory))
             return await asyncio.to_thread(ffmpeg.read_played, directory)
         return await asyncio.to_thread(source.read, self.film)
 
@@ -262,18 +251,19 @@ class _Run:
         command = ["ffmpeg", "-version"]
         if self.case.client == "gstreamer":
             command = ["gst-launch-1.0", "--gst-version"]
-        child = await _finish(processes, "version", command)
+        child = await finish(processes, "version", command)
         return child.out.read_text().splitlines()[0]
 
 
-async def _finish(processes: Processes, name: str, command: list[str]) -> Child:
+async def finish(processes: Processes, name: str, command: list[str]) -> Child:
+    """Run it to its end. Raises ClientError if that is a bad one."""
     child = await processes.start(name, command)
     if await child.finished(60 + LIMIT_S) != 0:
         raise ClientError(f"{name}: {child.last_words()}")
     return child
 
 
-async def _listening(ports: set[int], player: Child) -> None:
+async def listening(ports: set[int], player: Child) -> None:
     """Until the player has bound its ports: what comes sooner is refused. Raises ClientError."""
     for _ in range(int(LIMIT_S / 0.05)):
         player.check_alive()

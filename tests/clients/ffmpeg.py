@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from tests.clients.source import Contents, beeps_of, flashes_of
@@ -48,6 +49,12 @@ def play(sdp: Path, directory: Path) -> list[str]:
 def play_file(source: Path, directory: Path) -> list[str]:
     """The same with the source itself: what a perfect network would give."""
     return [*FFMPEG, "-i", str(source), *_outputs(directory)]
+
+
+def decode(stream: Path) -> str:
+    """What ffmpeg says of a stream that it decodes. Raises CalledProcessError."""
+    command = [*FFMPEG, "-loglevel", "warning", "-i", str(stream), "-f", "null", "-"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stderr
 
 
 def read_played(directory: Path) -> Contents:

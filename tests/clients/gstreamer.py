@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from rtp.sdp import PayloadFormat, parse
 from tests.clients.source import Contents, read
 
+DEBIAN_PYTHON = "/usr/bin/python3"  # it has GStreamer's bindings
+PLAYER = Path(__file__).with_name("gst_player.py")
 LAUNCH = ["gst-launch-1.0", "-e"]
 VIDEO_TYPE, AUDIO_TYPE = 96, 97
 JITTER_BUFFER_MS = 500
@@ -64,6 +67,20 @@ def publish(source: Path, codec: str, video: int, audio: int, rtcp_in: Sequence[
     return [*LAUNCH, *text.split()]
 
 
+def track_lines(kind: str, codec: str, port: int, rtcp_in: int) -> list[str]:
+    """How a node's configuration names what `publish` sends to a port."""
+    is_video = kind == "video"
+    return [
+        "[[ingests.tracks]]",
+        f'kind = "{kind}"',
+        f'codec = "{codec}"',
+        f'listen = "127.0.0.1:{port}"',
+        f"payload_type = {VIDEO_TYPE if is_video else AUDIO_TYPE}",
+        f"clock_rate = {90_000 if is_video else 48_000}",
+        f'rtcp_to = "127.0.0.1:{rtcp_in}"',
+    ]
+
+
 def play(sdp: str, directory: Path, node_port: int, loss: float) -> list[str]:
     """Keeps what comes, with the times at which it is to be shown; ends on SIGINT.
 
@@ -93,6 +110,48 @@ def play(sdp: str, directory: Path, node_port: int, loss: float) -> list[str]:
         depayloader = _DEPAYLOADERS[only.codec].format(directory / "kept.stream")
         text += f" b. ! {depayloader} ! queue max-size-time=0 max-size-buffers=0 ! m."
     return [*LAUNCH, *text.split()]
+
+
+def play_repaired(sdp: str, directory: Path, rtcp_to: Sequence[int], feedback_ms: int) -> list[str]:
+    """The same by `gst_player`, which also repairs by RTX and returns transport-wide feedback,
+    where the description has them. rtcp_to: where to send RTCP for each of its ports. feedback_ms:
+    between two feedbacks; 0: after each frame, as by default."""
+    ports: list[int] = []
+    media = []
+    for medium in parse(sdp).media:
+        if medium.port not in ports:
+            ports.append(medium.port)
+        only, *others = medium.formats
+        caps = _caps(medium.media, only)
+        for uri, number in medium.extensions.items():
+            caps += f',extmap-{number}=(string)"{uri}"'
+        if "transport-cc" in only.rtcp_feedback:
+            caps += ",rtcp-fb-transport-cc=(boolean)true"
+        media.append(
+            {
+                "port": medium.port,
+                "rtcp_to": rtcp_to[ports.index(medium.port)],
+                "payload_type": only.payload_type,
+                "caps": caps,
+                "rtx": {
+                    str(rtx.payload_type): int(rtx.parameters["apt"])
+                    for rtx in others
+                    if rtx.codec == "rtx"
+                },
+                "chain": _DEPAYLOADERS[only.codec].format(directory / "kept.stream")
+                + " ! queue max-size-time=0 max-size-buffers=0",
+            }
+        )
+    plan = {
+        "directory": str(directory),
+        "latency_ms": JITTER_BUFFER_MS,
+        "bandwidth": SESSION_BYTES_PER_S,
+        "feedback_ms": feedback_ms,
+        "media": media,
+    }
+    path = directory / "plan.json"
+    path.write_text(json.dumps(plan, indent=1))
+    return [DEBIAN_PYTHON, str(PLAYER), str(path)]
 
 
 def read_kept(directory: Path) -> Contents:

@@ -59,6 +59,48 @@ def judge_track(source: Sequence[str], kept: Sequence[str]) -> Received:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Sequenced:
+    """Units of several sources, one after the other. intact: of each source. damaged: of none.
+    backwards: that come after a later one of the same source. runs: (source, first, last unit),
+    each as long as only its own next ones follow."""
+
+    kept: int
+    intact: list[int]
+    damaged: int
+    repeated: int
+    backwards: int
+    runs: list[tuple[int, int, int]]
+
+
+def judge_sequence(sources: Sequence[Sequence[str]], kept: Sequence[str]) -> Sequenced:
+    """A unit that several sources have is taken for the next of the one under way."""
+    places = [{name: at for at, name in enumerate(units)} for units in sources]
+    intact = [0] * len(sources)
+    damaged = repeated = backwards = 0
+    seen: set[str] = set()
+    newest = [-1] * len(sources)
+    runs: list[tuple[int, int, int]] = []
+    for name in kept:
+        current = runs[-1][0] if runs else 0
+        order = [current, *(n for n in range(len(sources)) if n != current)]
+        source = next((n for n in order if name in places[n]), None)
+        if source is None:
+            damaged += 1
+            continue
+        at = places[source][name]
+        intact[source] += name not in seen
+        repeated += name in seen
+        seen.add(name)
+        backwards += at < newest[source]
+        newest[source] = max(newest[source], at)
+        if runs and runs[-1][0] == source and runs[-1][2] + 1 == at:
+            runs[-1] = (source, runs[-1][1], at)
+        else:
+            runs.append((source, at, at))
+    return Sequenced(len(kept), intact, damaged, repeated, backwards, runs)
+
+
 def judge_lip_sync(kept: Contents) -> LipSync:
     """Each flash with the beep nearest to it; the source has them at the same instant."""
     offsets = offsets_ms(kept)

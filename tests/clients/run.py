@@ -15,7 +15,10 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.clients import viewing, viewing_cases
 from tests.clients.broadcast import CASES, Outcome, carry
+
+NAMES = [case.name for case in (*CASES, *viewing_cases.CASES)]
 
 
 def line_of(outcome: Outcome) -> str:
@@ -28,29 +31,45 @@ def line_of(outcome: Outcome) -> str:
     )
 
 
+def line_of_viewing(outcome: viewing.Outcome) -> str:
+    video, tracks = outcome.video, outcome.tracks["video"]
+    sent = outcome.wire.tracks["video"]
+    rtx = outcome.player.get("rtx", {}).get("num-rtx-assoc-packets", 0)
+    return (
+        f"{outcome.case}: {sum(video.intact)} of {sent.frames} frames intact "
+        f"({'+'.join(map(str, video.intact))}), {video.damaged} damaged, {outcome.decode_errors} "
+        f"decode errors; {outcome.lost} packets lost, {tracks['resent']} sent again, {rtx} "
+        f"recovered by RTX; longest step {sent.longest_step_ms} ms; "
+        f"target {outcome.rate['target_bps'] // 1000} kbit/s\n"
+    )
+
+
 async def run(options: argparse.Namespace, into: Path) -> None:
     """Write a line each, and summary.json in the directory."""
     outcomes = []
-    for case in CASES:
-        if not options.case or case.name in options.case:
+    for broadcast in CASES:
+        if not options.case or broadcast.name in options.case:
             outcome = await carry(
-                case,
+                broadcast,
                 options.seconds,
                 options.loss,
-                into / case.name,
+                into / broadcast.name,
                 options.seed,
                 repair=not options.no_repair,
             )
             outcomes.append(asdict(outcome))
             sys.stderr.write(line_of(outcome))
+    for case in viewing_cases.CASES:
+        if not options.case or case.name in options.case:
+            seen = await viewing.carry(case, options.seconds, into / case.name, options.seed)
+            outcomes.append(asdict(seen))
+            sys.stderr.write(line_of_viewing(seen))
     (into / "summary.json").write_text(json.dumps(outcomes, indent=1) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "case", nargs="*", choices=[[], *(c.name for c in CASES)], help="only these"
-    )
+    parser.add_argument("case", nargs="*", choices=[[], *NAMES], help="only these")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--loss", type=float, default=0.01, help="on each link between nodes")
     parser.add_argument("--seed", type=int, default=1, help="of the links' luck")

@@ -38,11 +38,11 @@ _SOUND = (
     ":sample_rate=48000:channel_layout=stereo:duration={seconds}"
 )
 _ENCODERS = {
-    "H264": "-c:v libx264 -preset veryfast -bf 2 -b:v 1M",
-    "H265": "-c:v libx265 -preset ultrafast -bf 2 -b:v 1M"
+    "H264": "-c:v libx264 -preset veryfast -bf 2",
+    "H265": "-c:v libx265 -preset ultrafast -bf 2"
     " -x265-params log-level=error:pools=1:frame-threads=1:open-gop=0",
-    "VP8": "-c:v libvpx -deadline realtime -cpu-used 8 -b:v 1M",
-    "VP9": "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 1M",
+    "VP8": "-c:v libvpx -deadline realtime -cpu-used 8",
+    "VP9": "-c:v libvpx-vp9 -deadline realtime -cpu-used 8",
 }
 _STORED = {"h264": "H264", "hevc": "H265"}  # with lengths where others have start codes
 
@@ -57,13 +57,14 @@ class Contents:
     beeps_s: list[float]
 
 
-def make(path: Path, codec: str, seconds: float) -> None:
-    """A Matroska file of one of the encoders above with Opus. Raises CalledProcessError."""
+def make(path: Path, codec: str, seconds: float, bitrate: str = "1M", extra: str = "") -> None:
+    """A Matroska file of one of the encoders above with Opus. extra: further filters of the
+    picture. Raises CalledProcessError."""
     values = {"fps": FPS, "seconds": seconds, "every": FLASH_EVERY_S, "flash": FLASH_S}
     command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y"]
-    command += ["-f", "lavfi", "-i", _PICTURE.format(**values)]
+    command += ["-f", "lavfi", "-i", _PICTURE.format(**values) + extra]
     command += ["-f", "lavfi", "-i", _SOUND.format(**values)]
-    command += [*_ENCODERS[codec].split(), "-g", str(GOP_FRAMES)]
+    command += [*_ENCODERS[codec].split(), "-b:v", bitrate, "-g", str(GOP_FRAMES)]
     command += ["-c:a", "libopus", "-b:a", "64k", str(path)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 

@@ -101,6 +101,20 @@ def test_a_frame_of_several_packets_is_finished_first() -> None:
     assert [f for f in two.shown() if f[1] == 84] == [(0, 84), (0, 84), (1, 84)]
 
 
+def test_a_packet_that_was_lost_does_not_hide_how_far_it_is() -> None:
+    """The other's key frame is too old by then, whatever is missing just before the next frame."""
+    two = Pair()
+    two.play(95)
+    two.switch()
+    two.sources[0].packet(
+        two.edge.now_us, payload=b"\x41\x9a" + b"0 000095"
+    )  # on its way it is lost
+    two.play(30)
+    frames = two.shown()
+    at = next(n for n, (camera, _) in enumerate(frames) if camera == 1)
+    assert frames[at - 1 : at + 1] == [(0, 109), (1, 110)]
+
+
 def test_it_may_think_otherwise() -> None:
     two = Pair()
     two.play(70)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
-from fastpath import PortKind
+from fastpath import Codec, PortKind
 from fastpath.rate import RateConfig, RateKind
 from rtp.payload.marks import Marks
 from rtp.rtcp.compound import serialise_compound
@@ -18,6 +19,7 @@ from tests.support.peer import PeerBench
 
 RATE = RateConfig(min_bps=300_000, start_bps=5_000_000)
 CEILING_BPS = 20_000_000
+HALF_CLOCK_US = (1 << 23) * 64_000
 
 
 def feedback(viewer: Viewer, base: int, times: list[int | None]) -> bytes:
@@ -209,6 +211,24 @@ def test_one_datagram_holds_no_more_work_than_a_few_reports() -> None:
     assert edge.engine.link_stats(viewer.link).feedbacks == 8
 
 
+@pytest.mark.parametrize("has_rtcp_port", [False, True])
+def test_feedback_may_name_the_ssrc_of_what_came_again(has_rtcp_port: bool) -> None:
+    """libwebrtc's names that of the newest packet, whichever that was."""
+    edge = Edge()
+    stream = edge.add_track()
+    rtx_ssrc = 0xFEED0001
+    viewer = wanting(edge, stream, transport_cc_id=5, rtx_payload_type=101, rtx_ssrc=rtx_ssrc)
+    other = wanting(edge, stream, transport_cc_id=5)
+    edge.encode(rtp(1, 3000, key_slice()), after_us=1000)
+    told = replace(viewer, ssrc=rtx_ssrc)
+    from_port = replace(told, rtcp=told.rtcp if has_rtcp_port else told.address)
+    edge.view(from_port, feedback(told, 1, [0]))
+    assert edge.engine.link_stats(viewer.link).feedbacks == 1
+    edge.view(replace(other, ssrc=rtx_ssrc), feedback(told, 1, [0]))
+    assert edge.engine.link_stats(other.link).feedbacks == 0
+    assert edge.counted()["viewer_unknown"] == 1
+
+
 def test_feedback_from_elsewhere_is_not_believed() -> None:
     edge = Edge()
     viewer = wanting(edge, edge.add_track(), RateKind.GCC, transport_cc_id=5)
@@ -331,3 +351,88 @@ def test_a_loss_only_viewer_is_slowed_down_by_its_reports() -> None:
     assert targets[0] == CEILING_BPS  # a first report does not say since when
     assert targets[10] < CEILING_BPS / 4
     assert targets[-1] == 1_000_000
+
+
+def targets(first_us: int) -> list[int]:
+    """What GCC makes of a path that keeps packets waiting longer and longer; the receiver's clock
+    is at first_us when the first one comes."""
+    edge = Edge()
+    viewer = wanting(edge, edge.add_track(), transport_cc_id=5)
+    found = []
+    for n in range(1_500):
+        edge.encode(rtp(n, 3000 * n, other_slice(b"." * 986) if n else key_slice()), after_us=2_000)
+        if n % 25 == 24:
+            fresh = [elements(data)[5] for data in edge.media(viewer)]
+            edge.sent.clear()
+            late_us = [max(0, number - 500) * 500 for number in fresh]
+            real_us = [first_us + 2_000 * n + late for n, late in zip(fresh, late_us, strict=True)]
+            wraps = (real_us[0] + HALF_CLOCK_US) // (2 * HALF_CLOCK_US)
+            times: list[int | None] = [time - wraps * 2 * HALF_CLOCK_US for time in real_us]
+            edge.view(viewer, feedback(viewer, fresh[0], times))
+            found.append(edge.engine.link_stats(viewer.link).target_bps)
+    return found
+
+
+def test_the_receivers_clock_may_wrap() -> None:
+    """A reference has 24 bits of 64 ms, with a sign."""
+    usual = targets(64_000)
+    assert usual[-1] < 0.6 * usual[10]
+    assert targets(HALF_CLOCK_US - 1_280_000) == usual
+    assert targets(-1_280_000) == usual
+
+
+def paced_at(edge: Edge, viewer: Viewer) -> int:
+    return edge.engine.link_stats(viewer.link).pacing_bps
+
+
+def test_news_is_not_awaited_of_what_has_no_number() -> None:
+    """Sound at an address of its own goes on while the picture pauses: nobody tells of it."""
+    edge = Edge()
+    video, audio = edge.add_track(), edge.add_track(97, Codec.OPUS, clock_rate=48_000)
+    viewer = wanting(edge, video, transport_cc_id=5)
+    edge.add_viewer(audio, link=viewer.link)
+    run(edge, viewer, 200)
+    before = paced_at(edge, viewer)
+    assert before > RATE.min_bps
+    for n in range(100):
+        edge.encode(rtp(n, 960 * n, b"\x78sound", payload_type=97), after_us=20_000)
+    edge.encode(rtp(200, 3000 * 200, other_slice(b"." * 986)), after_us=2_000)
+    assert paced_at(edge, viewer) >= before
+
+
+def counted(viewer: Viewer, base: int, report: int, times: list[int | None]) -> bytes:
+    told = TransportFeedback(0x77, viewer.ssrc, base & 0xFFFF, report & 0xFF, tuple(times))
+    return serialise_compound(
+        [ReceiverReport(0x77).build(), build_transport_feedback(told).build()]
+    )
+
+
+@pytest.mark.parametrize(("first", "report"), [(0, 250), (65_500, 1)])
+def test_what_two_reports_in_a_row_leave_out_between_them_is_lost(first: int, report: int) -> None:
+    """GStreamer begins each report with a packet that has arrived. Reports wrap at 256."""
+    edge = Edge()
+    viewer = wanting(edge, edge.add_track(), RateKind.FIXED, transport_cc_id=5)
+    run(edge, viewer, first)
+    edge.now_us += 1_100_000  # figures begin anew
+    for n in range(first, first + 100):
+        edge.encode(rtp(n, 3000 * n, other_slice() if n else key_slice()), after_us=1_000)
+        at = n - first
+        if at % 10 == 9:  # of ten the first seven are told of
+            seven: list[int | None] = [1_000 * n] * 7
+            edge.view(viewer, counted(viewer, n - 8, report + at // 10, seven))
+    edge.encode(rtp(first + 100, 0, other_slice()), after_us=1_100_000)
+    stats = edge.engine.link_stats(viewer.link)
+    assert stats.feedback_loss == pytest.approx(9 * 3 / 97, abs=0.001)
+
+
+def test_a_report_that_did_not_come_is_no_loss() -> None:
+    edge = Edge()
+    viewer = wanting(edge, edge.add_track(), RateKind.FIXED, transport_cc_id=5)
+    for n in range(100):
+        edge.encode(rtp(n, 3000 * n, other_slice() if n else key_slice()), after_us=1_000)
+    edge.view(viewer, counted(viewer, 1, 0, [0] * 20))
+    edge.view(viewer, counted(viewer, 41, 2, [40_000] * 20))
+    edge.view(viewer, counted(viewer, 21, 1, [20_000] * 20))  # it came late
+    edge.view(viewer, counted(viewer, 61, 2, [60_000] * 20))
+    edge.encode(rtp(100, 300_000, other_slice()), after_us=1_000_000)
+    assert edge.engine.link_stats(viewer.link).feedback_loss == 0.0

@@ -164,3 +164,32 @@ def test_a_link_of_a_fixed_rate_needs_nothing() -> None:
     edge.turn()
     with pytest.raises(ValueError, match="negative"):
         edge.engine.set_needed_bps(viewer.link, -1)
+
+
+def test_a_packet_lost_before_a_pause_slows_nothing_down_behind_it() -> None:
+    """What left so long ago stands in no queue, whether or not anything is heard of it."""
+    edge = Edge()
+    viewer = edge.add_viewer(
+        edge.add_track(),
+        rate_bps=CEILING_BPS,
+        rate_kind=RateKind.GCC,
+        rate=RateConfig(min_bps=300_000, start_bps=5_000_000),
+        transport_cc_id=ID,
+    )
+    edge.encode(rtp(65_534, 3000, key_slice(b"." * 900)))
+    told = TransportFeedback(0x77, viewer.ssrc, 1, 0, (edge.now_us + DELAY_US,))
+    report = [ReceiverReport(0x77).build(), build_transport_feedback(told).build()]
+    edge.view(viewer, serialise_compound(report), after_us=2 * DELAY_US)
+    edge.encode(rtp(65_535, 6000, other_slice(b"." * 900)))  # it is lost
+    edge.wait(600_000)
+    first = len(edge.media(viewer))
+    edge.encode(*[rtp(n, 9000, other_slice(b"." * 900), marker=n == 9) for n in range(10)])
+    edge.wait(500_000)
+    times = [time_us for time_us, _, to, _ in edge.sent if to == viewer.address][first:]
+    assert len(times) == 10
+    assert times[-1] - times[0] < 30_000
+    edge.wait(500_000)  # of which nothing is heard either, and now it goes on
+    for n in range(10, 40):
+        edge.encode(rtp(n, 9000 + 3000 * n, other_slice(b"." * 900)), after_us=20_000)
+    later = [time_us for time_us, _, to, _ in edge.sent if to == viewer.address][first + 10 :]
+    assert len(later) < 28  # at the lowest rate

@@ -46,7 +46,9 @@ def configurations(rtp_ports: list[int], admin: list[int]) -> dict[str, str]:
         lines += neighbour_lines(other, 2 - number, address, secret)
         if own == "a":
             for place, stream in enumerate(STREAMS):
-                lines += ingest_lines(stream, encoders[2 * place], encoders[2 * place + 1])
+                lines += ingest_lines(
+                    stream, encoders[2 * place : 2 * place + 1], encoders[2 * place + 1]
+                )
         else:
             lines += ["[[paths]]", 'stream = "*"', 'via = ["a"]']
         found[own] = "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ from rtp.rtcp.compound import serialise_compound
 from rtp.rtcp.receiver_report import ReceiverReport
 from rtp.rtcp.transport_feedback import TransportFeedback, build_transport_feedback
 from tests.relay.encoder import Encoder
-from tests.relay.overlay import VIEWER, Overlay, Running, config_of, demo_ingest
+from tests.relay.overlay import AUDIO_VIEWER, VIEWER, Overlay, Running, config_of, demo_ingest
 
 GCC = {"node_links": {"controller": "gcc", "start_bps": 5_000_000}}
 TRANSPORT_CC_ID, DELAY_ID = 3, 14
@@ -93,6 +93,28 @@ def test_a_viewer_with_transport_feedback_has_gcc() -> None:
     rate = viewer_status(b.node, viewer)["rate"]
     assert isinstance(rate, dict)
     assert rate["feedbacks"] == 1
+
+
+def test_transport_numbers_are_those_of_one_transport() -> None:
+    """A player with a port for each track reports of each by itself, as of a transport that loses
+    what went to the other; with one port for both it reports of both together."""
+    overlay = Overlay()
+    _, b = pair(overlay)
+    split = {"video": VIEWER, "audio": AUDIO_VIEWER}
+    b.node.add_viewer("demo", split, overlay.now_us, extensions=Extensions(TRANSPORT_CC_ID))
+    bundle = (VIEWER[0], VIEWER[1] + 10)
+    both = {"video": bundle, "audio": bundle}
+    b.node.add_viewer("demo", both, overlay.now_us, extensions=Extensions(TRANSPORT_CC_ID))
+    Encoder(overlay, "a").run_for(1_000_000)
+    for address in (VIEWER, bundle):
+        packets = [data for _, to, data in overlay.received if to == address]
+        numbers = [int.from_bytes(data[17:19]) for data in packets]
+        assert len(numbers) > 20
+        assert numbers == list(range(1, len(numbers) + 1))
+    assert len({data[1] & 0x7F for _, to, data in overlay.received if to == bundle}) == 2
+    audio = [data for _, to, data in overlay.received if to == AUDIO_VIEWER]
+    assert audio
+    assert not any(data[0] & 0x10 for data in audio)
 
 
 def test_viewers_get_what_they_can_tell_enough_for() -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench.support.rate_link import FrameLink, feed_groups
 from fastpath.rate import Controller, PacketResult, RateConfig, RateKind, RateProfile
-from tests.support.rate_link import FrameLink, feed_groups
 
 GROUP_US = 20_000
 WRAP_US = 1 << 32

@@ -320,3 +320,38 @@ def test_a_probe_that_left_too_slowly_is_made_again_soon() -> None:
     assert taken(controller, told_us) == []
     controller.on_tick(now_us + 510_000)
     assert [p.bps for p in taken(controller, now_us + 510_000)] == [probe.bps]
+
+
+@pytest.mark.parametrize("sizes", [(1208, 1208, 1208, 1208, 239), (239, 1208, 1208, 1208, 1208)])
+@pytest.mark.parametrize(("link_bps", "is_free"), [(5e6, True), (1.05e6, False)])
+def test_packets_of_several_sizes_tell_whether_there_is_room(
+    sizes: tuple[int, ...], link_bps: float, *, is_free: bool
+) -> None:
+    """A small first or last packet arrives sooner behind its fellows than a large one."""
+    controller = started(1_000_000, max_bps=3_000_000)
+    taken(controller, 1_000_000)
+    probe, at_us = filled_flow(controller, 1_000_000)
+    before_bps = controller.target_bps
+    sent_us = free_us = float(at_us)
+    results = []
+    for size in sizes:
+        controller.on_sent(size, round(sent_us))
+        free_us = max(free_us, sent_us) + size * 8e6 / link_bps
+        arrival_us = round(free_us) + OFFSET_US
+        results.append(PacketResult(round(sent_us), arrival_us, size, probe.cluster))
+        sent_us += size * 8e6 / probe.bps
+    controller.on_feedback(results, 60_000, round(free_us) + 50_000)
+    assert (controller.target_bps > 1.1 * before_bps) == is_free
+
+
+def test_what_a_tick_lets_out_together_is_one() -> None:
+    """Each 2 ms, two packets: a small last one is not the rate of the large one beside it."""
+    controller = started()
+    probe = taken(controller, 1_000_000)[1]
+    results = []
+    for i in range(10):
+        at_us = 1_010_000 + i // 2 * 5_000
+        size = 1200 if 0 < i < 9 else 100
+        results.append(PacketResult(at_us, at_us + OFFSET_US, size, probe.cluster))
+    controller.on_feedback(results, 0, 1_200_000)
+    assert controller.target_bps == pytest.approx((7 * 1200 + 100) * 8 / 20e-3, rel=0.01)

@@ -112,6 +112,48 @@ back = { loss = 0 }
 "viewers.far.packets_duplicate" = "== 0"
 "viewers.far.rtx_repaired" = ">= 10"
 """
+SWITCHES = """
+name = "switches"
+duration_s = 13.0
+[[nodes]]
+name = "a"
+[[broadcasts]]
+name = "one"
+node = "a"
+start_s = 0.0
+versions = [1_500_000, 300_000]
+[[broadcasts]]
+name = "two"
+node = "a"
+start_s = 0.3
+bitrate_bps = 500_000
+[[viewers]]
+name = "hops"
+stream = "one"
+node = "a"
+join_s = 2.0
+decode = true
+[[viewers]]
+name = "slow"
+stream = "one"
+node = "a"
+join_s = 2.0
+decode = true
+feedback = ["reports", "nack", "transport_cc"]
+[[access]]
+viewers = "slow"
+rate_trace = [[0, 4_000_000], [4, 700_000]]
+[[events]]
+at_s = 6.0
+do = "switch_viewer"
+viewer = "hops"
+to = "two"
+[expect]
+"viewers.*.frames_undecodable" = "== 0"
+"viewers.hops.intact_ratio" = ">= 0.97"
+"viewers.hops.stream_changes" = "== 1"
+"viewers.slow.version_changes" = "== 1"
+"""
 WITH_BRAIN = """
 name = "brain-comes-and-goes"
 duration_s = 12.0
@@ -217,6 +259,20 @@ def test_what_an_access_path_loses_comes_again_as_rtx(tmp_path: Path) -> None:
     (far,) = report["viewers"]
     assert far["frames_expected"] > 150
     assert far["rtx_repaired"] <= far["rtx_packets"] < 2 * far["rtx_repaired"]
+
+
+def test_viewers_switch_unseen_to_another_broadcast_and_another_bitrate(tmp_path: Path) -> None:
+    """A decoder finds nothing wrong."""
+    path = tmp_path / "scenario.toml"
+    path.write_text(SWITCHES)
+    status, report, _ = run(path)
+
+    assert status == 0, report["expectations"]
+    hops, slow = report["viewers"]
+    assert [change["stream"] for change in hops["stream_changes"]] == ["two"]
+    assert hops["stream"] == "two"
+    assert [change["version"] for change in slow["version_changes"]] == [1]
+    assert all(frames > 20 for frames in slow["version_frames"])
 
 
 def test_a_bad_file_is_told_line_by_line(tmp_path: Path) -> None:

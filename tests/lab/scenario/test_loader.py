@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.link import BurstLoss, LinkConfig
+from lab.scenario.expansion import expanded, for_real_time, stays
 from lab.scenario.loader import load_scenario, scenario_of
 from lab.scenario.model import ChangeAccess
 from lab.scenario.topology import access_paths, changed, changed_access, link_configs, pair_of
@@ -44,6 +46,20 @@ b = "b"
 [expect]
 "viewers.*.intact_ratio" = ">= 0.9"
 """
+
+
+MANY: dict[str, Any] = {
+    "name": "many",
+    "duration_s": 10.0,
+    "nodes": [{"name": "a"}, {"name": "b"}],
+    "links": [{"a": "a", "b": "b", "delay_ms": 5}],
+    "paths": [{"node": "b", "stream": name, "via": ["a"]} for name in ("live", "other")],
+    "broadcasts": [{"name": "live", "node": "a", "count": 3}, {"name": "other", "node": "a"}],
+    "viewers": [
+        {"name": "v", "stream": "live", "node": "b", "join_s": 1.0, "count": 3},
+        {"name": "w", "stream": "other", "node": "b", "join_s": 1.0, "count": 4},
+    ],
+}
 
 
 def problems_of(tmp_path: Path, text: str) -> list[str]:
@@ -100,12 +116,63 @@ def test_every_problem_is_named_with_its_line(tmp_path: Path) -> None:
         (".intact_ratio", ".intact_ration", "did you mean viewers.*.intact_ratio"),
         ('do = "cut"', 'do = "start"\nnode = "a"', "events[0].a: unknown key"),
         ("duration_s = 10.0", "duration_s = ", "is not TOML"),
+        ("join_s = 2.0", "stay_s = 2.0", "21: viewers[0].stay_s: is for who has a join_s"),
+        (
+            "join_s = 2.0",
+            "join_s = 2.0\njoin_spread_s = 9.0",
+            "21: viewers[0].join_s: is not before the end",
+        ),
+        (
+            '[[viewers]]\nname = "v"',
+            'count = 3\n[[viewers]]\nname = "v"',
+            "viewers[0].count: must be that of live, whose viewers watch one each",
+        ),
+        (
+            'do = "cut"\na = "a"\nb = "b"',
+            'do = "switch_viewer"\nviewer = "v"\nto = "life"',
+            "events[0].to: there is no broadcast life; did you mean live?",
+        ),
+        (
+            'do = "cut"\na = "a"\nb = "b"',
+            'do = "switch_viewer"\nviewer = "v"\nto = "vp8"\n'
+            '[[broadcasts]]\nname = "vp8"\nnode = "a"\ncodec = "VP8"',
+            "events[0].to: vp8 is VP8, live is H264",
+        ),
     ],
 )
 def test_problems(tmp_path: Path, old: str, new: str, expected: str) -> None:
     assert old in GOOD
     found = problems_of(tmp_path, GOOD.replace(old, new))
     assert any(expected in problem for problem in found), found
+
+
+def test_broadcasts_that_are_alike_have_a_viewer_and_a_path_each() -> None:
+    scenario = expanded(scenario_of(MANY))
+    assert [each.name for each in scenario.broadcasts] == ["live-1", "live-2", "live-3", "other"]
+    watched = [(each.name, each.stream, each.count) for each in scenario.viewers]
+    assert watched == [*((f"v-{n}", f"live-{n}", 1) for n in (1, 2, 3)), ("w", "other", 4)]
+    assert [path.stream for path in scenario.paths] == ["live-1", "live-2", "live-3", "other"]
+    assert expanded(scenario) == scenario
+
+
+def test_real_time_has_no_more_than_the_file_says() -> None:
+    scenario = expanded(for_real_time(scenario_of(MANY | {"real_time_count": 2})))
+    assert [each.name for each in scenario.broadcasts] == ["live-1", "live-2", "other"]
+    assert [each.names for each in scenario.viewers] == [("v-1",), ("v-2",), ("w-1", "w-2")]
+    assert for_real_time(scenario_of(MANY)) == scenario_of(MANY)
+
+
+def test_each_viewer_has_a_time_of_its_own() -> None:
+    viewer = {"name": "w", "stream": "other", "node": "b", "count": 200, "join_s": 2.0}
+    drawn = MANY | {"viewers": [viewer | {"join_spread_s": 5.0, "stay_s": 1.5}]}
+    found = list(stays(scenario_of(drawn)))
+    joins = [join_s for _, join_s, _ in found if join_s is not None]
+    assert 2.0 <= min(joins) < 2.2
+    assert 6.8 < max(joins) <= 7.0
+    assert len(set(joins)) == 200
+    assert all(leave_s == join_s + 1.5 for _, join_s, leave_s in found if join_s is not None)
+    assert list(stays(scenario_of(drawn))) == found
+    assert list(stays(scenario_of(drawn | {"seed": 2}))) != found
 
 
 def test_events_must_be_possible_when_they_come(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_an_encoder_follows_its_rate_within_its_limits() -> None:
     assert max(rates) == 900_000
     assert min(rates) >= 200_000
     assert viewer.intact_ratio == 1.0
-    assert 500_000 < (viewer.rate_bps or 0) < 1_000_000
+    assert 500_000 < (viewer.rate_bps or 0) < 1_150_000  # with what fills probes of up to 20 Mbit/s
 
 
 def test_an_encoder_shares_a_narrow_path_with_what_else_there_is() -> None:

@@ -47,6 +47,22 @@ def test_header_extensions_are_named_as_they_were_asked_for() -> None:
     assert "transport-cc" not in delayed.formats[0].rtcp_feedback
 
 
+def test_only_tracks_of_the_videos_port_are_numbered_with_it() -> None:
+    audio = msgspec.structs.replace(VIDEO, media="audio", codec="opus", payload_type=111)
+    host = "192.0.2.1"
+    for port, ids in ((6000, [3, 3]), (6002, [3, None])):
+        addresses = {"video": (host, 6000), "audio": (host, port)}
+        text = describe("demo", [VIDEO, audio], addresses, "mux", extensions=Extensions(3, 14))
+        media = parse(text).media
+        assert [medium.extensions.get(TRANSPORT_CC_URI) for medium in media] == ids
+        assert [medium.extensions[DELAY_URI] for medium in media] == [14, 14]
+        assert ["transport-cc" in m.formats[0].rtcp_feedback for m in media] == [
+            number is not None for number in ids
+        ]
+    text = describe("demo", [audio], {"audio": (host, 6002)}, "mux", extensions=Extensions(3))
+    assert parse(text).media[0].extensions == {TRANSPORT_CC_URI: 3}
+
+
 @pytest.mark.parametrize(
     ("codec", "fmtp"),
     [
