@@ -295,7 +295,7 @@ cdef void remove_stream(worker_t* worker, int64_t handle) noexcept nogil:
     settle_switches(worker, index)
     while stream.first_cursor >= 0:
         remove_cursor(worker, stream.first_cursor)
-    while stream.awaited_by > 0:  # Python counts them among the stream's already
+    while stream.awaited_by > 0 and at < worker.cursor_count:  # Python counts them among the stream's already
         if worker.cursors[at].state != CURSOR_FREE and worker.cursors[at].switch_to == index:
             remove_cursor(worker, at)
         at += 1
@@ -466,7 +466,7 @@ cdef void apply_one(worker_t* worker, const message_t* command, int64_t now_us) 
     elif command.kind == SET_LINK_RATE:
         link = known_link(worker, command.handle)
         if link != NULL and link.is_controlled:
-            pacer_set_rate(link, command.number, now_us)
+            pacer_set_rate(link, command.number, command.stream, now_us)
         elif link != NULL:
             link_set_rate(link, command.number)
     elif command.kind == SET_NEEDED:

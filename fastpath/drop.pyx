@@ -246,7 +246,7 @@ cdef slot_t* look(worker_t* worker, int32_t index, int64_t now_us) noexcept nogi
         return seek(worker, cursor, is_video)
     while True:
         ring = &worker.streams[cursor.stream].ring
-        if cursor.switch_to != NOBODY and try_switch(worker, index, now_us):
+        if cursor.switch_to != NOBODY and cursor.state != CURSOR_PAUSED and try_switch(worker, index, now_us):
             continue
         if <int32_t>(cursor.next - ring.tail) >= 0 and is_skipping(worker, cursor, ring):
             cursor.lag_us = 0

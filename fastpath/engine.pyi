@@ -115,7 +115,8 @@ class Engine:
     def send_hello(self, link: int, payload: bytes) -> None: ...
     def send_control(self, link: int, payload: bytes) -> None:
         """Dropped and counted (`control_unsent`) while the link has no keys. At most 1,400 bytes."""
-    def set_link_rate(self, link: int, rate_bps: int) -> None: ...
+    def set_link_rate(self, link: int, rate_bps: int, start_bps: int = 0) -> None:
+        """Its ceiling. start_bps: where its controller begins on another path; 0: where it did."""
     def set_needed_bps(self, link: int, bps: int) -> None:
         """What there would be to send on it, were there room; 0: as much as there is. GCC probes
         for it. Nothing to a link of a fixed rate."""

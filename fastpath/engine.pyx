@@ -436,12 +436,15 @@ cdef class Engine:  # its attributes are in engine.pxd
         message.payload_bytes = <uint32_t>len(payload)
         return self.post()
 
-    def set_link_rate(self, int64_t link, int64_t rate_bps):
+    def set_link_rate(self, int64_t link, int64_t rate_bps, int64_t start_bps=0):
         (self.node_links if link in self.node_links else self.viewer_links).check(link)
         if rate_bps <= 0:
             raise ValueError("rate_bps must be positive")
+        if not 0 <= start_bps <= rate_bps:
+            raise ValueError("start_bps is 0 to rate_bps")
         cdef message_t* message = self.command(SET_LINK_RATE, link)
         message.number = rate_bps
+        message.stream = start_bps
         self.post()
 
     def set_needed_bps(self, int64_t link, int64_t bps):

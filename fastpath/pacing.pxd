@@ -9,7 +9,7 @@ cdef enum:
     TICK_US = 25000              # of controllers
 
 cdef int pacer_open(link_t* link, const rate_config_t* config, int64_t now_us) noexcept nogil
-cdef void pacer_set_rate(link_t* link, int64_t rate_bps, int64_t now_us) noexcept nogil
+cdef void pacer_set_rate(link_t* link, int64_t rate_bps, int64_t start_bps, int64_t now_us) noexcept nogil
 cdef void pacer_set_needed(link_t* link, int64_t bps, int64_t now_us) noexcept nogil
 cdef void pacer_on_route_change(link_t* link, int64_t now_us) noexcept nogil
 cdef void pacer_on_results(

@@ -107,10 +107,12 @@ cdef void pacer_refresh(link_t* link) noexcept nogil:
     link.charged_as = 0
 
 
-cdef void pacer_set_rate(link_t* link, int64_t rate_bps, int64_t now_us) noexcept nogil:
-    """Another ceiling."""
+cdef void pacer_set_rate(link_t* link, int64_t rate_bps, int64_t start_bps, int64_t now_us) noexcept nogil:
+    """Another ceiling. start_bps: on another path it begins there; 0: where it did."""
     link.rate_bps = rate_bps
     link.pacer.config.max_bps = rate_bps
+    if start_bps > 0:
+        link.pacer.config.start_bps = start_bps
     rate_set_config(&link.pacer.rate, &link.pacer.config, now_us)
     pacer_refresh(link)
 

@@ -218,6 +218,8 @@ cdef void send_again(
         if is_second:
             entry.traits |= SENT_DOUBLED
         entry.resent_us = now_us
+    else:
+        link.repair_credit += slot.size + FIB_LEG_BYTES + REPAIR_BLOCK_BYTES
 
 
 cdef bint answer_one(

@@ -111,9 +111,9 @@ cdef void on_report_block(worker_t* worker, int32_t index, const report_block_t*
         end_pause(worker, index, now_us)  # somebody is there
 
 
-cdef bint may_resend(worker_t* worker, int32_t index, uint16_t number, int64_t now_us) noexcept nogil:
-    """One table for all viewers, of small sets. Of five packets in one set the oldest is forgotten: sent
-    twice at worst."""
+cdef resent_t* place_of(worker_t* worker, int32_t index, uint16_t number, int64_t now_us) noexcept nogil:
+    """Where it is noted that a packet is sent again; NULL: it was within a round trip. One table for all
+    viewers, of small sets. Of five packets in one set the oldest is forgotten: sent twice at worst."""
     cdef uint32_t cursor = (worker.cursors[index].generation << 20) | <uint32_t>index
     cdef int64_t rtt_us = worker.cursors[index].rtt_us
     cdef uint64_t mixed = ((<uint64_t>cursor << 32) | number) * 0x9E3779B97F4A7C15u  # Fibonacci hashing
@@ -124,16 +124,10 @@ cdef bint may_resend(worker_t* worker, int32_t index, uint16_t number, int64_t n
         rtt_us = SHORTEST_RTT_US
     for i in range(RECENT_WAYS):
         if places[i].at_us != 0 and places[i].cursor == cursor and places[i].number == number:
-            if now_us - places[i].at_us < rtt_us:
-                return False
-            entry = &places[i]
-            break
+            return NULL if now_us - places[i].at_us < rtt_us else &places[i]
         if places[i].at_us < entry.at_us:
             entry = &places[i]
-    entry.cursor = cursor
-    entry.number = number
-    entry.at_us = now_us
-    return True
+    return entry
 
 
 cdef stream_t* find_sent(worker_t* worker, const cursor_t* cursor, uint16_t number, uint32_t* seq) noexcept nogil:
@@ -157,6 +151,7 @@ cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, in
     cdef uint32_t seq = 0
     cdef stream_t* stream = find_sent(worker, cursor, number, &seq)
     cdef const slot_t* slot = NULL
+    cdef resent_t* place
     cdef late_t late
     cursor.nacked += 1
     if stream != NULL and stream.is_used and cursor.state != CURSOR_PAUSED:
@@ -164,7 +159,8 @@ cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, in
     if slot == NULL:
         count(worker, VIEWER_NACK_TOO_OLD)
         return
-    if not may_resend(worker, index, number, now_us):  # of several streams packets may have one seq
+    place = place_of(worker, index, number, now_us)  # by number: of several streams packets may have one seq
+    if place == NULL:
         count(worker, VIEWER_RESEND_SUPPRESSED)
         return
     if not link_may_repair(&worker.links[cursor.link], slot.size):
@@ -176,7 +172,12 @@ cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, in
     late.stream_generation = stream.generation
     late.stream_seq = seq
     late.answers = 1
-    push_late(worker, cursor.link, LATE_AUDIO if stream.media == MEDIA_AUDIO else LATE_VIDEO, &late)
+    if not push_late(worker, cursor.link, LATE_AUDIO if stream.media == MEDIA_AUDIO else LATE_VIDEO, &late):
+        worker.links[cursor.link].repair_credit += slot.size
+        return
+    place.cursor = (cursor.generation << 20) | <uint32_t>index
+    place.number = number
+    place.at_us = now_us
 
 
 cdef void on_nack(worker_t* worker, int32_t index, const feedback_t* feedback, int64_t now_us) noexcept nogil:

@@ -85,6 +85,7 @@ class Neighbour:
         self.is_blocked = False
         self.up_since_us: int | None = None
         self._workers = workers
+        self._control = control
         self._reached = reached
         self.is_settling = len(workers) > 1
         self._told = 0
@@ -224,8 +225,10 @@ class Neighbour:
     def become(self, peer: Peer) -> None:
         """Go on under an entry that `can_become` accepts."""
         if peer.rate_bps != self.peer.rate_bps:
-            self._workers.set_link_rate(self.link, peer.rate_bps)
-            self.pairs.set_rate(peer.rate_bps)
+            controller = self._control(peer.rate_bps)
+            start_bps = controller.rate.start_bps if controller else 0
+            self._workers.set_link_rate(self.link, peer.rate_bps, start_bps)
+            self.pairs.set_rate(peer.rate_bps, start_bps)
         if peer.address != self.peer.address:
             self.moved_to = None
         self.peer = peer

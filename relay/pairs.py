@@ -120,10 +120,10 @@ class PairLinks:
             generation = self._generations.get(pair, 0) + 1
             self._open(pair, generation, address, rate_bps, now_us, only_listens=True)
 
-    def set_rate(self, rate_bps: int) -> None:
-        """Each link's."""
+    def set_rate(self, rate_bps: int, start_bps: int) -> None:
+        """Each link's, and where its controller begins on another path."""
         for each in self._links.values():
-            self._workers.set_link_rate(each.link, rate_bps)
+            self._workers.set_link_rate(each.link, rate_bps, start_bps)
 
     def close(self) -> None:
         """Remove all links; their cursors go with them. The session goes on."""

@@ -150,8 +150,8 @@ def viewer_status(node: Node, viewer: Viewer) -> Json:
             media: {
                 "to": format_address(viewer.addresses[media]),
                 "ssrc": leg.ssrc,
-                "payload_type": leg.stream.track.payload_type,
-                "rtx_payload_type": viewer.rtx_type(leg.stream.track),
+                "payload_type": leg.payload_type,
+                "rtx_payload_type": viewer.rtx_type(leg.stream.track.media, leg.payload_type),
                 "rtx_ssrc": leg.rtx_ssrc,
                 "codec": leg.stream.track.codec,
                 "clock_rate": leg.stream.track.clock_rate,

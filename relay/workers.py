@@ -120,9 +120,9 @@ class Workers:
         engine, own = self._at(link)
         engine.send_control(own, payload)
 
-    def set_link_rate(self, link: int, rate_bps: int) -> None:
+    def set_link_rate(self, link: int, rate_bps: int, start_bps: int = 0) -> None:
         engine, own = self._at(link)
-        engine.set_link_rate(own, rate_bps)
+        engine.set_link_rate(own, rate_bps, start_bps)
 
     def set_needed_bps(self, link: int, bps: int) -> None:
         engine, own = self._at(link)

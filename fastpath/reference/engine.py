@@ -169,14 +169,14 @@ class ReferenceEngine:
 
         self._commands.append(apply)
 
-    def set_link_rate(self, link: int, rate_bps: int) -> None:
+    def set_link_rate(self, link: int, rate_bps: int, start_bps: int = 0) -> None:
         known = self._links_by_handle[link]
 
         def apply(now_us: int) -> None:
             if known.pacer is None:
                 known.set_rate(rate_bps)
             else:
-                known.pacer.set_rate(known, rate_bps, now_us)
+                known.pacer.set_rate(known, rate_bps, start_bps, now_us)
 
         self._commands.append(apply)
 

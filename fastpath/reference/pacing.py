@@ -102,10 +102,11 @@ class Pacer:
         link.pacing_bps = min(pacing_bps, link.rate_bps)
         link.key_pacing_bps = min(key_bps, link.rate_bps)
 
-    def set_rate(self, link: Link, rate_bps: int, now_us: int) -> None:
-        """Another ceiling."""
+    def set_rate(self, link: Link, rate_bps: int, start_bps: int, now_us: int) -> None:
+        """Another ceiling. start_bps: on another path it begins there; 0: where it did."""
         link.rate_bps = rate_bps
-        self.config = replace(self.config, max_bps=rate_bps)
+        start_bps = start_bps or self.config.start_bps
+        self.config = replace(self.config, max_bps=rate_bps, start_bps=start_bps)
         self.controller.set_config(self.config, now_us)
         self.refresh(link)
 

@@ -251,6 +251,8 @@ class Answer:
         elif self.worker.push_late(link, entry.which, Late(stream, entry.number, answers=hop_seq)):
             link.resent_twice += is_second
             entry.resent_us, entry.is_doubled = now_us, is_second
+        else:
+            link.repair_credit += len(packet.payload) + REPAIR_LEG_BYTES
 
     def _note_asked(self) -> None:
         """A number is asked for, for the first time: what share of them is lost on this link?"""

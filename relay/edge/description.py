@@ -64,7 +64,7 @@ def _formats(track: Track, viewer: Viewer) -> Iterator[PayloadFormat]:
         fmtp=track.fmtp.strip(),
         rtcp_feedback=feedback,
     )
-    rtx_payload_type = viewer.rtx_type(track)
+    rtx_payload_type = viewer.rtx_type(track.media, track.payload_type)
     if rtx_payload_type is not None:  # RFC 4588 8.1
         yield PayloadFormat(
             rtx_payload_type, "rtx", track.clock_rate, fmtp=f"apt={track.payload_type}"
@@ -88,5 +88,7 @@ def _medium(track: Track, viewer: Viewer, leg: Leg | None = None) -> MediaDescri
         extensions={uri: number for uri, number in ids.items() if number},
         ssrc=leg.ssrc if leg else None,
         cname=viewer.cname if leg else None,
-        rtx_ssrc=leg.rtx_ssrc if leg and viewer.rtx_type(track) is not None else None,
+        rtx_ssrc=leg.rtx_ssrc
+        if leg and viewer.rtx_type(track.media, track.payload_type) is not None
+        else None,
     )

@@ -19,7 +19,7 @@ from random import Random
 from typing import Literal, NamedTuple, TypeAlias
 
 from relay.config import ViewerRate
-from relay.messages import Track, version_name
+from relay.messages import version_name
 from relay.slowpath.rate import viewer_controller
 from relay.stream import Stream
 from relay.workers import Workers
@@ -43,11 +43,13 @@ NO_EXTENSIONS = Extensions()
 
 @dataclass(slots=True, eq=False)
 class Leg:
-    """One track to one viewer."""
+    """One track to one viewer. payload_type: of the first stream, which the viewer was told; it
+    stays, whatever it is sent later."""
 
     stream: Stream
     cursor: int
     ssrc: int
+    payload_type: int
     rtx_ssrc: int | None = None
 
 
@@ -120,10 +122,10 @@ class Viewer:
         host, port = self.addresses[media]
         return {"next": (host, port + 1), "mux": (host, port), "none": None}[self.rtcp]
 
-    def rtx_type(self, track: Track) -> int | None:
+    def rtx_type(self, media: str, payload_type: int) -> int | None:
         """Of what is sent again of a track; None: it is sent as at first. A type that the track has
         itself would not tell the two apart."""
-        if track.media != "video" or self.rtx_payload_type == track.payload_type:
+        if media != "video" or self.rtx_payload_type == payload_type:
             return None
         return self.rtx_payload_type
 
@@ -330,7 +332,7 @@ class PlainRtpEdge:
             del viewer.legs[media], self._by_cursor[leg.cursor]
             return
         self._workers.move_viewer_cursor(
-            leg.cursor, stream=to.handles[viewer.worker], payload_type=to.track.payload_type
+            leg.cursor, stream=to.handles[viewer.worker], payload_type=leg.payload_type
         )
         leg.stream = to
 
@@ -391,4 +393,4 @@ class PlainRtpEdge:
             transport_cc_id=viewer.transport_cc_of(stream.track.media),
             delay_id=viewer.delay_id,
         )
-        return Leg(stream, cursor, ssrc, rtx_ssrc)
+        return Leg(stream, cursor, ssrc, stream.track.payload_type, rtx_ssrc)

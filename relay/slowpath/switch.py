@@ -53,7 +53,7 @@ class Switches:
         if leg is None or to is None or to is leg.stream:
             return True
         self._workers.switch_viewer_cursor(
-            leg.cursor, stream=to.handles[viewer.worker], payload_type=to.track.payload_type
+            leg.cursor, stream=to.handles[viewer.worker], payload_type=leg.payload_type
         )
         viewer.next = Next(viewer.next.broadcast, viewer.next.version, to, now_us + MOVE_BY_US)
         return False
@@ -75,7 +75,7 @@ class Switches:
                 self._workers.move_viewer_cursor(
                     viewer.legs[VIDEO].cursor,
                     stream=to.handles[viewer.worker],
-                    payload_type=to.track.payload_type,
+                    payload_type=viewer.legs[VIDEO].payload_type,
                 )
                 found.append(viewer)
         return found
@@ -99,7 +99,7 @@ class Switches:
             self._workers.switch_viewer_cursor(
                 leg.cursor,
                 stream=leg.stream.handles[viewer.worker],
-                payload_type=leg.stream.track.payload_type,
+                payload_type=leg.payload_type,
             )
         self.drop(viewer)
 

@@ -218,6 +218,29 @@ def test_another_route_begins_at_the_start_rate() -> None:
     assert stats().target_bps == 8_000_000
 
 
+def test_another_ceiling_may_say_where_another_route_begins() -> None:
+    path = LinkConfig(delay_us=20_000)
+    chain = Chain([path], link_options=GCC)
+    left, right = (node.address for node in chain.nodes)
+    chain.run(300_000)
+    node = chain.nodes[0]
+    link = node.links["down"]
+    node.engine.set_link_rate(link, 30_000_000, 12_000_000)
+    with pytest.raises(ValueError, match="start_bps"):
+        node.engine.set_link_rate(link, 30_000_000, 31_000_000)
+    chain.run(300_000)
+    assert node.engine.link_stats(link).target_bps == 8_000_000  # of the route that it is
+    for cut in (path.with_cut(), path):
+        for src, dst in ((left, right), (right, left)):
+            chain.network.set_config(src, dst, cut, chain.now_us)
+        chain.run(300_000)
+    assert node.engine.link_stats(link).is_up
+    assert node.engine.link_stats(link).target_bps == 12_000_000
+    node.engine.set_link_rate(link, 20_000_000)
+    chain.run(50_000)
+    assert node.engine.link_stats(link).target_bps == 12_000_000
+
+
 def test_a_neighbour_that_no_longer_reports_is_not_waited_for() -> None:
     """Another one, of a version that knows no reports, may be back in its place."""
     path = LinkConfig(delay_us=20_000)

@@ -237,3 +237,22 @@ def test_a_paused_viewer_may_move_and_be_removed() -> None:
             ]
             assert {data[1] & 0x7F for data in got} == {101}
         assert not stage.is_paused(cursor)
+
+
+def test_what_it_is_to_go_on_with_does_not_end_a_pause() -> None:
+    with Stage() as stage:
+        cursor = stage.add_viewer(stage.closed_port())
+        stage.engine.switch_viewer_cursor(cursor, stream=stage.streams[1], payload_type=100)
+        stage.send(stage.encoder.gop(3))
+        assert wait_until(lambda: stage.is_paused(cursor))
+        start = time.monotonic()
+        other = [data[:1] + bytes([data[1] & 0x80 | 97]) + data[2:] for data in Encoder().gop(3)]
+        stage.send(other)
+        assert wait_until(lambda: stage.engine.stream_stats(stage.streams[1]).packets == 3)
+        stage.send(stage.encoder.other())  # a turn later
+        assert wait_until(lambda: stage.engine.stream_stats(stage.streams[0]).packets == 4)
+        paused_times = stage.stats(cursor).paused_times
+        if time.monotonic() - start < 0.8 * FIRST_PAUSE_S:  # else it may have ended by itself
+            assert paused_times == 1
+            assert stage.is_paused(cursor)
+        assert wait_until(lambda: stage.stats(cursor).paused_times > 1)

@@ -175,3 +175,17 @@ def test_a_player_that_loses_much_gets_all_of_it(seed: int) -> None:
         assert got[(65_530 + index) & 0xFFFF][12:] == packet[12:]
     assert rtx_numbers == [(65_500 + n) & 0xFFFF for n in range(len(rtx_numbers))]
     assert 40 < len(rtx_numbers) < 100
+
+
+def test_what_finds_no_room_costs_nothing_and_may_be_asked_for_again() -> None:
+    """All at once is more than waits for a viewer; what is left out is not taken for sent."""
+    edge, viewer, _ = playing(packets=300)
+    sent = [number_of(data) for data in edge.media(viewer)]
+    edge.view(viewer, *[nack(viewer.ssrc, *sent[n : n + 100]) for n in range(0, 300, 100)])
+    edge.wait(1_000)
+    full = edge.counted()["late_queue_full"]
+    assert full == 300 - len(repeats(edge, viewer)) > 0
+    edge.view(viewer, nack(viewer.ssrc, *sent[300 - full :]), after_us=2_000)
+    edge.wait(1_000)
+    assert len(repeats(edge, viewer)) == 300
+    assert edge.engine.link_stats(viewer.link).resend_refused == 0

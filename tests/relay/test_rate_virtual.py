@@ -6,6 +6,7 @@ import itertools
 
 from prometheus_client import CollectorRegistry
 
+from control_client.messages import Neighbour
 from relay.edge.plain_rtp import Extensions, RtcpMode
 from relay.series import exposition
 from relay.status import node_status, viewer_status
@@ -49,6 +50,30 @@ def test_a_link_is_measured_if_it_is_configured_so() -> None:
     text = "".join(exposition(a.node, CollectorRegistry()))
     assert f'overlane_link_target_bps{{neighbour="b"}} {float(str(shown["target_bps"]))}' in text
     assert "overlane_link_feedbacks_total" in text
+
+
+def test_another_rate_of_a_link_is_where_it_begins_when_it_comes_back() -> None:
+    """Where nothing says otherwise, a link begins at its rate."""
+    overlay = Overlay()
+    overlay.connect(1, 2)
+    running = [
+        overlay.start(config_of(name, n, {}, rate={"node_links": {"controller": "gcc"}}))
+        for n, name in ((1, "a"), (2, "b"))
+    ]
+    for rate_bps in (10_000_000, 90_000_000):
+        entries = [
+            Neighbour(name, n, f"10.0.0.{n}:7000", bytes(32), rate_bps)
+            for n, name in ((2, "b"), (1, "a"))
+        ]
+        for each, entry in zip(running, entries, strict=True):
+            each.node.set_neighbours([entry], overlay.now_us)
+        overlay.run_for(500_000)
+        overlay.cut(1, 2)
+        overlay.run_for(500_000)
+        overlay.mend(1, 2)
+        overlay.run_for(1_000_000)
+        shown = neighbour_of(running[0], overlay)
+        assert (shown["is_up"], shown["target_bps"]) == (True, rate_bps)
 
 
 def test_a_link_is_paced_at_its_rate_unless() -> None:

@@ -21,24 +21,29 @@ AUDIO = {"kind": "audio", "codec": "opus", "payload_type": 111, "clock_rate": 48
 BITRATES = (1_600_000, 400_000)
 
 
-def ingest(node_id: int, name: str, port: int, *, versions: bool = False) -> dict[str, Any]:
+def ingest(
+    node_id: int, name: str, port: int, *, versions: bool = False, low_type: int = 96
+) -> dict[str, Any]:
     host = f"10.0.0.{node_id}"
     tracks = [{**VIDEO, "listen": f"{host}:{port}"}, {**AUDIO, "listen": f"{host}:{port + 2}"}]
     if versions:
         tracks[0]["bitrate_bps"] = BITRATES[0]
         low = {"listen": f"{host}:{port + 4}", "version": 1, "bitrate_bps": BITRATES[1]}
-        tracks.append({**VIDEO, **low})
+        tracks.append({**VIDEO, **low, "payload_type": low_type})
     return {"name": name, "tracks": tracks}
 
 
 class Stage:
     """a, where broadcasts start, and b, where viewers are. Each broadcast's frames say whose."""
 
-    def __init__(self, *, versions: bool = False, config: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, versions: bool = False, low_type: int = 96, config: dict[str, Any] | None = None
+    ) -> None:
         parts = {"limits": SMALL | {"ports": 16, "streams": 32}, **(config or {})}
         self.overlay = Overlay(seed=7)
         self.overlay.connect(1, 2)
-        ingests = [ingest(1, "one", 5_004, versions=versions), ingest(1, "two", 5_014)]
+        one = ingest(1, "one", 5_004, versions=versions, low_type=low_type)
+        ingests = [one, ingest(1, "two", 5_014)]
         other = {**VIDEO, "codec": "VP8", "listen": "10.0.0.1:5024"}
         ingests.append({"name": "other-codec", "tracks": [other]})
         self.a = self.overlay.start(config_of("a", 1, {"b": 2}, ingests=ingests, **parts))
@@ -48,6 +53,7 @@ class Stage:
             name: Pictures(first_timestamp=n << 28, ssrc=n + 1, name=name.replace(".", "-"))
             for n, name in enumerate(("one", "two", "one.1"))
         }
+        self.encoders["one.1"].payload_type = low_type
         self.frame = 0
         self.overlay.run_for(500_000)
 
@@ -248,6 +254,24 @@ def test_a_slow_viewer_goes_down_a_version_and_comes_back() -> None:
     assert all((b - a) & 0xFFFF == 1 for a, b in pairwise(heard))
     stage.play(8_000_000)
     assert stage.b.node.streams.of("one.1") == []
+
+
+def test_a_viewer_keeps_the_payload_type_that_it_was_told() -> None:
+    """Its RTX is of that one as well (RFC 4588 8.1: apt)."""
+    stage = Stage(versions=True, low_type=97, config={"rate": {"viewers": {"controller": "fixed"}}})
+    viewer = stage.add_viewer(stage.b)
+    stage.play(3_000_000)
+    set_rate(stage, viewer, 800_000)
+    stage.play(6_000_000)
+    assert viewer.version == 1
+    stage.play(1_000_000, silent=("one.1",))
+    set_rate(stage, viewer, 20_000_000)
+    stage.play(6_000_000)
+    assert viewer.version == 0
+    got = [data for _, data in stage.media(VIEWER)]
+    assert {sender_of(stage, data) for data in got} == {"one", "one.1"}
+    assert {data[1] & 0x7F for data in got} == {96}
+    assert viewer.legs["video"].payload_type == 96
 
 
 def test_a_version_that_ends_puts_its_viewers_back() -> None:
