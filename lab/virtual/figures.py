@@ -63,5 +63,7 @@ class ViewerLook:
     unexplained: int
     """Whole frames without what they need, though no number was missing since the last key frame,
     and the encoder had not just been started."""
+    unexplained_us: int
+    """When the newest of these was made."""
     audio_passed: int
     """Times that audio was left out under numbers without a gap."""

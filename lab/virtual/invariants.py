@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from control_client.messages import TableVersion
 from lab.scenario.topology import pair_of
 from lab.virtual.audience import Watcher
-from lab.virtual.carrying import Carrying
+from lab.virtual.carrying import RETURNED_US, Carrying
 from lab.virtual.node_host import NodeHost
 from lab.virtual.run import VirtualOverlay
 from lab.virtual.settings import START_US
@@ -48,13 +48,7 @@ class Invariants:
     def __init__(self, overlay: VirtualOverlay) -> None:
         self.overlay = overlay
         self.checks = 0
-        access = overlay.scenario.access
         self._version_names = {b.name: b.version_names for b in overlay.scenario.broadcasts}
-        self._behind_access = {
-            watcher.number
-            for watcher in overlay.audience.watchers
-            if any(path.is_of_viewer(watcher.name) for path in access)
-        }
         self._loop_since_us: dict[tuple[str, frozenset[str]], int] = {}
         self._versions: dict[str, TableVersion] = {}
         self._uncovered_since_us: dict[tuple[str, str], int] = {}
@@ -78,10 +72,16 @@ class Invariants:
         return self._violations(found)
 
     def check_end(self) -> Iterator[Violation]:
-        """Everything that does not hold `RETURNED_US` after the last viewer has left."""
-        return self._violations(
-            {"returned": self._carrying.kept(), "decodable": self._watching.undecodable()}
-        )
+        """Everything that does not hold when the last viewer leaves, and in `RETURNED_US` after
+        that; the overlay runs on as long as something is kept."""
+        overlay = self.overlay
+        for watcher in overlay.audience.watchers:
+            overlay.audience.leave(watcher)
+        yield from self._violations({"decodable": self._watching.undecodable()})
+        latest_us = overlay.world.now_us + RETURNED_US
+        while any(self._carrying.kept()) and overlay.world.now_us < latest_us:
+            overlay.run_until(overlay.world.now_us + SELDOM * STEP_US)
+        yield from self._violations({"returned": self._carrying.kept()})
 
     def _violations(self, found: Mapping[str, Iterable[str]]) -> Iterator[Violation]:
         at_s = (self.overlay.world.now_us - START_US) / 1_000_000
@@ -158,10 +158,10 @@ class Invariants:
                 yield f"{name}: {memory.cursors[0]} cursors"
 
     def _packets(self) -> Iterator[str]:
-        """An access path may reorder: what its viewer asked for again then comes twice."""
+        """Who asks for packets again may get one twice that was only late."""
         for watcher in self.overlay.audience.watchers:
             duplicates, corrupt = self.overlay.world.faults(watcher.number)
-            if watcher.number in self._behind_access:
+            if "nack" in watcher.speech.feedback:
                 duplicates = 0
             if duplicates or corrupt:
                 yield f"{watcher.name} got {duplicates} duplicate and {corrupt} corrupt packets"

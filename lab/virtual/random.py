@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 
-from lab.virtual.carrying import RETURNED_US
 from lab.virtual.faults import BREAKS, broken
 from lab.virtual.invariants import STEP_US, Invariants, Violation
 from lab.virtual.random_scenario import random_scenario, random_tables
@@ -56,9 +55,6 @@ def run_seed(seed: int, broken_mechanism: str | None = None) -> SeedResult:
                 if broken_mechanism in found:
                     break
             else:
-                for watcher in overlay.audience.watchers:
-                    overlay.audience.leave(watcher)
-                overlay.run_until(overlay.end_us + RETURNED_US)
                 for violation in invariants.check_end():
                     found.setdefault(violation.invariant, violation)
         except Exception:  # noqa: BLE001  any failure of any part is a finding, with its seed

@@ -92,6 +92,7 @@ ctypedef struct viewer_t:
     uint64_t damaged
     uint64_t undecodable         # whole, but something they need is not
     uint64_t unexplained         # of those: no number was missing, and the encoder was not just started
+    int64_t unexplained_us       # when the newest of these was made
     uint64_t audio_passed        # times that audio was left out under numbers without a gap
     uint64_t of_version[MAX_VERSIONS]    # whole frames
     uint32_t change_count

@@ -124,7 +124,9 @@ cdef void judge_next(viewer_t* viewer) noexcept nogil:
                 viewer.is_explained = False
         else:
             viewer.undecodable += 1
-            viewer.unexplained += not viewer.is_explained and not frame.is_fresh
+            if not viewer.is_explained and not frame.is_fresh:
+                viewer.unexplained += 1
+                viewer.unexplained_us = frame.sent_us
         frame.is_used = False
     viewer.to_judge += 1
 

@@ -17,13 +17,15 @@ from lab.virtual.audience import Watcher
 from lab.virtual.carrying import Carrying
 from lab.virtual.figures import ViewerLook
 from lab.virtual.run import VirtualOverlay
+from lab.virtual.settings import START_US
 from relay.edge.plain_rtp import Next
 
 STEADY_US = 3_000_000
 """After the last event between nodes or change of a path: what was on the old path has come."""
 WINDOW_S = 4
 WHOLE_SHARE = 0.8
-"""Of a viewer's frames over WINDOW_S, when all is well again: it loses some on its own path."""
+"""Of a viewer's frames over WINDOW_S, when all is well again: it loses some on its own path. Not
+asked on paths that reorder, which controllers take for full at times."""
 MOVED_BY_US = 2_000_000
 """After a switch is due to be carried out unseen or seen: nodes look each 250 ms."""
 
@@ -50,16 +52,19 @@ class Watching:
         self._whole: dict[int, deque[tuple[int, int]]] = {}
         self._waiting: dict[int, tuple[tuple[str, int], Next, int]] = {}
         behind = {name for path in overlay.access for name in path.viewers}
+        self._in_disorder = {n for p in overlay.access if p.forward.reorder for n in p.viewers}
         self._is_direct = {w.number: w.name not in behind for w in overlay.audience.watchers}
         self._switch_count = 0
-        self._switched_us = 0
+        self._switches_us: list[int] = []
+        self._unexplained: dict[int, int] = {}
 
     def check(self) -> dict[str, list[str]]:
         """Once a second. What does not hold, by invariant."""
         now_us = self.overlay.world.now_us
         count = sum(len(happened.switches) for happened in self.overlay.happened)
         if count != self._switch_count:
-            self._switch_count, self._switched_us = count, now_us
+            self._switch_count = count
+            self._switches_us.append(now_us)
         found: dict[str, list[str]] = {"numbers": [], "audio": []}
         unrepaired = self._carrying.unrepaired()
         for watcher in self.overlay.audience.watchers:
@@ -72,11 +77,25 @@ class Watching:
         return found
 
     def undecodable(self) -> Iterator[str]:
-        """A frame is judged when it is some seconds old, or when its viewer leaves."""
+        """A frame is judged when it is some seconds old, or when its viewer leaves. A node that goes
+        on from another neighbour, or lags behind a narrow link, may lack what nobody has any more."""
         for watcher in self.overlay.audience.watchers:
-            count = self.overlay.world.look(watcher.number).unexplained
-            if count:
-                yield f"{watcher.name} was sent {count} frames without what they need"
+            look = self.overlay.world.look(watcher.number)
+            is_news = look.unexplained != self._unexplained.get(watcher.number, 0)
+            self._unexplained[watcher.number] = look.unexplained
+            made_us = look.unexplained_us
+            if is_news and not any(a <= made_us <= b for a, b in self._unsteady()):
+                at_s = (made_us - START_US) / 1_000_000
+                yield f"{watcher.name} was sent a frame of {at_s:.1f} s without what it needs"
+
+    def _unsteady(self) -> Iterator[tuple[int, int]]:
+        """From and until when something between nodes may cut into what they have."""
+        at_edges = (ChangeAccess, SwitchViewer, MoveViewer, ViewerEvent)
+        for happened in self.overlay.happened:
+            if not isinstance(happened.event, at_edges):
+                yield happened.at_us - STEADY_US, happened.at_us + 2 * STEADY_US
+        for at_us in self._switches_us:
+            yield at_us - STEADY_US, at_us + STEADY_US
 
     def _sent(self, watcher: Watcher, unrepaired: int) -> tuple[list[str], list[str]]:
         now_us = self.overlay.world.now_us
@@ -86,7 +105,7 @@ class Watching:
             return [], []
         look = self.overlay.world.look(watcher.number)
         stay = host.name, viewer.number
-        since_us = max(self._between_nodes_us(), self._switched_us) + STEADY_US
+        since_us = max([self._between_nodes_us(), *self._switches_us[-1:]]) + STEADY_US
         steady = self._steady.get(watcher.number)
         if steady is None or steady.stay != stay or steady.since_us < since_us:
             self._steady[watcher.number] = _Steady(stay, now_us, look, unrepaired)
@@ -97,7 +116,7 @@ class Watching:
                 ("video", steady.look.video_missing, look.video_missing),
                 ("audio", steady.look.audio_missing, look.audio_missing),
             ):
-                if now - before > unrepaired - steady.unrepaired:
+                if now - before > max(0, unrepaired - steady.unrepaired):
                     numbers.append(f"{watcher.name} lacks {now - before} numbers of {medium}")
         if look.audio_passed > steady.look.audio_passed:
             times = look.audio_passed - steady.look.audio_passed
@@ -122,6 +141,8 @@ class Watching:
             begun_us, before = counted[0]
             joined_us = watcher.joined_us
             if joined_us is None or watcher.host is None or len(counted) <= WINDOW_S:
+                continue
+            if watcher.name in self._in_disorder:
                 continue
             if begun_us - max(last_us, joined_us) < self._recovery_us or now_us > overlay.end_us:
                 continue

@@ -400,7 +400,7 @@ cdef class World:
         cdef viewer_t* v = self.world.viewers[viewer]
         return ViewerLook(
             newest_us=v.newest_us, whole=v.whole, video_missing=missing(&v.video), audio_missing=missing(&v.audio),
-            unexplained=v.unexplained, audio_passed=v.audio_passed,
+            unexplained=v.unexplained, unexplained_us=v.unexplained_us, audio_passed=v.audio_passed,
         )
 
     def viewer(self, int viewer):
