@@ -39,10 +39,11 @@ class Carrying:
         return {"budget": list(self._budget()), "requests": list(self._requests())}
 
     def unrepaired(self) -> int:
-        """What nodes miss of one another now, for good or not yet, and of encoders."""
+        """Media that nodes miss of one another now, for good or not yet, and of encoders."""
         missing = 0
         for host in self.overlay.nodes.values():
-            missing += sum(c["lost"] - c["repaired"] for c, _ in host.link_counts().values())
+            counted = (counts for counts, _ in host.link_counts().values())
+            missing += sum(c["lost"] - c["repaired"] - c["voided"] for c in counted)
             if host.is_running:
                 missing += sum(n.stats().holes_open for n in host.node.neighbours.values())
         for number, path in enumerate(self.overlay.access):

@@ -83,7 +83,7 @@ def random_scenario(seed: int) -> Scenario:
             "access": [*paths, *uplinks(seed, broadcasts)],
             "flows": flows(seed, paths, TROUBLE_S, QUIET_S),
             "events": sorted(events, key=lambda event: float(event["at_s"])),
-            **_control(seed),
+            **_control(seed, broadcasts),
         }
     )
 
@@ -136,14 +136,15 @@ def _narrow(seed: int, links: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return events
 
 
-def _control(seed: int) -> dict[str, Any]:
-    """Who says how fast, and when frames are left out. At the lowest rate a key frame gets through
-    within the limits: where each is cut off, nothing tells a controller that there is room."""
+def _control(seed: int, broadcasts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Who says how fast, and when frames are left out. The lowest rate carries any one broadcast:
+    who is left out more frames than it is sent shows a controller too little to ever raise it."""
     rng = Random(f"rates {seed}")
+    floor_bps = 100_000 + 3 * max(broadcast["bitrate_bps"] for broadcast in broadcasts) // 2
     viewers = {
         "controller": rng.choice(["gcc", "gcc", "gcc", "nada", "nada", "loss_only", "fixed"]),
-        "start_bps": rng.choice([300_000, 1_000_000, 4_000_000]),
-        "min_bps": 300_000,
+        "start_bps": rng.choice([floor_bps, 1_000_000, 4_000_000]),
+        "min_bps": floor_bps,
     }
     node_links = {"controller": rng.choice(["fixed", "fixed", "gcc", "nada"])}
     dropping = {"max_lag_us": rng.choice([0, 300_000, 500_000, 500_000])}
