@@ -12,7 +12,7 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from fastpath import Codec, Engine, EngineFullError, Media, PortKind
 from fastpath import events as engine_events
@@ -340,13 +340,14 @@ def _sum(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _tagged(event: engine_events.Event, worker: int) -> engine_events.Event:
-    """With the worker in its handles, as far as it is of a link, stream or cursor."""
-    handles = {
-        field.name: worker << WORKER_SHIFT | getattr(event, field.name)
-        for field in dataclasses.fields(event)
-        if field.name in _HANDLES
+    """With the worker in its handles, those of links, streams and cursors."""
+    names = [field.name for field in dataclasses.fields(event) if field.name in _HANDLES]
+    if not names:
+        return event
+    handles: dict[str, Any] = {
+        name: worker << WORKER_SHIFT | getattr(event, name) for name in names
     }
-    return dataclasses.replace(event, **handles) if handles else event
+    return dataclasses.replace(event, **handles)
 
 
 def new_engine(config: NodeConfig) -> Engine:

@@ -11,6 +11,7 @@ cdef enum:
     JUDGED_FRAMES = 64           # whose fate is remembered for those that need them
     MAX_VERSIONS = 8             # told apart; those above count as the last one
     MAX_CHANGES = 64             # of version, and of broadcast, that are listed
+    MAX_TOLD = 4
     SWITCH_MARGIN = 32           # frames before the first that came of another broadcast and may still come
 
 ctypedef struct open_frame_t:
@@ -56,7 +57,9 @@ ctypedef struct omission_t:
 ctypedef struct viewer_t:
     bint is_present
     uint32_t broadcast
-    uint32_t next_broadcast      # which it goes on with when that comes; 0: none
+    uint32_t next_broadcast      # which it was told last, and joins next; 0: it was told none
+    uint32_t told[MAX_TOLD]      # which it may go on with when they come, in a ring
+    uint32_t told_count
     uint32_t past_broadcast      # of which something may still come again; 0: none
     uint8_t codec                # payloads.VideoCodec
     uint8_t rtx_payload_type     # of what it asks for again (RFC 4588); 0: that comes under its own number

@@ -53,7 +53,7 @@ cdef void viewer_join(viewer_t* viewer, int64_t now_us) noexcept nogil:
     viewer.has_frames = False
     if viewer.next_broadcast:
         viewer.broadcast = viewer.next_broadcast
-    viewer.next_broadcast = viewer.past_broadcast = 0
+    viewer.past_broadcast = 0
     viewer.shift = viewer.past_shift = 0
     viewer.new_first = 0
     viewer.unused = 0
@@ -144,8 +144,7 @@ cdef void go_on_with(viewer_t* viewer, const content_t* content, int64_t now_us)
     note_unused(viewer)
     viewer.past_broadcast = viewer.broadcast
     viewer.past_shift = viewer.shift
-    viewer.broadcast = viewer.next_broadcast
-    viewer.next_broadcast = 0
+    viewer.broadcast = content.broadcast & BROADCAST_MASK
     viewer.shift = 0
     if viewer.has_frames:
         viewer.shift = <int64_t>viewer.highest_frame + 1 + SWITCH_MARGIN - <int64_t>content.number
@@ -169,10 +168,22 @@ cdef void number_on(viewer_t* viewer, content_t* content) noexcept nogil:
             viewer.old_last = content.number
 
 
-cdef bint is_awaited(viewer_t* viewer, uint32_t broadcast) noexcept nogil:
-    return broadcast == viewer.broadcast or (
-        broadcast != 0 and (broadcast == viewer.next_broadcast or broadcast == viewer.past_broadcast)
-    )
+cdef bint is_awaited(const viewer_t* viewer, uint32_t broadcast) noexcept nogil:
+    cdef uint32_t i
+    if broadcast == viewer.broadcast or (broadcast != 0 and broadcast == viewer.past_broadcast):
+        return True
+    for i in range(MAX_TOLD if viewer.told_count > MAX_TOLD else viewer.told_count):
+        if viewer.told[i] == broadcast:
+            return True
+    return False
+
+
+cdef bint is_of_next(const viewer_t* viewer, uint32_t broadcast, uint16_t number) noexcept nogil:
+    """It has gone on with this broadcast, perhaps back to the one before: what is sent again of that is
+    never the newest."""
+    if broadcast == viewer.broadcast:
+        return False
+    return broadcast != viewer.past_broadcast or number == <uint16_t>viewer.video.highest
 
 
 cdef void viewer_leave(viewer_t* viewer, int64_t last_due, int64_t now_us) noexcept nogil:
@@ -434,7 +445,7 @@ cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, u
     if not is_awaited(viewer, content.broadcast & BROADCAST_MASK):
         viewer.corrupt += 1
     elif is_video:
-        if content.broadcast & BROADCAST_MASK == viewer.next_broadcast:
+        if is_of_next(viewer, content.broadcast & BROADCAST_MASK, rtp.sequence_number):
             go_on_with(viewer, &content, now_us)
         number_on(viewer, &content)
         receive_video(viewer, &rtp, &content, is_new, now_us)

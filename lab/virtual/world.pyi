@@ -101,7 +101,7 @@ class World:
     ) -> None:
         """What it watches, and from how long on silences are listed."""
     def switch_viewer(self, viewer: int, encoder: int) -> None:
-        """What it goes on with as soon as that comes, and when it joins again; -1: nothing else."""
+        """What it goes on with as soon as that comes, and when it joins again."""
     def note_packet_delays(self, viewer: int) -> None:
         """Of what comes from now on, beside those of frames: `ViewerFigures.packet_delays`."""
     def let_speak(self, viewer: int, wanted: int, seed: int) -> None:

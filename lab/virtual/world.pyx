@@ -19,7 +19,7 @@ from lab.virtual.traffic cimport (
     INDEX_MASK, OVERLAY_PORT, WORKER_SHIFT, access_t, host_t, plan_encoder, run_world, set_timer, world_t,
 )
 from lab.virtual.viewer cimport (
-    DELAY_BUCKETS, MAX_VERSIONS, missing, viewer_close, viewer_join, viewer_leave, viewer_open, viewer_t,
+    DELAY_BUCKETS, MAX_TOLD, MAX_VERSIONS, missing, viewer_close, viewer_join, viewer_leave, viewer_open, viewer_t,
 )
 from lab.virtual.viewer_feedback cimport TRANSPORT_CC_ID as VIEWERS_TRANSPORT_CC_ID
 from lab.virtual.viewer_feedback cimport feedback_open, viewer_feedback_t
@@ -334,11 +334,10 @@ cdef class World:
     def switch_viewer(self, int viewer, int encoder):
         self.check(viewer, self.world.viewer_count)
         cdef viewer_t* v = self.world.viewers[viewer]
-        if encoder >= 0:
-            self.check(encoder, self.world.encoder_count)
+        self.check(encoder, self.world.encoder_count)
         v.next_broadcast = <uint32_t>(encoder + 1)
-        if v.next_broadcast == v.broadcast:
-            v.next_broadcast = 0
+        v.told[v.told_count % MAX_TOLD] = v.next_broadcast
+        v.told_count += 1
 
     def note_packet_delays(self, int viewer):
         self.check(viewer, self.world.viewer_count)

@@ -11,6 +11,7 @@ from tests.clients.source import Contents, beeps_of, flashes_of
 EXPERIMENTAL = ["-strict", "experimental"]
 FFMPEG = ["ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-y"]
 VIDEO_TYPE, AUDIO_TYPE = 96, 97
+SOCKET_BYTES = 4 << 20  # the kernel may grant less (net.core.rmem_max)
 
 
 def publish(source: Path, video: int, audio: int) -> list[str]:
@@ -41,8 +42,10 @@ def _send(input_options: list[str], options: list[str], video: int, audio: int) 
 
 
 def play(sdp: Path, directory: Path) -> list[str]:
-    """Ends on SIGINT. 500 ms for packets that come out of order; repaired ones do."""
+    """Ends on SIGINT. 500 ms for packets that come out of order; repaired ones do. It decodes in
+    the thread that reads its sockets: these have to hold what comes while the machine is busy."""
     network = ["-protocol_whitelist", "file,udp,rtp", "-max_delay", "500000"]
+    network += ["-buffer_size", str(SOCKET_BYTES)]
     return [*FFMPEG, *network, "-i", str(sdp), *_outputs(directory)]
 
 

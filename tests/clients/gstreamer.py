@@ -14,6 +14,7 @@ PLAYER = Path(__file__).with_name("gst_player.py")
 LAUNCH = ["gst-launch-1.0", "-e"]
 VIDEO_TYPE, AUDIO_TYPE = 96, 97
 JITTER_BUFFER_MS = 500
+SOCKET_BYTES = 4 << 20  # as ffmpeg's
 # RFC 4585 3.5.2 lets a receiver ask at once, but then only after its next regular report, and those
 # may take 5 % of this. Left to itself the session asks each 0.4 s.
 SESSION_BYTES_PER_S = 500_000
@@ -102,7 +103,8 @@ def play(sdp: str, directory: Path, node_port: int, loss: float) -> list[str]:
         (only,) = medium.formats
         caps = _caps(medium.media, only)
         text += (
-            f" udpsrc port={medium.port} caps={caps} ! netsim drop-probability={loss}"
+            f" udpsrc port={medium.port} buffer-size={SOCKET_BYTES} caps={caps}"
+            f" ! netsim drop-probability={loss}"
             f" ! b.recv_rtp_sink_{session}"
             f" udpsrc port={medium.port + 1} ! b.recv_rtcp_sink_{session}"
             f" b.send_rtcp_src_{session} ! {_TO} port={node_port} {_RTCP}"

@@ -22,6 +22,7 @@ def test_a_broadcast_arrives_as_it_was_sent(case: Case, tmp_path: Path) -> None:
 
     packets, lip_sync = outcome.packets, outcome.lip_sync
     assert packets.lost > 0
+    assert packets.unread == 0, "the machine is too slow for the player"
     assert outcome.video.is_whole, outcome
     assert outcome.audio.is_whole, outcome
     assert outcome.video.after_last < FPS

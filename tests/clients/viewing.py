@@ -23,7 +23,7 @@ from lab.processes import Child, Processes
 from lab.timer_fd import now_us
 from tests.clients import ffmpeg, gstreamer, source
 from tests.clients.access import Access
-from tests.clients.broadcast import JOIN_S, LIMIT_S, SETTLE_S, finish, listening
+from tests.clients.broadcast import JOIN_S, LIMIT_S, SETTLE_S, finish, listening, sent_all
 from tests.clients.decoder import decode_errors
 from tests.clients.judge import Sequenced, judge_sequence
 from tests.clients.viewing_cases import Case, Film
@@ -178,7 +178,7 @@ class _Run:
                 watching = tasks.create_task(self._watch(session))
                 tasks.create_task(self._switch(session))
                 for publisher in publishers:
-                    await publisher.finished(self.seconds + LIMIT_S)
+                    await sent_all(publisher, self.seconds - JOIN_S)
                 await asyncio.sleep(SETTLE_S)
                 watching.cancel()
             player.check_alive()

@@ -227,6 +227,28 @@ def test_the_copy_of_a_version_goes_with_the_last_viewer_that_was_sent_it_there(
     assert [*version.handles] == [version.home]
 
 
+def test_a_viewer_of_a_further_worker_switches_once() -> None:
+    """What the engine says of its stream is understood: else it is moved again, 5 s later."""
+    document: dict[str, Any] = {
+        "name": "switch",
+        "duration_s": 16.0,
+        "nodes": [{"name": "n0", "workers": 2, "viewers_per_worker": 1}],
+        "broadcasts": [broadcast(0, "n0"), broadcast(1, "n0")],
+        "viewers": [
+            {"name": f"v{k}", "stream": "b0", "node": "n0", "join_s": 3.0 + k / 10}
+            for k in range(2)
+        ],
+        "events": [
+            {"at_s": 6.0, "do": "switch_viewer", "viewer": f"v{k}", "to": "b1"} for k in range(2)
+        ],
+    }
+    overlay = VirtualOverlay(scenario_of(document))
+    check_viewers(overlay)
+    assert {viewer.worker for viewer in overlay.nodes["n0"].node.edge.viewers} == {0, 1}
+    for watcher in overlay.audience.watchers:
+        assert len(overlay.world.viewer(watcher.number).switches) == 1
+
+
 @pytest.mark.parametrize("killed", ["n0", "n1", "n2"])
 def test_a_killed_node_comes_back_with_all_its_workers(killed: str) -> None:
     events = [
