@@ -120,6 +120,7 @@ ctypedef struct cursor_t:
     int64_t told_us              # that it lags, and how many packets it had not been sent then
     uint32_t told_dropped
     uint8_t switch_payload_type  # of switch_to
+    uint8_t has_switched         # what it catches up with is of a stream that it went on with unseen
     uint64_t dropped[DROP_KINDS] # packets; eight lines in all
 
 cdef void cursor_close_span(cursor_t* cursor, span_pool_t* pool) noexcept nogil

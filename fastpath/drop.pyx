@@ -11,7 +11,8 @@ one knows its viewer's link.
 
 A cursor is looked at only while it lags: from when its link had no room for it until it is at the
 head again. A viewer that has just come, or has changed its stream, lags by what was here before: it is
-sent that as fast as its link allows, and frames are left out only if a newer key frame is here already.
+sent that as fast as its link allows, and frames are left out only if a newer key frame is here already;
+for 2 s, or if it went on unseen, when there was little, until it lags by the limit.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -260,7 +261,10 @@ cdef slot_t* look(worker_t* worker, int32_t index, int64_t now_us) noexcept nogi
             return slot
         cursor.lag_us = cursor_lag_us(cursor, ring, now_us)
         cursor.lag_bytes = cursor_lag_bytes(cursor, ring, worker.streams[cursor.stream].bytes)
-        if cursor.state == CURSOR_CATCHES_UP and now_us - cursor.began_us > CATCH_UP_US:
+        if cursor.state == CURSOR_CATCHES_UP and (
+            now_us - cursor.began_us > CATCH_UP_US
+            or (cursor.has_switched and is_beyond(worker, cursor.lag_us, 0, EIGHTHS))
+        ):
             cursor.state = CURSOR_BEHIND
             cursor.began_us = 0
         kind = judge(worker, cursor, slot, now_us)

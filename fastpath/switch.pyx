@@ -66,6 +66,7 @@ cdef void begin_cursor(worker_t* worker, int32_t index) noexcept nogil:
     ) and stream.has_started:
         want_key_frame(worker, cursor.stream)
     cursor.began_us = worker.turn_us
+    cursor.has_switched = False
     if cursor.state == CURSOR_ACTIVE and cursor.switch_to != NOBODY:
         cursor.state = CURSOR_BEHIND
     queue_cursor(worker, index)
@@ -226,6 +227,7 @@ cdef bint try_switch(worker_t* worker, int32_t index, int64_t now_us) noexcept n
     cursor.next_report_us = 0
     cursor_jump(cursor, &worker.spans, seq)
     cursor.state = CURSOR_CATCHES_UP
+    cursor.has_switched = True
     cursor.began_us = now_us
     forget_switch(worker, index)
     tell_switched(worker, index)

@@ -82,6 +82,7 @@ class Cursor:
     late_packets: int = 0
     lapped: int = 0
     is_copy: bool = False  # to a node that gets the stream from elsewhere too
+    has_switched: bool = False  # what it catches up with is of a stream it went on with unseen
     began_us: int = 0  # what came before it left when it could; 0: it has reached the head
     # of viewers
     spans: list[Span] = field(default_factory=list)  # before its last jump, newest first

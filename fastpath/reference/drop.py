@@ -224,7 +224,10 @@ def look(worker: Worker, cursor: Cursor, now_us: int) -> Packet | None:
         if packet is None or cursor.state is State.ACTIVE:
             return packet
         cursor.measure_lag(packet, now_us)
-        if cursor.state is State.CATCHES_UP and now_us - cursor.began_us > CATCH_UP_US:
+        is_too_late = cursor.has_switched and _is_beyond(worker, cursor.lag_us, 0, EIGHTHS)
+        if cursor.state is State.CATCHES_UP and (
+            now_us - cursor.began_us > CATCH_UP_US or is_too_late
+        ):
             cursor.state, cursor.began_us = State.BEHIND, 0
         kind = judge(worker, cursor, packet, now_us)
         if kind is None:

@@ -58,7 +58,7 @@ def begin_cursor(worker: Worker, cursor: Cursor) -> None:
     stands = cursor.begin(gop_cache=settings.gop_cache, start_at_gop=settings.start_at_gop)
     if not stands and cursor.stream.has_started:
         worker.want_key_frame(cursor.stream)
-    cursor.began_us = worker.turn_us
+    cursor.began_us, cursor.has_switched = worker.turn_us, False
     queue_cursor(cursor)
     worker.mark_ready(cursor.link)
 
@@ -174,6 +174,6 @@ def try_switch(worker: Worker, cursor: Cursor, now_us: int) -> bool:
     cursor.payload_type = cursor.switch_payload_type
     cursor.has_moved, cursor.next_report_us, cursor.switch_to = False, 0, None
     cursor.jump(start)
-    cursor.state, cursor.began_us = State.CATCHES_UP, now_us
+    cursor.state, cursor.began_us, cursor.has_switched = State.CATCHES_UP, now_us, True
     worker.post(ViewerSwitched(cursor.handle, cursor.stream.handle))
     return True

@@ -328,3 +328,20 @@ def test_whatever_the_rates_nothing_undecodable_is_sent(seed: int) -> None:
 def test_limits_that_make_no_sense_are_refused(options: dict[str, int], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         Engine(**options)  # type: ignore[arg-type]
+
+
+def test_who_goes_on_with_what_its_link_cannot_carry_does_not_lag_by_more_than_the_limit() -> None:
+    """As after a probe that told more than there is: nobody waits for 2 s of a picture."""
+    show = Show(gop=60)
+    edge = show.edge
+    other = edge.add_track(97, first_seq=7)
+    viewer = edge.add_viewer(other, rate_bps=1_000_000)
+    show.viewers.append(viewer)
+    edge.encode(*Pictures(payload_type=97, ssrc=0x4321).frame("K", 900, edge.now_us))
+    show.play(30)
+    edge.engine.switch_viewer_cursor(viewer.cursor, stream=show.stream, payload_type=100)
+    show.play(150)
+    assert LIMIT_US * 3 // 4 < show.worst_us <= LIMIT_US + FRAME_US
+    pieces = [piece_of(data) for data in edge.media(viewer)[1:]]
+    assert len(pieces) > 50
+    assert undecodable(pieces, show.pictures.frames) == []

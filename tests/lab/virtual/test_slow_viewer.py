@@ -29,7 +29,7 @@ def test_it_comes_back_within_5_s(recovers_s: float, seed: int, *, rtx: bool) ->
     viewer = next(each for each in report.viewers if each.name == "slow")
     assert [change.version for change in viewer.version_changes] == [1, 0]
     down_s, up_s = (change.at_s for change in viewer.version_changes)
-    assert 10.0 < down_s < 13.0
+    assert 10.0 < down_s < 14.0
     assert 0.0 < up_s - recovers_s <= 5.0
     assert (viewer.frames_undecodable, viewer.audio_missing) == (0, 0)
     assert (viewer.rtx_packets > viewer.rtx_repaired) == rtx  # what filled its probes
