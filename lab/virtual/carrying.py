@@ -31,26 +31,29 @@ class Carrying:
             for event in overlay.scenario.events
             if isinstance(event, ChangeLink)
             and (pair := pair_of(event.a, event.b))
-            and (event.rate_bps or event.delay_ms not in (None, overlay.links[pair].delay_us / 1_000))
+            and (
+                event.rate_bps or event.delay_ms not in (None, overlay.links[pair].delay_us / 1_000)
+            )
         }
 
     def check(self) -> dict[str, list[str]]:
         """Once a second. What does not hold, by invariant."""
         return {"budget": list(self._budget()), "requests": list(self._requests())}
 
-    def unrepaired(self) -> int:
-        """Media that nodes miss of one another now, for good or not yet, and of encoders."""
-        missing = 0
+    def unrepaired(self) -> tuple[int, int]:
+        """Media that nodes miss of one another and of encoders, so far for good; and with what may
+        still come."""
+        missing = holes = 0
         for host in self.overlay.nodes.values():
             counted = (counts for counts, _ in host.link_counts().values())
             missing += sum(c["lost"] - c["repaired"] - c["voided"] for c in counted)
             if host.is_running:
-                missing += sum(n.stats().holes_open for n in host.node.neighbours.values())
+                holes += sum(n.stats().holes_open for n in host.node.neighbours.values())
         for number, path in enumerate(self.overlay.access):
             if path.broadcast is not None:
                 (_, lost, dropped), _ = self.overlay.world.access_counts(number)
                 missing += lost + dropped
-        return missing
+        return missing, missing + holes
 
     def _budget(self) -> Iterator[str]:
         """What controllers say, and what leaves."""
@@ -93,12 +96,11 @@ class Carrying:
             for sender, (counts, _) in host.link_counts().items():
                 if not self._keeps_order(sender, receiver):
                     continue
-                _, lost, dropped = self.overlay.world.path_counts(
-                    numbers[sender], numbers[receiver]
-                )
+                ends = numbers[sender], numbers[receiver]
+                lost = sum(self.overlay.world.path_counts(*ends)[1:])
                 missed = counts["lost"] - counts["voided"]
-                if missed > lost + dropped:
-                    yield f"{receiver} misses {missed} of {sender}, whose path lost {lost + dropped}"
+                if missed > lost:
+                    yield f"{receiver} misses {missed} of {sender}, whose path lost {lost}"
 
     def _keeps_order(self, sender: str, receiver: str) -> bool:
         """Between processes of one worker that are still the first ones: what is overtaken, as by a

@@ -1,8 +1,8 @@
 """What a random scenario has at its edges: encoders, viewers, the paths between them and their
 nodes, what shares those, and what people do while they watch.
 
-Each kind draws for itself, so that the same seed is the same trouble between nodes whatever is added
-here. Narrow paths are wide again by the time that trouble ends, and other traffic has ended.
+Each kind draws for itself, so that the same seed is the same trouble between nodes whatever is
+added here. Narrow paths are wide again by the time that trouble ends, and other traffic has ended.
 """
 
 from __future__ import annotations
@@ -14,8 +14,14 @@ Table: TypeAlias = dict[str, Any]
 
 CODECS = ("H264", "H264", "H264", "H265", "VP8", "VP9", "AV1")
 BROWSER = ("reports", "nack", "transport_cc", "pli")
-FEEDBACKS = (BROWSER, BROWSER, BROWSER, BROWSER, ("reports", "nack", "pli"), ("reports", "nack"))
-FEEDBACKS += (("nack", "transport_cc"), ("reports",), ())
+FEEDBACKS: tuple[tuple[str, ...], ...] = (
+    *([BROWSER] * 4),
+    ("reports", "nack", "pli"),
+    ("reports", "nack"),
+    ("nack", "transport_cc"),
+    ("reports",),
+    (),
+)
 NARROW_BPS = (150_000, 400_000)
 
 

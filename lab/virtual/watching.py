@@ -37,7 +37,7 @@ class _Steady:
     stay: tuple[str, int]
     since_us: int
     look: ViewerLook
-    unrepaired: int
+    for_good: int
     was_short: bool = False
 
 
@@ -66,9 +66,9 @@ class Watching:
             self._switch_count = count
             self._switches_us.append(now_us)
         found: dict[str, list[str]] = {"numbers": [], "audio": []}
-        unrepaired = self._carrying.unrepaired()
+        for_good, unrepaired = self._carrying.unrepaired()
         for watcher in self.overlay.audience.watchers:
-            numbers, audio = self._sent(watcher, unrepaired)
+            numbers, audio = self._sent(watcher, for_good, unrepaired)
             found["numbers"].extend(numbers)
             found["audio"].extend(audio)
         found["decodable"] = list(self.undecodable())
@@ -77,8 +77,9 @@ class Watching:
         return found
 
     def undecodable(self) -> Iterator[str]:
-        """A frame is judged when it is some seconds old, or when its viewer leaves. A node that goes
-        on from another neighbour, or lags behind a narrow link, may lack what nobody has any more."""
+        """A frame is judged when it is some seconds old, or when its viewer leaves. A node that
+        goes on from another neighbour, or lags behind a narrow link, may lack what nobody has any
+        more."""
         for watcher in self.overlay.audience.watchers:
             look = self.overlay.world.look(watcher.number)
             is_news = look.unexplained != self._unexplained.get(watcher.number, 0)
@@ -97,7 +98,9 @@ class Watching:
         for at_us in self._switches_us:
             yield at_us - STEADY_US, at_us + STEADY_US
 
-    def _sent(self, watcher: Watcher, unrepaired: int) -> tuple[list[str], list[str]]:
+    def _sent(
+        self, watcher: Watcher, for_good: int, unrepaired: int
+    ) -> tuple[list[str], list[str]]:
         now_us = self.overlay.world.now_us
         viewer, host = watcher.viewer, watcher.host
         if viewer is None or host is None:
@@ -108,7 +111,7 @@ class Watching:
         since_us = max([self._between_nodes_us(), *self._switches_us[-1:]]) + STEADY_US
         steady = self._steady.get(watcher.number)
         if steady is None or steady.stay != stay or steady.since_us < since_us:
-            self._steady[watcher.number] = _Steady(stay, now_us, look, unrepaired)
+            self._steady[watcher.number] = _Steady(stay, now_us, look, for_good)
             return [], []
         numbers, audio = [], []
         if self._is_direct[watcher.number]:
@@ -116,7 +119,7 @@ class Watching:
                 ("video", steady.look.video_missing, look.video_missing),
                 ("audio", steady.look.audio_missing, look.audio_missing),
             ):
-                if now - before > max(0, unrepaired - steady.unrepaired):
+                if now - before > max(0, unrepaired - steady.for_good):
                     numbers.append(f"{watcher.name} lacks {now - before} numbers of {medium}")
         if look.audio_passed > steady.look.audio_passed:
             times = look.audio_passed - steady.look.audio_passed
