@@ -23,6 +23,7 @@ FEEDBACKS: tuple[tuple[str, ...], ...] = (
     (),
 )
 NARROW_BPS = (150_000, 400_000)
+SHARED_BPS = 20_000_000
 
 
 def encode(seed: int, broadcasts: list[Table]) -> None:
@@ -92,14 +93,19 @@ def access(seed: int, viewers: list[Table], trouble_s: float, quiet_s: float) ->
             falls.append({"at_s": at_s, **change, "rate_bps": rng.choice(NARROW_BPS)})
             falls.append({"at_s": end_s, **change, "rate_bps": path["rate_bps"]})
     if paths and own.random() < 0.15:
-        # All of them behind one and the same instead.
-        everybody = {**paths[0], "viewers": "v*", "shared": True}
-        return [[everybody], [{**e, "viewers": "v*"} for e in falls if _is_of(e, paths[0])]]
+        return _shared(paths[0], falls)
     return [paths, falls]
 
 
-def _is_of(event: Table, path: Table) -> bool:
-    return bool(event["viewers"] == path["viewers"])
+def _shared(path: Table, falls: list[Table]) -> list[list[Table]]:
+    """All viewers behind this one, which is wide enough for them when it is not narrow."""
+    events = [{**event, "viewers": "v*"} for event in falls if event["viewers"] == path["viewers"]]
+    path = {**path, "viewers": "v*", "shared": True, "rate_bps": SHARED_BPS}
+    path.pop("rate_trace", None)
+    for event in events:
+        if event["rate_bps"] not in NARROW_BPS:
+            event["rate_bps"] = SHARED_BPS
+    return [[path], events]
 
 
 def _trace(rng: Random, wide_bps: int, trouble_s: float, quiet_s: float) -> list[list[float]]:
