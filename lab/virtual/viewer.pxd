@@ -23,7 +23,7 @@ ctypedef struct open_frame_t:
     bint is_duplicate
     bint is_again                # it was whole before, in another version
     bint is_fresh                # `encoder_t`: the key frame before it may have come too early for its node
-    bint is_after_gap            # numbers were missing before one of its packets when that came
+    bint is_after_gap            # numbers were missing before one of its packets, or behind, when that came
     uint8_t version
     uint32_t code                # what it needs: `pyramid`
     int64_t sent_us

@@ -426,8 +426,8 @@ cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, u
     is_next = order.has_started
     is_new = in_order(viewer, order, &rtp)
     is_next = is_next and viewer.breaks == breaks and order.highest == before + 1
-    if is_video and before > 0 and (viewer.breaks != breaks or order.highest > before + 1):
-        viewer.has_gap = True
+    if is_video and before > 0 and (viewer.breaks != breaks or order.highest != before + 1):
+        viewer.has_gap = True  # or it fills one, where others may still be missing
     if is_again:
         viewer.rtx_repaired += is_new
     elif not is_new:
