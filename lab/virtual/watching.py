@@ -57,6 +57,7 @@ class Watching:
         self._switch_count = 0
         self._switches_us: list[int] = []
         self._unexplained: dict[int, int] = {}
+        self._lost: deque[int] = deque(maxlen=3)
 
     def check(self) -> dict[str, list[str]]:
         """Once a second. What does not hold, by invariant."""
@@ -66,7 +67,9 @@ class Watching:
             self._switch_count = count
             self._switches_us.append(now_us)
         found: dict[str, list[str]] = {"numbers": [], "audio": []}
-        for_good, unrepaired = self._carrying.unrepaired()
+        lost, unrepaired = self._carrying.unrepaired()
+        self._lost.append(lost)
+        for_good = self._lost[0]  # what was lost lately is missed where it has not come by yet
         for watcher in self.overlay.audience.watchers:
             numbers, audio = self._sent(watcher, for_good, unrepaired)
             found["numbers"].extend(numbers)
