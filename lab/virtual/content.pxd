@@ -4,10 +4,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 cdef enum:
     CONTENT_BYTES = 27           # before the filler
     VERSION_SHIFT = 24
-    BROADCAST_MASK = 0xFFFFFF
+    BROADCAST_MASK = 0x7FFFFF
+    IS_FRESH = 0x800000          # beside the broadcast: see encoder_t
 
 ctypedef struct content_t:
-    uint32_t broadcast           # its number, and the version's above it (VERSION_SHIFT)
+    uint32_t broadcast           # its number, IS_FRESH, and the version's above it (VERSION_SHIFT)
     uint32_t number              # of the frame, or of the audio packet
     uint32_t index               # of the packet in its frame
     uint32_t count               # of the frame's packets

@@ -44,7 +44,9 @@ ctypedef struct encoder_t:
     rtp_track_t audio
     draws_t draws
     uint64_t keys_asked          # by its node; each is answered by the next frame
+    uint32_t settled_frame       # a second after it was last started
     # the frame that is being sent
+    bint is_fresh                # of a GoP begun before that: nodes take up a new source a moment late
     bint is_key
     uint32_t code                # what it needs: `pyramid`
     uint32_t shown               # its number in the order of display

@@ -9,7 +9,7 @@ the time stamps of their display. Audio is a packet of 20 ms (RFC 7587).
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from lab.virtual.content cimport CONTENT_BYTES, VERSION_SHIFT, content_t, content_write
+from lab.virtual.content cimport CONTENT_BYTES, IS_FRESH, VERSION_SHIFT, content_t, content_write
 from lab.virtual.draws cimport draw_bits, draw_unit
 from lab.virtual.payloads cimport (
     LAB_CODECS, LAB_H264, has_parameter_packet, piece_t, put_head, put_parameter_sets, reorders_frames,
@@ -40,6 +40,7 @@ cdef void encoder_restart(encoder_t* encoder) noexcept nogil:
     new_track(&encoder.draws, &encoder.audio)
     encoder.until_key = 0
     encoder.group_left = 0
+    encoder.settled_frame = encoder.frame + encoder.fps
 
 
 cdef uint64_t group_tenths(uint32_t b_frames) noexcept nogil:
@@ -106,6 +107,7 @@ cdef void choose_kind(encoder_t* encoder) noexcept nogil:
     encoder.is_discardable = False
     encoder.shown = encoder.frame
     if encoder.is_key:
+        encoder.is_fresh = encoder.frame < encoder.settled_frame
         encoder.code = CODE_KEY
         encoder.group_left = 0
         encoder.anchor = encoder.frame
@@ -189,7 +191,7 @@ cdef uint32_t encoder_video_packet(encoder_t* encoder, uint32_t index, int64_t n
     cdef content_t content
     cdef bint is_last = index + 1 == encoder.packet_count
     cdef uint32_t ticks = <uint32_t>(<uint64_t>encoder.shown * 90000 // encoder.fps)
-    content.broadcast = encoder.broadcast | (encoder.version << VERSION_SHIFT)
+    content.broadcast = encoder.broadcast | (encoder.version << VERSION_SHIFT) | (IS_FRESH if encoder.is_fresh else 0)
     content.number = encoder.frame
     content.index = index
     content.count = encoder.packet_count

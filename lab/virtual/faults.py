@@ -12,8 +12,11 @@ from relay.node import Node
 from relay.qoe_sampler import QoeSampler
 from relay.slowpath.broadcast import Broadcast
 from relay.slowpath.subscription import SubscriptionTable
+from relay.slowpath.switch import Switches
+from relay.workers import Workers
 
 ECHO_EVERY = 997
+OMIT_EVERY = 97
 
 
 def _forget_loops(_overlay: VirtualOverlay) -> None:
@@ -62,6 +65,47 @@ def _keep_views(_overlay: VirtualOverlay) -> None:
     _replace(QoeSampler, "on_leaving", lambda *_: None)
 
 
+def _leave_out_video(overlay: VirtualOverlay) -> None:
+    overlay.world.break_by_omission(OMIT_EVERY, of_video=True)
+
+
+def _leave_out_audio(overlay: VirtualOverlay) -> None:
+    overlay.world.break_by_omission(OMIT_EVERY, of_video=False)
+
+
+def _lose_to_viewers(overlay: VirtualOverlay) -> None:
+    overlay.world.break_by_loss(OMIT_EVERY)
+
+
+def _lose_between_nodes(overlay: VirtualOverlay) -> None:
+    overlay.world.break_by_loss(ECHO_EVERY, between_nodes=True)
+
+
+def _do_not_switch(_overlay: VirtualOverlay) -> None:
+    """Whom the engine has moved is not known to have moved, and nobody is moved late."""
+    _replace(Switches, "on_switched", lambda *_: None)
+    _replace(Switches, "overdue", lambda *_: [])
+
+
+def _raise_ceilings(_overlay: VirtualOverlay) -> None:
+    """Viewers' links are given more than what is configured."""
+    add_link = Workers.add_viewer_link
+
+    def add_wider(workers: Workers, *, rate_bps: int, **keys: Any) -> int:
+        return add_link(workers, rate_bps=4 * rate_bps, **keys)
+
+    _replace(Workers, "add_viewer_link", add_wider)
+
+
+def _keep_subscriptions(_overlay: VirtualOverlay) -> None:
+    _replace(SubscriptionTable, "leave_viewer", lambda *_: None)
+
+
+def _starve(overlay: VirtualOverlay) -> None:
+    """Half of the frames do not come, in the end too."""
+    overlay.world.break_by_loss(2)
+
+
 _undo: list[tuple[type, str, Any]] = []
 BREAKS: dict[str, Callable[[VirtualOverlay], None]] = {
     "no-loop": _forget_loops,
@@ -71,6 +115,14 @@ BREAKS: dict[str, Callable[[VirtualOverlay], None]] = {
     "versions": _restore_old_tables,
     "copies": _keep_copies,
     "views": _keep_views,
+    "decodable": _leave_out_video,
+    "audio": _leave_out_audio,
+    "numbers": _lose_to_viewers,
+    "requests": _lose_between_nodes,
+    "moves": _do_not_switch,
+    "budget": _raise_ceilings,
+    "returned": _keep_subscriptions,
+    "whole": _starve,
 }
 
 

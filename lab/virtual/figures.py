@@ -49,3 +49,21 @@ class ViewerFigures:
     Without those that came while catching up."""
     packet_delays: tuple[tuple[int, int], ...] = ()
     """The same of video packets, each when it first came, if they were to be noted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerLook:
+    """The same for those who watch a run: what may be asked for often."""
+
+    newest_us: int
+    whole: int
+    video_missing: int
+    """Numbers of this stay that have not come, yet."""
+    audio_missing: int
+    unexplained: int
+    """Whole frames without what they need, though no number was missing since the last key frame,
+    and the encoder had not just been started."""
+    unexplained_us: int
+    """When the newest of these was made."""
+    audio_passed: int
+    """Times that audio was left out under numbers without a gap."""

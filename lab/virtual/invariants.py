@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from control_client.messages import TableVersion
 from lab.scenario.topology import pair_of
 from lab.virtual.audience import Watcher
+from lab.virtual.carrying import RETURNED_US, Carrying
 from lab.virtual.node_host import NodeHost
 from lab.virtual.run import VirtualOverlay
 from lab.virtual.settings import START_US
+from lab.virtual.watching import Watching
+from relay.edge.plain_rtp import Viewer
 from relay.slowpath.broadcast import Broadcast
 from relay.slowpath.subscription_events import BroadcastState
 
 STEP_US = 100_000
+SELDOM = 10  # steps: what is looked at once a second
 LOOP_BOUND_US = 2_000_000
 """After it formed. Nodes that all lost a broadcast may ask each other in a ring; who asks answers
 nobody, until the first gives up after `NEXT_PATH_US` (1.5 s). Then each OK names the nodes before
@@ -44,21 +48,17 @@ class Invariants:
     def __init__(self, overlay: VirtualOverlay) -> None:
         self.overlay = overlay
         self.checks = 0
-        access = overlay.scenario.access
-        self._behind_access = {
-            watcher.number
-            for watcher in overlay.audience.watchers
-            if any(path.is_of_viewer(watcher.name) for path in access)
-        }
+        self._version_names = {b.name: b.version_names for b in overlay.scenario.broadcasts}
         self._loop_since_us: dict[tuple[str, frozenset[str]], int] = {}
         self._versions: dict[str, TableVersion] = {}
         self._uncovered_since_us: dict[tuple[str, str], int] = {}
+        self._carrying = Carrying(overlay)
+        self._watching = Watching(overlay, self._carrying, RECOVERY_BOUND_US)
 
     def check(self) -> Iterator[Violation]:
         """Everything that does not hold now."""
         self.checks += 1
-        at_s = (self.overlay.world.now_us - START_US) / 1_000_000
-        found = {
+        found: dict[str, Iterable[str]] = {
             "no-loop": self._loops(),
             "memory": self._memory(),
             "packets": self._packets(),
@@ -67,6 +67,24 @@ class Invariants:
             "copies": self._copies(),
             "views": self._views(),
         }
+        if self.checks % SELDOM == 0:
+            found |= self._carrying.check() | self._watching.check()
+        return self._violations(found)
+
+    def check_end(self) -> Iterator[Violation]:
+        """Everything that does not hold when the last viewer leaves, and in `RETURNED_US` after
+        that; the overlay runs on as long as something is kept."""
+        overlay = self.overlay
+        for watcher in overlay.audience.watchers:
+            overlay.audience.leave(watcher)
+        yield from self._violations({"decodable": self._watching.undecodable()})
+        latest_us = overlay.world.now_us + RETURNED_US
+        while any(self._carrying.kept()) and overlay.world.now_us < latest_us:
+            overlay.run_until(overlay.world.now_us + SELDOM * STEP_US)
+        yield from self._violations({"returned": self._carrying.kept()})
+
+    def _violations(self, found: Mapping[str, Iterable[str]]) -> Iterator[Violation]:
+        at_s = (self.overlay.world.now_us - START_US) / 1_000_000
         for invariant, texts in found.items():
             for text in texts:
                 yield Violation(invariant, at_s, text)
@@ -140,10 +158,10 @@ class Invariants:
                 yield f"{name}: {memory.cursors[0]} cursors"
 
     def _packets(self) -> Iterator[str]:
-        """An access path may reorder: what its viewer asked for again then comes twice."""
+        """Who asks for packets again may get one twice that was only late."""
         for watcher in self.overlay.audience.watchers:
             duplicates, corrupt = self.overlay.world.faults(watcher.number)
-            if watcher.number in self._behind_access:
+            if "nack" in watcher.speech.feedback:
                 duplicates = 0
             if duplicates or corrupt:
                 yield f"{watcher.name} got {duplicates} duplicate and {corrupt} corrupt packets"
@@ -195,8 +213,11 @@ class Invariants:
                 continue
             here = [w for w in self.overlay.audience.watchers if w.host is host and w.viewer]
             for broadcast in host.node.subscriptions.broadcasts:
-                names = (self._versions_of(w) for w in here if w.entry.premium)
-                wanted = sum(broadcast.name in versions for versions in names)
+                wanted = sum(
+                    w.viewer is not None and self._watches(w.viewer, broadcast.name)
+                    for w in here
+                    if w.entry.premium
+                )
                 if len(broadcast.premium) > wanted:
                     count = len(broadcast.premium)
                     yield f"{name}: {count} premium viewers of {broadcast.name}, {wanted} watch"
@@ -210,14 +231,10 @@ class Invariants:
             if now_us - max(since_us, self._last_event_us()) > RECOVERY_BOUND_US:
                 yield f"{name}: no copies of {stream}, though there is another way"
 
-    def _versions_of(self, watcher: Watcher) -> set[str]:
-        """Of what it watches, and of what it is to go on with."""
-        viewer = watcher.viewer
-        names = {watcher.broadcast.name}
-        if viewer is not None:
-            names |= {viewer.broadcast} | ({viewer.next.broadcast} if viewer.next else set())
-        of_name = {each.name: each.version_names for each in self.overlay.scenario.broadcasts}
-        return {version for name in names for version in of_name[name]}
+    def _watches(self, viewer: Viewer, name: str) -> bool:
+        """Any version of it, or is about to."""
+        names = {viewer.broadcast} | ({viewer.next.broadcast} if viewer.next else set())
+        return any(name in self._version_names[each] for each in names)
 
     def _could_have_copies(self, host: NodeHost, broadcast: Broadcast) -> bool:
         """It flows to premium viewers, there is a usable path over another node, and no copies."""

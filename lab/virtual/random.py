@@ -18,7 +18,7 @@ from multiprocessing import get_context
 
 from lab.virtual.faults import BREAKS, broken
 from lab.virtual.invariants import STEP_US, Invariants, Violation
-from lab.virtual.random_scenario import random_scenario
+from lab.virtual.random_scenario import random_scenario, random_tables
 from lab.virtual.run import VirtualOverlay
 
 
@@ -42,7 +42,7 @@ class SeedResult:
 def run_seed(seed: int, broken_mechanism: str | None = None) -> SeedResult:
     """To its end, or to the first violation with a mechanism broken on purpose."""
     gc.collect()  # an earlier overlay's engines: large, and in cycles that look small from Python
-    overlay = VirtualOverlay(random_scenario(seed))
+    overlay = VirtualOverlay(random_scenario(seed), random_tables(seed))
     invariants = Invariants(overlay)
     found: dict[str, Violation] = {}
     error = ""
@@ -54,6 +54,9 @@ def run_seed(seed: int, broken_mechanism: str | None = None) -> SeedResult:
                     found.setdefault(violation.invariant, violation)
                 if broken_mechanism in found:
                     break
+            else:
+                for violation in invariants.check_end():
+                    found.setdefault(violation.invariant, violation)
         except Exception:  # noqa: BLE001  any failure of any part is a finding, with its seed
             error = traceback.format_exc(limit=-6)
     frames = sum(overlay.world.viewer(w.number).whole for w in overlay.audience.watchers)

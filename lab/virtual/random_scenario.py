@@ -1,10 +1,11 @@
 """A scenario drawn from a seed: nodes, links, broadcasts, viewers, and a time of trouble.
 
 Trouble lasts from TROUBLE_S to QUIET_S: cuts, bursts of loss, changed delays, killed nodes and
-brain, restarted and moved encoders, viewers that join, leave and move, access paths whose rate
-falls. All of it is mended by QUIET_S, so that afterwards everyone has a path. What happens next is
-for `invariants` to judge. Links lose in bursts, reorder and copy; broadcasts have versions and
-B pyramids; viewers are premium, or behind access paths, tell what came, and switch.
+brain, narrow links, restarted, moved and paused encoders, viewers that join, leave, move and go on
+with something else, access paths whose rate falls. All of it is mended by QUIET_S, so that
+afterwards everyone has a path. What happens next is for `invariants` to judge. A fifth of the seeds
+have trouble at the edges alone, where more can be asked. Links lose in bursts, reorder and copy;
+any controller paces viewers and links; what is at the edges is in `random_edges`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import Any
 
 from lab.scenario.loader import scenario_of
 from lab.scenario.model import Scenario
+from lab.virtual.random_edges import access, doings, encode, flows, speak, uplinks
 
 TROUBLE_S = 6.0
 QUIET_S = 34.0
 END_S = 56.0  # some seconds above what `invariants` allow for recovery
+WIDE_BPS = 30_000_000  # of links that have a bottleneck: all that a scenario has
+AT_EDGES = {"restart_encoder", "move_viewer", "leave", "join"}
 
 
 def random_scenario(seed: int) -> Scenario:
@@ -58,11 +62,14 @@ def random_scenario(seed: int) -> Scenario:
     ]
     brain = {"control_delay_ms": rng.choice([5, 20, 80]), "report_s": 5}
     trouble = _Trouble(rng, names, broadcasts, viewers, links).events()
+    if Random(f"calm {seed}").random() < 0.2:
+        trouble = [event for event in trouble if event["do"] in AT_EDGES]
     _roughen(seed, links)
-    _encode(seed, broadcasts)
-    access, falls = _access(seed, viewers)
-    switches = _switches(seed, broadcasts, viewers)
-    _speak(seed, viewers, access)
+    encode(seed, broadcasts)
+    paths, falls = access(seed, viewers, TROUBLE_S, QUIET_S)
+    speak(seed, viewers, paths)
+    events = [*trouble, *falls, *_narrow(seed, links)]
+    events += doings(seed, broadcasts, viewers, TROUBLE_S, QUIET_S)
     return scenario_of(
         {
             "name": f"random-{seed}",
@@ -73,8 +80,10 @@ def random_scenario(seed: int) -> Scenario:
             "links": links,
             "broadcasts": broadcasts,
             "viewers": viewers,
-            "access": access,
-            "events": sorted([*trouble, *falls, *switches], key=lambda event: float(event["at_s"])),
+            "access": [*paths, *uplinks(seed, broadcasts)],
+            "flows": flows(seed, paths, TROUBLE_S, QUIET_S),
+            "events": sorted(events, key=lambda event: float(event["at_s"])),
+            **_control(seed, broadcasts),
         }
     )
 
@@ -83,10 +92,14 @@ def _nodes(seed: int, names: list[str]) -> list[dict[str, Any]]:
     """With one to three workers each, and a copy in another from the second viewer on. Draws of
     their own, so that the same seed is the same trouble for any of them."""
     rng = Random(f"workers {seed}")
-    return [
+    nodes: list[dict[str, Any]] = [
         {"name": name, "workers": rng.randint(1, 3), "viewers_per_worker": rng.choice([1, 500])}
         for name in names
     ]
+    own = Random(f"caches {seed}")
+    for node in nodes:
+        node["gop_cache"] = own.random() < 0.85
+    return nodes
 
 
 def _roughen(seed: int, links: list[dict[str, Any]]) -> None:
@@ -106,71 +119,45 @@ def _roughen(seed: int, links: list[dict[str, Any]]) -> None:
             link["duplicate"] = rng.choice([0.001, 0.02])
 
 
-def _encode(seed: int, broadcasts: list[dict[str, Any]]) -> None:
-    """What encoders make beside one stream of P frames."""
-    rng = Random(f"encoders {seed}")
-    for broadcast in broadcasts:
-        if rng.random() < 0.3:
-            broadcast["b_frames"] = rng.choice([1, 3])
-        if rng.random() < 0.3:
-            best = broadcast["bitrate_bps"]
-            broadcast["versions"] = [best, best // 2]
-
-
-def _access(
-    seed: int, viewers: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Which viewers are premium; the access paths of some, and times at which these are narrow.
-    Otherwise they have several times the rate that a viewer needs."""
-    rng = Random(f"access {seed}")
-    access: list[dict[str, Any]] = []
-    falls: list[dict[str, Any]] = []
-    for viewer in viewers:
-        viewer["premium"] = rng.random() < 0.35
-        if rng.random() < 0.6:
-            continue
-        path: dict[str, Any] = {
-            "viewers": viewer["name"],
-            "delay_ms": round(rng.uniform(1, 60), 1),
-            "jitter_ms": rng.choice([0.0, 3.0]),
-            "loss": rng.choice([0.0, 0.005]),
-            "rate_bps": rng.choice([4_000_000, 10_000_000]),
-            "queue_ms": 200.0,
-        }
-        access.append(path)
-        if rng.random() < 0.5:
+def _narrow(seed: int, links: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Some links have a bottleneck, and a time in which that is narrower than what they carry."""
+    rng = Random(f"bottlenecks {seed}")
+    events = []
+    for link in links:
+        if rng.random() < 0.2:
+            link["rate_bps"] = WIDE_BPS
+            link["queue_ms"] = rng.choice([50.0, 300.0])
+            ends = {"do": "link", "a": link["a"], "b": link["b"]}
             at_s = round(rng.uniform(TROUBLE_S, QUIET_S - 6), 2)
-            end_s = round(at_s + rng.uniform(1, 5), 2)
-            change = {"do": "access", "viewers": viewer["name"]}
-            falls.append({"at_s": at_s, **change, "rate_bps": rng.choice([150_000, 400_000])})
-            falls.append({"at_s": end_s, **change, "rate_bps": path["rate_bps"]})
-    return access, falls
+            end_s = round(at_s + rng.uniform(0.5, 5), 2)
+            narrow_bps = rng.choice([300_000, 1_000_000])
+            events.append({"at_s": at_s, **ends, "rate_bps": narrow_bps})
+            events.append({"at_s": end_s, **ends, "rate_bps": WIDE_BPS})
+    return events
 
 
-def _speak(seed: int, viewers: list[dict[str, Any]], access: list[dict[str, Any]]) -> None:
-    """What those behind access paths say beside what is usual, and how they are sent again."""
-    rng = Random(f"speech {seed}")
-    behind = {path["viewers"] for path in access}
-    for viewer in viewers:
-        if viewer["name"] in behind and rng.random() < 0.5:
-            viewer["feedback"] = ["reports", "nack", "transport_cc", "pli"][: rng.choice([3, 4])]
-            viewer["rtx"] = rng.random() < 0.7
+def _control(seed: int, broadcasts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Who says how fast, and when frames are left out. The lowest rate carries any one broadcast:
+    who is left out more frames than it is sent shows a controller too little to ever raise it."""
+    rng = Random(f"rates {seed}")
+    floor_bps = 100_000 + 3 * max(broadcast["bitrate_bps"] for broadcast in broadcasts) // 2
+    viewers = {
+        "controller": rng.choice(["gcc", "gcc", "gcc", "nada", "nada", "loss_only", "fixed"]),
+        "start_bps": rng.choice([floor_bps, 1_000_000, 4_000_000]),
+        "min_bps": floor_bps,
+    }
+    node_links = {"controller": rng.choice(["fixed", "fixed", "gcc", "nada"])}
+    dropping = {"max_lag_us": rng.choice([0, 300_000, 500_000, 500_000])}
+    return {"rate": {"viewers": viewers, "node_links": node_links}, "dropping": dropping}
 
 
-def _switches(
-    seed: int, broadcasts: list[dict[str, Any]], viewers: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Viewers who go on with another broadcast, or think better of it."""
-    rng = Random(f"switches {seed}")
-    return [
-        {
-            "at_s": round(rng.uniform(TROUBLE_S, QUIET_S), 2),
-            "do": "switch_viewer",
-            "viewer": rng.choice(viewers)["name"],
-            "to": rng.choice(broadcasts)["name"],
-        }
-        for _ in range(rng.randint(0, 4) if len(broadcasts) > 1 else 0)
-    ]
+def random_tables(seed: int) -> dict[str, dict[str, object]]:
+    """Of every node's configuration, beside what the scenario says."""
+    rng = Random(f"tables {seed}")
+    return {
+        "repair": {"early": rng.random() < 0.7},
+        "viewers": {"rate_bps": rng.choice([1_500_000, 4_000_000, 20_000_000])},
+    }
 
 
 class _Trouble:

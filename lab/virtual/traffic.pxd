@@ -20,6 +20,8 @@ cdef enum:
     LOOPBACK_US = 30             # between workers of one host: a system call and a wake-up
     ENCODER_MARK = 0x10000000    # tells numbers of encoders and viewers from those of hosts
     VIEWER_MARK = 0x20000000
+    STAY_SHIFT = 20              # with a place, which stay of a viewer a datagram is for
+    PLACE_MASK = 0xFFFFF
 
 ctypedef struct host_t:
     worker_t* worker             # NULL: nobody answers there
@@ -59,8 +61,14 @@ ctypedef struct world_t:
     uint64_t datagrams
     uint64_t unjoined            # sent where no path leads
     uint64_t turns
-    int32_t echo_every           # fault on purpose: each so many-th packet to a viewer comes twice
+    # Faults on purpose; 0: none. Of each so many-th packet or frame.
+    int32_t echo_every           # a packet comes twice to its viewer
+    int32_t lose_every           # a packet to a viewer does not come
+    int32_t lose_between_every   # a datagram between nodes, and no path knows of it
+    int32_t omit_video_every     # a frame is left out and the numbers of those behind it go on, as if it was none
+    int32_t omit_audio_every
     uint64_t to_viewers
+    uint64_t to_nodes
 
 cdef void set_timer(world_t* world, int32_t index, int64_t due_us) noexcept nogil
 cdef void plan_encoder(world_t* world, int32_t number, bint is_video) noexcept nogil

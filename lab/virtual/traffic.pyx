@@ -26,11 +26,12 @@ from lab.virtual.queue cimport (
     ARRIVAL, BLOCK_BYTES, ENCODER_AUDIO, ENCODER_VIDEO, FROM_ENCODER, FROM_VIEWER, HOST_TIMER, TO_ENCODER, TO_VIEWER,
     VIEWER_TIMER, happening_t, queue_block, queue_give_block, queue_pop, queue_push, queue_take_block,
 )
-from lab.virtual.viewer cimport viewer_receive, viewer_t
+from lab.virtual.viewer cimport omission_t, viewer_receive, viewer_t
 from lab.virtual.viewer_feedback cimport (
     FEEDBACK_BYTES_MAX, feedback_is_report_due, feedback_next_us, feedback_on_rtcp, feedback_reported,
     feedback_write, feedback_write_arrivals, viewer_feedback_t,
 )
+from rtp.big_endian cimport load_be16, load_be32, store_be16
 
 
 cdef void note(world_t* world, uint32_t source, uint32_t target, const uint8_t* data, uint32_t size) noexcept nogil:
@@ -140,19 +141,44 @@ cdef void set_viewer_timer(world_t* world, int32_t number) noexcept nogil:
         world.is_out_of_memory = True
 
 
+cdef bint is_omitted(
+    const world_t* world, viewer_t* viewer, bint is_video, const uint8_t* data, uint32_t size, uint8_t* numbered
+) noexcept nogil:
+    """A fault on purpose. False: `numbered` is the packet under its number less what was left out before it."""
+    cdef omission_t* omission = &viewer.omissions[0 if is_video else 1]
+    cdef int32_t every = world.omit_video_every if is_video else world.omit_audio_every
+    cdef bint is_left_out
+    memcpy(numbered, data, size)
+    if size < 12 or every == 0:
+        return False
+    if load_be32(data + 4) != omission.timestamp:
+        omission.timestamp = load_be32(data + 4)
+        omission.frames += 1
+    is_left_out = omission.frames % <uint32_t>every == 0
+    store_be16(numbered + 2, <uint16_t>(load_be16(data + 2) - omission.packets))
+    omission.packets += is_left_out
+    return is_left_out
+
+
 cdef void at_viewer(
     world_t* world, int32_t place, int32_t engine_port, int32_t number, int32_t port, const uint8_t* data, uint32_t size
 ) noexcept nogil:
     """A datagram has reached a viewer's port."""
     cdef viewer_t* viewer = world.viewers[number]
     cdef bint is_video = port == VIDEO_PORT or port == VIDEO_PORT + 1
+    cdef uint8_t numbered[BLOCK_BYTES]
     if port == VIDEO_PORT + 1 or port == AUDIO_PORT + 1:
         if viewer.feedback != NULL and viewer.is_present:
             feedback_on_rtcp(viewer.feedback, is_video, data, size, world.now_us)
         return
     note(world, place, <uint32_t>number | VIEWER_MARK, data, size)
     world.to_viewers += 1
-    viewer_receive(viewer, is_video, data, size, world.now_us)
+    if world.omit_video_every or world.omit_audio_every:
+        if is_omitted(world, viewer, is_video, data, size, numbered):
+            return
+        data = numbered
+    if world.lose_every == 0 or world.to_viewers % <uint64_t>world.lose_every != 0:
+        viewer_receive(viewer, is_video, data, size, world.now_us)
     if world.echo_every and world.to_viewers % <uint64_t>world.echo_every == 0:
         viewer_receive(viewer, is_video, data, size, world.now_us)
     viewer.place = place
@@ -174,7 +200,7 @@ cdef void send_to_viewer(world_t* world, int32_t place, const outgoing_t* record
         return
     # The engine's port goes with it: from where it was sent is where the answer goes.
     arrival.kind = TO_VIEWER
-    arrival.source = place
+    arrival.source = place | (<int32_t>world.viewers[number].stay << STAY_SHIFT)
     arrival.target = number
     arrival.port = (record.port << 16) | target.port
     arrival.size = <uint16_t>record.size
@@ -341,13 +367,18 @@ cdef void on_arrival(world_t* world, const happening_t* arrival) noexcept nogil:
     cdef address_t source
     if arrival.kind == ARRIVAL:
         host = &world.hosts[arrival.target]
-        if host.worker != NULL:
+        world.to_nodes += 1
+        if world.lose_between_every and world.to_nodes % <uint64_t>world.lose_between_every == 0:
+            pass
+        elif host.worker != NULL:
             note(world, arrival.source, arrival.target, data, arrival.size)
             hand_over(world, arrival.target, host.overlay_port, &world.hosts[arrival.source].address, data, arrival.size)
     elif arrival.kind == TO_VIEWER:
-        at_viewer(
-            world, arrival.source, arrival.port >> 16, arrival.target, arrival.port & 0xFFFF, data, arrival.size
-        )
+        if arrival.source >> STAY_SHIFT == world.viewers[arrival.target].stay:  # else nobody listens there any more
+            at_viewer(
+                world, arrival.source & PLACE_MASK, arrival.port >> 16, arrival.target, arrival.port & 0xFFFF,
+                data, arrival.size,
+            )
     elif arrival.kind == FROM_VIEWER:
         address_behind(VIEWER_NET, arrival.source, VIDEO_PORT + 1, &source)
         at_host(world, arrival, VIEWER_MARK, &source, data)

@@ -22,6 +22,8 @@ ctypedef struct open_frame_t:
     bint is_bad
     bint is_duplicate
     bint is_again                # it was whole before, in another version
+    bint is_fresh                # `encoder_t`: the key frame before it may have come too early for its node
+    bint is_after_gap            # numbers were missing before one of its packets, or behind, when that came
     uint8_t version
     uint32_t code                # what it needs: `pyramid`
     int64_t sent_us
@@ -47,6 +49,11 @@ ctypedef struct switched_t:
     int64_t at_us
     uint32_t broadcast
 
+ctypedef struct omission_t:
+    uint32_t timestamp           # of the newest frame
+    uint32_t frames
+    uint16_t packets             # that were left out
+
 ctypedef struct viewer_t:
     bint is_present
     uint32_t broadcast
@@ -57,6 +64,7 @@ ctypedef struct viewer_t:
     uint8_t codec                # payloads.VideoCodec
     uint8_t rtx_payload_type     # of what it asks for again (RFC 4588); 0: that comes under its own number
     # this stay
+    uint8_t stay                 # its number, modulo 256: each stay is at ports of its own
     int64_t first_us             # its first packet; -1: none yet
     bint has_frames
     int64_t shift                # a frame's number here less its encoder's: numbers go on over switches
@@ -74,6 +82,10 @@ ctypedef struct viewer_t:
     uint32_t to_judge            # frames are judged in order; the next one
     uint8_t decodable[JUDGED_FRAMES]     # by number: 1 + the version it can be decoded in; 0: it cannot
     int32_t version              # of the last whole frame; -1: none yet
+    bint has_gap                 # numbers are missing before the next packet that belongs to a frame
+    bint is_explained            # a number has been missing since the last key frame that could be decoded
+    uint32_t audio_broadcast     # of the newest packet of audio, and its number there; 0: none
+    uint32_t audio_number
     # all stays
     int64_t joined_us            # first
     int64_t first_packet_us
@@ -82,6 +94,9 @@ ctypedef struct viewer_t:
     uint64_t whole_early         # while catching up
     uint64_t damaged
     uint64_t undecodable         # whole, but something they need is not
+    uint64_t unexplained         # of those: no number was missing, and the encoder was not just started
+    int64_t unexplained_us       # when the newest of these was made
+    uint64_t audio_passed        # times that audio was left out under numbers without a gap
     uint64_t of_version[MAX_VERSIONS]    # whole frames
     uint32_t change_count
     change_t changes[MAX_CHANGES]
@@ -110,9 +125,11 @@ ctypedef struct viewer_t:
     viewer_feedback_t* feedback  # its own; NULL: it says nothing
     int32_t place                # where its media came from last, -1: from nowhere yet
     int32_t port                 # likewise: the engine's
+    omission_t omissions[2]      # faults on purpose, of video and audio: `World.break_by_omission`
 
 cdef viewer_t* viewer_open(uint32_t broadcast, int64_t gap_threshold_us) noexcept nogil
 cdef void viewer_close(viewer_t* viewer) noexcept nogil
 cdef void viewer_join(viewer_t* viewer, int64_t now_us) noexcept nogil
 cdef void viewer_leave(viewer_t* viewer, int64_t last_due, int64_t now_us) noexcept nogil
+cdef uint64_t missing(const order_t* order) noexcept nogil
 cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, uint32_t size, int64_t now_us) noexcept nogil

@@ -10,7 +10,7 @@ it names.
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from lab.virtual.content cimport BROADCAST_MASK, CONTENT_BYTES, VERSION_SHIFT, content_read, content_t
+from lab.virtual.content cimport BROADCAST_MASK, CONTENT_BYTES, IS_FRESH, VERSION_SHIFT, content_read, content_t
 from lab.virtual.payloads cimport content_place
 from lab.virtual.pyramid cimport CODE_B, CODE_KEY, CODE_P, MAX_B_FRAMES, pyramid_of
 from lab.virtual.viewer_feedback cimport feedback_join, feedback_on_packet, feedback_on_rtp
@@ -48,6 +48,7 @@ cdef void viewer_close(viewer_t* viewer) noexcept nogil:
 
 cdef void viewer_join(viewer_t* viewer, int64_t now_us) noexcept nogil:
     viewer.is_present = True
+    viewer.stay += 1
     viewer.first_us = -1
     viewer.has_frames = False
     if viewer.next_broadcast:
@@ -57,6 +58,9 @@ cdef void viewer_join(viewer_t* viewer, int64_t now_us) noexcept nogil:
     viewer.new_first = 0
     viewer.unused = 0
     viewer.version = -1
+    viewer.has_gap = False
+    viewer.is_explained = True  # whether it began with a key frame is for others to ask
+    viewer.audio_broadcast = 0
     memset(viewer.decodable, 0, sizeof(viewer.decodable))
     memset(&viewer.video, 0, sizeof(order_t))
     memset(&viewer.audio, 0, sizeof(order_t))
@@ -110,12 +114,19 @@ cdef void judge_next(viewer_t* viewer) noexcept nogil:
     if frame.is_used and frame.number == viewer.to_judge:
         if frame.is_duplicate:
             viewer.duplicate_frames += 1
+        if frame.is_after_gap:
+            viewer.is_explained = True
         if frame.is_bad or frame.got < frame.count:
             viewer.damaged += 1
         elif has_what_it_needs(viewer, frame):
             decodable[0] = frame.version + 1
+            if frame.code == CODE_KEY:
+                viewer.is_explained = False
         else:
             viewer.undecodable += 1
+            if not viewer.is_explained and not frame.is_fresh:
+                viewer.unexplained += 1
+                viewer.unexplained_us = frame.sent_us
         frame.is_used = False
     viewer.to_judge += 1
 
@@ -279,16 +290,18 @@ cdef open_frame_t* open_frame(viewer_t* viewer, const content_t* content) noexce
     frame.count = <uint16_t>content.count
     frame.code = content.code
     frame.version = <uint8_t>(content.broadcast >> VERSION_SHIFT)
+    frame.is_fresh = (content.broadcast & IS_FRESH) != 0
     frame.sent_us = content.sent_us
     return frame
 
 
-cdef void begin_again(viewer_t* viewer, open_frame_t* frame, const content_t* content) noexcept nogil:
+cdef open_frame_t* begin_again(viewer_t* viewer, open_frame_t* frame, const content_t* content) noexcept nogil:
     """A change of version may show some pictures twice: the later one is what others refer to."""
     cdef bint is_again = frame.is_again or (frame.got == frame.count and not frame.is_bad)
     frame.is_used = False
     frame = open_frame(viewer, content)
     frame.is_again = is_again
+    return frame
 
 
 cdef void on_whole(viewer_t* viewer, const open_frame_t* frame, int64_t now_us) noexcept nogil:
@@ -321,6 +334,15 @@ cdef void note_packet(viewer_t* viewer, int64_t delay_us) noexcept nogil:
         viewer.packet_delays[bucket if bucket < DELAY_BUCKETS else DELAY_BUCKETS - 1] += 1
 
 
+cdef void receive_audio(viewer_t* viewer, const content_t* content, bint is_newest, bint is_next) noexcept nogil:
+    """is_next: its number follows that of the newest before it."""
+    if is_next and content.broadcast == viewer.audio_broadcast and content.number != viewer.audio_number + 1:
+        viewer.audio_passed += 1
+    if is_newest:
+        viewer.audio_broadcast = content.broadcast
+        viewer.audio_number = content.number
+
+
 cdef void receive_video(
     viewer_t* viewer, const rtp_header_t* rtp, const content_t* content, bint is_sound, int64_t now_us
 ) noexcept nogil:
@@ -348,7 +370,10 @@ cdef void receive_video(
     if content.broadcast >> VERSION_SHIFT != frame.version:
         if not is_newest:
             return  # it was sent again, and is of before the change
-        begin_again(viewer, frame, content)
+        frame = begin_again(viewer, frame, content)
+    if viewer.has_gap:
+        frame.is_after_gap = True
+        viewer.has_gap = False
     if content.count != frame.count:
         frame.is_bad = True
         viewer.corrupt += 1
@@ -368,7 +393,10 @@ cdef void receive_video(
 cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, uint32_t size, int64_t now_us) noexcept nogil:
     cdef rtp_header_t rtp
     cdef content_t content
-    cdef bint is_new, is_again
+    cdef bint is_new, is_again, is_next
+    cdef order_t* order = &viewer.video if is_video else &viewer.audio
+    cdef uint64_t breaks = viewer.breaks
+    cdef uint64_t before
     cdef uint32_t at, end
     if not viewer.is_present:
         return
@@ -394,7 +422,12 @@ cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, u
             return
         if not take_original(viewer, data, &rtp):
             return
-    is_new = in_order(viewer, &viewer.video if is_video else &viewer.audio, &rtp)
+    before = order.highest
+    is_next = order.has_started
+    is_new = in_order(viewer, order, &rtp)
+    is_next = is_next and viewer.breaks == breaks and order.highest == before + 1
+    if is_video and before > 0 and (viewer.breaks != breaks or order.highest != before + 1):
+        viewer.has_gap = True  # or it fills one, where others may still be missing
     if is_again:
         viewer.rtx_repaired += is_new
     elif not is_new:
@@ -419,3 +452,5 @@ cdef void viewer_receive(viewer_t* viewer, bint is_video, const uint8_t* data, u
     else:
         viewer.audio_packets += 1
         viewer.corrupt += 0 if is_new else 1
+        if is_new:
+            receive_audio(viewer, &content, order.highest != before, is_next)

@@ -8,7 +8,7 @@ from typing import Final, final
 
 from fastpath import Engine
 from lab.link import LinkConfig
-from lab.virtual.figures import ViewerFigures
+from lab.virtual.figures import ViewerFigures, ViewerLook
 
 TRANSPORT_CC_ID: Final[int]
 """Which id of the header extension viewers understand as the transport number."""
@@ -119,6 +119,7 @@ class World:
         """When its last whole frame was complete; -1: none was."""
     def faults(self, viewer: int) -> tuple[int, int]:
         """Duplicate and corrupt packets so far."""
+    def look(self, viewer: int) -> ViewerLook: ...
     def viewer(self, viewer: int) -> ViewerFigures: ...
 
     # -- running
@@ -128,6 +129,10 @@ class World:
         """Hosts whose engines have events."""
     def break_by_echo(self, every: int) -> None:
         """A fault on purpose: each so many-th packet comes twice to its viewer; 0: none."""
+    def break_by_loss(self, every: int, *, between_nodes: bool = False) -> None:
+        """Likewise: each so many-th does not come to its viewer, or to a node without its path knowing."""
+    def break_by_omission(self, every: int, *, of_video: bool) -> None:
+        """Likewise: each so many-th frame is left out, and numbers go on as if there was none."""
     @property
     def now_us(self) -> int: ...
     @property

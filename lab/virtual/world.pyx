@@ -19,11 +19,11 @@ from lab.virtual.traffic cimport (
     INDEX_MASK, OVERLAY_PORT, WORKER_SHIFT, access_t, host_t, plan_encoder, run_world, set_timer, world_t,
 )
 from lab.virtual.viewer cimport (
-    DELAY_BUCKETS, MAX_TOLD, MAX_VERSIONS, viewer_close, viewer_join, viewer_leave, viewer_open, viewer_t,
+    DELAY_BUCKETS, MAX_TOLD, MAX_VERSIONS, missing, viewer_close, viewer_join, viewer_leave, viewer_open, viewer_t,
 )
 from lab.virtual.viewer_feedback cimport TRANSPORT_CC_ID as VIEWERS_TRANSPORT_CC_ID
 from lab.virtual.viewer_feedback cimport feedback_open, viewer_feedback_t
-from lab.virtual.figures import ViewerFigures
+from lab.virtual.figures import ViewerFigures, ViewerLook
 
 TRANSPORT_CC_ID = VIEWERS_TRANSPORT_CC_ID
 
@@ -394,6 +394,14 @@ cdef class World:
         cdef viewer_t* v = self.world.viewers[viewer]
         return (v.duplicates, v.corrupt)
 
+    def look(self, int viewer):
+        self.check(viewer, self.world.viewer_count)
+        cdef viewer_t* v = self.world.viewers[viewer]
+        return ViewerLook(
+            newest_us=v.newest_us, whole=v.whole, video_missing=missing(&v.video), audio_missing=missing(&v.audio),
+            unexplained=v.unexplained, unexplained_us=v.unexplained_us, audio_passed=v.audio_passed,
+        )
+
     def viewer(self, int viewer):
         self.check(viewer, self.world.viewer_count)
         cdef viewer_t* v = self.world.viewers[viewer]
@@ -438,6 +446,18 @@ cdef class World:
 
     def break_by_echo(self, int every):
         self.world.echo_every = every
+
+    def break_by_loss(self, int every, *, bint between_nodes=False):
+        if between_nodes:
+            self.world.lose_between_every = every
+        else:
+            self.world.lose_every = every
+
+    def break_by_omission(self, int every, *, bint of_video):
+        if of_video:
+            self.world.omit_video_every = every
+        else:
+            self.world.omit_audio_every = every
 
     @property
     def now_us(self):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fastpath import Engine, EngineFullError, Media, PortKind
-from fastpath.events import LinkUp
+from fastpath.events import LinkUp, ViewerSwitched
 from relay.config import NodeConfig
 from relay.hkdf import Endpoint, link_key, session_key
 from relay.placement import Placement
@@ -83,6 +83,26 @@ def test_events_name_their_worker_s_link() -> None:
             waiting[1 - here] += [data for _, _, data in engine.turn(now_us, due)]
     up = {event.link for event in workers.events() if isinstance(event, LinkUp)}
     assert up == set(links)
+
+
+def test_an_event_of_two_things_names_the_worker_in_both() -> None:
+    workers = engines(2)
+    port = workers.open_port(PortKind.VIEWER, worker=1)
+    link = workers.add_viewer_link(rate_bps=10**7, worker=1)
+    stream = add_stream(workers, 1, 1)
+    cursor = workers.add_viewer_cursor(
+        stream=stream,
+        link=link,
+        port=port,
+        address=("192.0.2.1", 7000),
+        ssrc=1,
+        payload_type=96,
+        first_sequence_number=0xFFFF,
+    )
+    workers.switch_viewer_cursor(cursor, stream=stream, payload_type=96)
+    for engine in workers.engines:
+        engine.turn(1_000_000, [])
+    assert list(workers.events()) == [ViewerSwitched(cursor, stream)]
 
 
 def test_the_node_s_limit_holds_for_all_workers_together() -> None:
