@@ -123,6 +123,7 @@ ctypedef struct cursor_t:
     uint8_t has_switched         # what it catches up with is of a stream that it went on with unseen
     uint64_t dropped[DROP_KINDS] # packets; eight lines in all
 
+cdef void cursor_span(const cursor_t* cursor, span_t* span) noexcept nogil
 cdef void cursor_close_span(cursor_t* cursor, span_pool_t* pool) noexcept nogil
 cdef void cursor_jump(cursor_t* cursor, span_pool_t* pool, uint32_t seq) noexcept nogil
 cdef bint cursor_begin(

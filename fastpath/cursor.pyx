@@ -10,18 +10,23 @@ from fastpath.ring cimport (
 from fastpath.spans cimport span_pool_t, span_t, spans_add
 
 
+cdef void cursor_span(const cursor_t* cursor, span_t* span) noexcept nogil:
+    """What it was sent since its last jump."""
+    span.stream = cursor.stream
+    span.stream_generation = cursor.stream_generation
+    span.first = cursor.start
+    span.end = cursor.next
+    span.timestamp_offset = cursor.timestamp_offset
+    span.sequence_offset = cursor.sequence_offset
+    span.payload_type = cursor.payload_type
+
+
 cdef void cursor_close_span(cursor_t* cursor, span_pool_t* pool) noexcept nogil:
     """What a viewer was sent since its last jump is remembered with its numbers; then nothing more is
     owed of it under the cursor's own."""
     cdef span_t span
     if cursor.is_viewer and cursor.start != cursor.next:
-        span.stream = cursor.stream
-        span.stream_generation = cursor.stream_generation
-        span.first = cursor.start
-        span.end = cursor.next
-        span.timestamp_offset = cursor.timestamp_offset
-        span.sequence_offset = cursor.sequence_offset
-        span.payload_type = cursor.payload_type
+        cursor_span(cursor, &span)
         spans_add(pool, &cursor.spans, &span)
     cursor.start = cursor.next
 

@@ -23,6 +23,7 @@ from fastpath.cursor cimport (
 )
 from fastpath.link cimport LATE_VIDEO, link_media_bps, link_t
 from fastpath.mailbox cimport EVENT_KEY_FRAME_WANTED, EVENT_VIEWER_LAGS, mailbox_post, message_t
+from fastpath.pacer cimport pacer_t
 from fastpath.ring cimport ring_held, ring_t, slot_t
 from fastpath.switch cimport try_switch
 from fastpath.verdict cimport DROPPED_DISCARDABLE
@@ -170,8 +171,11 @@ cdef bint skip_to_key(worker_t* worker, cursor_t* cursor, const ring_t* ring) no
     return False
 
 
-cdef void begin_skip(worker_t* worker, cursor_t* cursor, const slot_t* slot, int kind) noexcept nogil:
+cdef void begin_skip(worker_t* worker, cursor_t* cursor, const slot_t* slot, int kind, int64_t now_us) noexcept nogil:
     """Leave out this packet, and with it what `kind` says."""
+    cdef pacer_t* pacer = worker.links[cursor.link].pacer
+    if pacer != NULL:
+        pacer.left_out_us = now_us
     cursor.state = <uint8_t>(<int>CURSOR_SKIPS_FRAME + kind)
     cursor.skipped_from = cursor.next
     count_dropped(worker, cursor, kind)
@@ -271,7 +275,7 @@ cdef slot_t* look(worker_t* worker, int32_t index, int64_t now_us) noexcept nogi
         if kind == SEND:
             tell(worker, cursor, index, now_us)
             return slot
-        begin_skip(worker, cursor, slot, kind)
+        begin_skip(worker, cursor, slot, kind, now_us)
 
 
 cdef void look_at_blocked(worker_t* worker, int32_t link_index, int64_t now_us) noexcept nogil:

@@ -38,6 +38,8 @@ ctypedef struct pacer_t:
     bint is_probing
     probe_t probe
     int64_t probe_until_us       # it is ended then, whether or not it is whole
+    int64_t needed_bps           # what there would be to send, by who decides what is; see rate_config_t
+    int64_t left_out_us          # last time that frames were left out for the viewer; 0: not lately
     int64_t held_until_us        # a viewer's next one waits until then for what it can be made of; 0: none does
     uint32_t padded              # packets back from the newest that its viewer was sent, what fills it has come
     uint64_t probe_from_bytes    # the link's counts when it began

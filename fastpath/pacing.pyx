@@ -19,7 +19,7 @@ Nothing here has a timer of its own but a probe's end: a link that sends is drai
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_BEHIND, EXTENDS_TRANSPORT_CC, NOBODY, cursor_t
+from fastpath.cursor cimport CURSOR_ACTIVE, CURSOR_BEHIND, CURSOR_PAUSED, EXTENDS_TRANSPORT_CC, NOBODY, cursor_span, cursor_t
 from fastpath.link cimport link_charge, link_may_send, link_t
 from fastpath.pacer cimport CLUSTERS, TRANSPORT_HISTORY, cluster_t, pacer_t, transport_t
 from fastpath.rate.controller cimport (
@@ -27,8 +27,9 @@ from fastpath.rate.controller cimport (
     rate_take_probe, rate_target_bps,
 )
 from fastpath.rate.types cimport RATE_GCC, RATE_LOSS_ONLY, packet_result_t, rate_config_t
-from fastpath.ring cimport SLOT_HELD, ring_held, ring_t, slot_t
-from fastpath.send cimport is_backlogged, message_payload, send_message, send_rtx
+from fastpath.ring cimport SLOT_HELD, ring_bps, ring_held, ring_t, slot_t
+from fastpath.send cimport is_backlogged, message_payload, send_message, send_rtx_from_span
+from fastpath.spans cimport span_t
 from fastpath.verdict cimport VIEWER_PADDING
 from fastpath.wire cimport FIB_LEG_BYTES, TYPE_PADDING
 from fastpath.worker cimport MEDIA_VIDEO, count, worker_t
@@ -41,6 +42,7 @@ cdef enum:
     HELD_US = 2500000            # chosen: a GoP of 2 s and what comes late of it
     PROBE_PATIENCE_US = 100000   # chosen: beyond the 15 ms that a probe takes, until it is given up
     FIGURES_US = 1000000
+    MORE_THAN_MEAN = 8           # chosen: an eighth more than what came lately, as rates are never even
     NODE_LATE_US = 150000        # chosen: beyond a round trip, ARRIVALS' 50 ms and a queue of 100 ms
     VIEWER_LATE_US = 350000      # libwebrtc kDefaultAcceptedQueueMs; its reports come each 50 to 250 ms
     BASE_PERIOD_US = 10000000    # chosen: a path that has become longer is known after 10 to 20 s
@@ -59,6 +61,7 @@ cdef int pacer_open(link_t* link, const rate_config_t* config, int64_t now_us) n
             return -1
     pacer.config = config[0]
     pacer.config.max_bps = link.rate_bps
+    pacer.needed_bps = config.needed_bps
     if pacer.config.min_bps < 1:
         pacer.config.min_bps = 1  # packets are priced by it
     pacer.next_tick_us = now_us
@@ -119,9 +122,33 @@ cdef void pacer_set_rate(link_t* link, int64_t rate_bps, int64_t start_bps, int6
 
 cdef void pacer_set_needed(link_t* link, int64_t bps, int64_t now_us) noexcept nogil:
     """What there would be to send, were there room."""
-    link.pacer.config.needed_bps = bps
-    rate_set_config(&link.pacer.rate, &link.pacer.config, now_us)
+    link.pacer.needed_bps = bps
+    take_need(link, bps, now_us)
     pacer_refresh(link)
+
+
+cdef void take_need(link_t* link, int64_t bps, int64_t now_us) noexcept nogil:
+    cdef pacer_t* pacer = link.pacer
+    if bps != pacer.config.needed_bps:
+        pacer.config.needed_bps = bps
+        rate_set_config(&pacer.rate, &pacer.config, now_us)
+
+
+cdef void note_left_out(const worker_t* worker, link_t* link, int64_t now_us) noexcept nogil:
+    """Who was not sent all of its video lately needs what there is of it: without, nothing would find out
+    that its path has recovered, as the little that is sent neither fills the estimate nor lets it grow."""
+    cdef pacer_t* pacer = link.pacer
+    cdef int64_t bps = 0
+    cdef int32_t at = link.first_cursor
+    if now_us - pacer.left_out_us >= HELD_US:
+        pacer.left_out_us = 0
+        take_need(link, pacer.needed_bps, now_us)
+        return
+    while at >= 0:
+        bps += ring_bps(&worker.streams[worker.cursors[at].stream].ring)
+        at = worker.cursors[at].next_of_link
+    bps += bps // MORE_THAN_MEAN
+    take_need(link, bps if bps > pacer.needed_bps else pacer.needed_bps, now_us)
 
 
 cdef void pacer_on_route_change(link_t* link, int64_t now_us) noexcept nogil:
@@ -287,15 +314,19 @@ cdef bint lags_by(const worker_t* worker, const link_t* link, uint32_t bytes, ui
 
 
 cdef bint take_probe(const worker_t* worker, link_t* link, int64_t now_us) noexcept nogil:
-    """The next probe, if there is what it takes. A viewer's waits for a key frame."""
+    """The next probe, if there is what it takes. One without RTX waits for a key frame's."""
     cdef pacer_t* pacer = link.pacer
+    cdef span_t span
     if not link.is_viewer:
         return rate_take_probe(&pacer.rate, &pacer.probe, now_us)
     if now_us >= pacer.held_until_us:
         if not rate_take_probe(&pacer.rate, &pacer.probe, now_us):
             return False
         pacer.held_until_us = now_us + HELD_US
-    if padding_cursor(worker, link) == NOBODY and not lags_by(worker, link, pacer.probe.bytes, pacer.probe.packets):
+    if (
+        padding_cursor(worker, link, &span) == NOBODY
+        and not lags_by(worker, link, pacer.probe.bytes, pacer.probe.packets)
+    ):
         return False
     pacer.held_until_us = 0
     return True
@@ -315,6 +346,8 @@ cdef void pacer_before_drain(worker_t* worker, link_t* link, int64_t now_us) noe
     if link.cursor_count != pacer.config.streams:
         pacer.config.streams = link.cursor_count
         rate_set_config(&pacer.rate, &pacer.config, now_us)
+    if pacer.left_out_us > 0 and pacer.config.kind == RATE_GCC:
+        note_left_out(worker, link, now_us)
     rate_on_tick(&pacer.rate, now_us)
     # An idle link is not probed, nor one that is down: nobody would use, or tell, what it finds.
     if (
@@ -336,9 +369,21 @@ cdef void send_padding(worker_t* worker, int32_t link_index, int64_t now_us) noe
     send_message(worker, link_index, TYPE_PADDING, size - FIB_LEG_BYTES, now_us)
 
 
-cdef int32_t padding_cursor(const worker_t* worker, const link_t* link) noexcept nogil:
-    """Of a viewer, that what fills a probe can be taken from: video, with RTX and numbers that are told of, and
-    something sent since its last jump. NOBODY: there is none."""
+cdef bint sent_last(const worker_t* worker, const cursor_t* cursor, span_t* span) noexcept nogil:
+    """What a viewer was sent last of the cursor's stream, without a jump within it. Who leaves frames out has just
+    jumped, and then, of all times, it is to be found out whether the path carries more."""
+    if cursor.next != cursor.start:
+        cursor_span(cursor, span)
+        return True
+    if cursor.spans.count == 0:
+        return False
+    span[0] = worker.spans.entries[cursor.spans.newest]
+    return span.stream == cursor.stream and span.stream_generation == cursor.stream_generation
+
+
+cdef int32_t padding_cursor(const worker_t* worker, const link_t* link, span_t* span) noexcept nogil:
+    """Of a viewer, that what fills a probe can be taken from, and where of: video, with RTX and numbers that are
+    told of, and something sent that is still held. NOBODY: there is none."""
     cdef int32_t at = link.first_cursor
     cdef const cursor_t* cursor
     while at >= 0:
@@ -346,8 +391,8 @@ cdef int32_t padding_cursor(const worker_t* worker, const link_t* link) noexcept
         if (
             cursor.rtx_payload_type != 0 and cursor.rtx_payload_type != cursor.payload_type
             and cursor.extensions & EXTENDS_TRANSPORT_CC and worker.streams[cursor.stream].media == MEDIA_VIDEO
-            and CURSOR_ACTIVE <= cursor.state <= CURSOR_BEHIND and cursor.next != cursor.start
-            and ring_held(&worker.streams[cursor.stream].ring, cursor.next - 1) != NULL
+            and CURSOR_ACTIVE <= cursor.state < CURSOR_PAUSED and sent_last(worker, cursor, span)
+            and ring_held(&worker.streams[cursor.stream].ring, span.end - 1) != NULL
         ):
             return at
         at = cursor.next_of_link
@@ -358,7 +403,8 @@ cdef bint send_again_as_padding(worker_t* worker, int32_t link_index, int64_t no
     """The next large packet back from the newest that the viewer was sent, and then from there again. False:
     there is none."""
     cdef link_t* link = &worker.links[link_index]
-    cdef int32_t index = padding_cursor(worker, link)
+    cdef span_t span
+    cdef int32_t index = padding_cursor(worker, link, &span)
     cdef cursor_t* cursor
     cdef slot_t* slot = NULL
     cdef slot_t* found
@@ -367,15 +413,15 @@ cdef bint send_again_as_padding(worker_t* worker, int32_t link_index, int64_t no
         return False
     cursor = &worker.cursors[index]
     for i in range(MOST_PADDED):
-        if link.pacer.padded >= MOST_PADDED or link.pacer.padded >= cursor.next - cursor.start:
+        if link.pacer.padded >= MOST_PADDED or link.pacer.padded >= span.end - span.first:
             link.pacer.padded = 0
         link.pacer.padded += 1
-        found = ring_held(&worker.streams[cursor.stream].ring, cursor.next - link.pacer.padded)
+        found = ring_held(&worker.streams[cursor.stream].ring, span.end - link.pacer.padded)
         if found != NULL and (slot == NULL or found.size > slot.size):
             slot = found
             if slot.size >= LARGE_BYTES:
                 break
-    if slot == NULL or not send_rtx(worker, cursor, slot, now_us):
+    if slot == NULL or not send_rtx_from_span(worker, cursor, &span, slot, now_us):
         return False
     count(worker, VIEWER_PADDING)
     return True
@@ -394,8 +440,9 @@ cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us
     cdef link_t* link = &worker.links[link_index]
     cdef pacer_t* pacer = link.pacer
     cdef bint has_padding
+    cdef span_t span
     if pacer.is_probing:
-        has_padding = not link.is_viewer or padding_cursor(worker, link) != NOBODY
+        has_padding = not link.is_viewer or padding_cursor(worker, link, &span) != NOBODY
         while has_padding and not is_whole(link) and not is_backlogged(link) and link_may_send(link, now_us):
             has_padding = pad(worker, link_index, now_us)
         if is_whole(link) or now_us >= pacer.probe_until_us or (not has_padding and not is_backlogged(link)):

@@ -8,6 +8,7 @@ cdef enum:
     SMALLEST_RING = 64
     LARGEST_RING = 4096
     RETENTION_US = 2000000       # a packet younger than this is worth a larger ring
+    TELLING_US = 1000000         # a rate over less than this says nothing
     LACKING_US = 1000000         # a hole older than this, or up to twice as old, is lacked no more
 
 cdef enum SlotState:
@@ -73,6 +74,7 @@ cdef slot_t* ring_make_place(
 ) noexcept nogil
 cdef uint32_t ring_mark_gone(ring_t* ring, uint32_t first, uint32_t count) noexcept nogil
 cdef uint32_t ring_evict_oldest(ring_t* ring, slab_t* slab) noexcept nogil
+cdef int64_t ring_bps(const ring_t* ring) noexcept nogil
 cdef bint ring_fast_start(const ring_t* ring, uint32_t* seq) noexcept nogil
 cdef uint32_t ring_gop_before(const ring_t* ring, uint32_t seq) noexcept nogil
 cdef bint ring_whole_gop(const ring_t* ring, uint32_t* seq) noexcept nogil

@@ -210,6 +210,26 @@ cdef uint32_t ring_evict_oldest(ring_t* ring, slab_t* slab) noexcept nogil:
     return before - ring.held
 
 
+cdef int64_t ring_bps(const ring_t* ring) noexcept nogil:
+    """What came per second, over all that is held; 0: that is too little to tell."""
+    cdef const slot_t* newest = ring_held(ring, ring.head - 1)
+    cdef const slot_t* oldest = NULL
+    cdef int64_t passed_us
+    cdef uint32_t i
+    for i in range(SMALLEST_RING):
+        if ring.tail + i == ring.head:
+            break
+        oldest = ring_held(ring, ring.tail + i)
+        if oldest != NULL:
+            break
+    if newest == NULL or oldest == NULL:
+        return 0
+    passed_us = newest.arrival_us - oldest.arrival_us
+    if passed_us < TELLING_US:
+        return 0
+    return <int64_t><uint32_t>(newest.bytes_before - oldest.bytes_before) * 8000000 // passed_us
+
+
 cdef bint ring_fast_start(const ring_t* ring, uint32_t* seq) noexcept nogil:
     """First packet of the newest key frame that is complete, or still arriving without a hole.
 

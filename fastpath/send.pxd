@@ -4,6 +4,7 @@ from fastpath.address cimport sockaddr_storage, socklen_t
 from fastpath.cursor cimport cursor_t
 from fastpath.link cimport link_t
 from fastpath.ring cimport slot_t
+from fastpath.spans cimport span_t
 from fastpath.worker cimport worker_t
 
 cdef void flush_batch(worker_t* worker) noexcept nogil
@@ -19,7 +20,9 @@ cdef void send_alone(
 ) noexcept nogil
 cdef void queue_cursor(worker_t* worker, int32_t cursor) noexcept nogil
 cdef void unqueue_cursor(worker_t* worker, int32_t cursor) noexcept nogil
-cdef bint send_rtx(worker_t* worker, cursor_t* cursor, slot_t* slot, int64_t now_us) noexcept nogil
+cdef bint send_rtx_from_span(
+    worker_t* worker, cursor_t* cursor, const span_t* span, slot_t* slot, int64_t now_us
+) noexcept nogil
 cdef bint is_backlogged(const link_t* link) noexcept nogil
 
 

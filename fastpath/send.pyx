@@ -450,25 +450,42 @@ cdef void send_run(
             return
 
 
-cdef void send_from_span(
-    worker_t* worker, cursor_t* cursor, const span_t* span, slot_t* slot, bint is_again, int64_t now_us
-) noexcept nogil:
-    """A packet of before the cursor's last jump, as it was, or was to be, sent then."""
-    cdef int32_t stream = cursor.stream
-    cdef uint32_t timestamp_offset = cursor.timestamp_offset
-    cdef uint16_t sequence_offset = cursor.sequence_offset
-    cdef uint8_t payload_type = cursor.payload_type
+cdef void exchange(cursor_t* cursor, span_t* span) noexcept nogil:
+    """The cursor's numbers for a span's, and back."""
+    cdef span_t own = span[0]
+    own.stream = cursor.stream
+    own.timestamp_offset = cursor.timestamp_offset
+    own.sequence_offset = cursor.sequence_offset
+    own.payload_type = cursor.payload_type
     cursor.stream = span.stream
     cursor.timestamp_offset = span.timestamp_offset
     cursor.sequence_offset = span.sequence_offset
     cursor.payload_type = span.payload_type
+    span[0] = own
+
+
+cdef void send_from_span(
+    worker_t* worker, cursor_t* cursor, const span_t* span, slot_t* slot, bint is_again, int64_t now_us
+) noexcept nogil:
+    """A packet of before the cursor's last jump, as it was, or was to be, sent then."""
+    cdef span_t other = span[0]
+    exchange(cursor, &other)
     if not is_again or not send_rtx(worker, cursor, slot, now_us):
         send_to_viewer(worker, cursor, slot, now_us)
         count_sent(worker, cursor, slot, is_again, now_us)
-    cursor.stream = stream
-    cursor.timestamp_offset = timestamp_offset
-    cursor.sequence_offset = sequence_offset
-    cursor.payload_type = payload_type
+    exchange(cursor, &other)
+
+
+cdef bint send_rtx_from_span(
+    worker_t* worker, cursor_t* cursor, const span_t* span, slot_t* slot, int64_t now_us
+) noexcept nogil:
+    """send_rtx, of a packet of before the cursor's last jump."""
+    cdef span_t other = span[0]
+    cdef bint is_sent
+    exchange(cursor, &other)
+    is_sent = send_rtx(worker, cursor, slot, now_us)
+    exchange(cursor, &other)
+    return is_sent
 
 
 cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, int64_t now_us) noexcept nogil:

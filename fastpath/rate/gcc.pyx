@@ -56,6 +56,7 @@ cdef enum:
     COUNT_US = 1000000           # thresholds hear of losses so often: kLossUpdateInterval
     LONGEST_RTT_US = 60000000
     SHADOW_US = 100000           # chosen: a probe of 15 ms at twice the rate is over and its queue gone
+    LATELY_US = 1000000          # chosen: a loss as long ago is no sign that what a probe showed does not hold
     LONGEST_BURST_US = 200000    # chosen: of a key frame, what says nothing
     BURST_INTERVAL_US = 600000   # chosen: twice that and its shadow
 
@@ -72,6 +73,7 @@ cdef void gcc_open(gcc_t* gcc, const rate_config_t* config, int64_t now_us) noex
     gcc.throughput_bps = -1
     gcc.began_us = -1
     gcc.fed_us = -1
+    gcc.lost_us = -1
     gcc.apart_us = -1
     gcc.burst_us = -BURST_INTERVAL_US
     gcc.profile = config.profile
@@ -135,6 +137,7 @@ cdef void note_path(gcc_t* gcc, const packet_result_t* results, int32_t count, i
         gcc.packets += 1
         if results[i].arrival_us < 0:
             gcc.lost += 1
+            gcc.lost_us = now_us
         elif results[i].arrival_us > newest_us:
             newest_us = results[i].arrival_us
     if newest_us < 0:
@@ -286,7 +289,7 @@ cdef void gcc_on_feedback(
     update_delay_part(gcc, probed_bps, now_us)
     update_loss_part(gcc, results, count, now_us)
     combine(gcc, now_us)
-    gcc.probing.has_losses = gcc.loss.window_lost > 0
+    gcc.probing.has_losses = gcc.lost_us >= 0 and now_us - gcc.lost_us < LATELY_US
     probing_set_estimate(&gcc.probing, gcc.target_bps, limited_by(gcc), now_us)
     if recovered:
         probing_on_recovery(&gcc.probing, &gcc.alr, now_us)

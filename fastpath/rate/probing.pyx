@@ -14,9 +14,10 @@ of at 8 % a second. If it does not, and the flow got a larger share of the full 
 other flows, and checks are rare: many flows would disturb each other.
 
 Another is ours too: who could send more than the estimate, as a viewer of a lower bitrate than there is,
-*wishes* for that (`needed_bps`) and is probed at that rate each 2 s while nothing limits it. Nothing
-else finds a path that has recovered: what is sent now neither fills the estimate nor leaves so much of it
-that the flow is limited by the application. A wish that comes through raises the estimate to what is
+*wishes* for that (`needed_bps`) and is probed at that rate each 2 s while nothing limits it, more rarely
+where probes would take more than a twenty-fifth of what the path carries. Nothing else finds a path that
+has recovered: what is sent now neither fills the estimate nor leaves so much of it that the flow is
+limited by the application. A wish that comes through raises the estimate to what is
 needed, one that does not changes nothing.
 """
 
@@ -37,6 +38,7 @@ cdef enum:
     WISH_INTERVAL_US = 2000000   # with a GoP of 2 s, what is wished for is there within 5 s
     DURATION_US = 15000          # min_probe_duration
     PACKETS = 5                  # min_probe_packets_sent
+    PROBE_PACKET_BYTES = 1200    # most that one of them takes
 
 cdef double FIRST = 3.0          # first_exponential_probe_scale
 cdef double SECOND = 6.0         # second_exponential_probe_scale
@@ -52,6 +54,7 @@ cdef double NEVER = 1e300
 # Checks are ours; chosen on the cases 5.1 to 5.8 of RFC 8867, by bench/rate_control.py.
 cdef double CHECK_SCALE = 1.7    # of the estimate
 cdef double CHECK_TAKEN = 0.75   # of what came through is taken: 1.3 times the estimate
+cdef double WISH_SHARE = 0.04    # chosen: of what the path carries, at most so much for wishes
 cdef double CHECK_SHARED = 1.25  # more than this of the estimate came through a full link: others gave way
 
 
@@ -163,12 +166,18 @@ cdef inline bint wishes_for_more(const probing_t* probing) noexcept nogil:
 
 cdef void wish(probing_t* probing, int64_t now_us) noexcept nogil:
     """A probe at a little more than what is needed, as its result is uncertain."""
+    cdef double bytes = (1 + UNCERTAINTY) * probing.needed_bps * DURATION_US / 8e6
+    if bytes < PACKETS * PROBE_PACKET_BYTES:
+        bytes = PACKETS * PROBE_PACKET_BYTES
     probing.pending = 1
     probing.pending_bps[0] = (1 + UNCERTAINTY) * probing.needed_bps
+    probing.wished_bps = probing.needed_bps
     probing.pending_until_us = now_us + RESULT_US
     probing.aim = PROBE_WISHES
     probing.initiated_us = now_us
     probing.wish_us = WISH_INTERVAL_US
+    if bytes * 8e6 / probing.estimate_bps > WISH_SHARE * WISH_INTERVAL_US:
+        probing.wish_us = <int64_t>(bytes * 8e6 / (WISH_SHARE * probing.estimate_bps))
 
 
 cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil:
@@ -213,8 +222,8 @@ cdef double probing_on_check(probing_t* probing, const probe_outcome_t* outcome)
 cdef double probing_on_wish(probing_t* probing, const probe_outcome_t* outcome) noexcept nogil:
     """The estimate by its outcome, what is needed at most; negative: as it is."""
     cdef double taken_bps = least_bps(outcome)
-    if taken_bps >= (1 - UNCERTAINTY) * probing.needed_bps:
-        taken_bps = probing.needed_bps
+    if taken_bps >= (1 - UNCERTAINTY) * probing.wished_bps:
+        taken_bps = probing.wished_bps
     elif outcome.is_through:
         probing.wish_us = NEXT_CHECK_US          # it came through, but left too slowly to tell
     else:

@@ -168,8 +168,12 @@ def _is_skipping(worker: Worker, cursor: Cursor) -> bool:
     return False
 
 
-def _begin_skip(worker: Worker, cursor: Cursor, packet: Packet, kind: Kind) -> None:
+def _begin_skip(
+    worker: Worker, cursor: Cursor, packet: Packet, kind: Kind, now_us: int
+) -> None:
     """Leave out this packet, and with it what `kind` says."""
+    if cursor.link.pacer is not None:
+        cursor.link.pacer.left_out_us = now_us
     cursor.state = SKIPS[kind]
     cursor.skipped_from = cursor.next
     _count_dropped(worker, cursor, kind)
@@ -233,7 +237,7 @@ def look(worker: Worker, cursor: Cursor, now_us: int) -> Packet | None:
         if kind is None:
             _tell(worker, cursor, now_us)
             return packet
-        _begin_skip(worker, cursor, packet, kind)
+        _begin_skip(worker, cursor, packet, kind, now_us)
 
 
 def look_at_blocked(worker: Worker, link: Link, now_us: int) -> None:

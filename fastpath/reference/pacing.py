@@ -24,6 +24,7 @@ LEAST_PADDING_BYTES = 64
 LEG_BYTES = 32
 PROBE_PATIENCE_US = 100_000
 HELD_US = 2_500_000
+MORE_THAN_MEAN = 8
 FIGURES_US = 1_000_000
 NODE_LATE_US, VIEWER_LATE_US = (
     150_000,
@@ -46,7 +47,8 @@ def open_pacer(link: Link, kind: RateKind | None, rate: RateConfig | None, now_u
         streams=0,
         is_node_link=not link.is_viewer,
     )
-    link.pacer = Pacer(config, Controller(kind, config, now_us), now_us, now_us)
+    link.pacer = Pacer(kind, config, Controller(kind, config, now_us), now_us, now_us)
+    link.pacer.needed_bps = config.needed_bps
     link.pacer.has_numbers = link.is_viewer and kind != RateKind.LOSS_ONLY
     link.pacer.refresh(link)
 
@@ -62,6 +64,7 @@ class Cluster:
 
 @dataclass(eq=False, slots=True)
 class Pacer:
+    kind: RateKind
     config: RateConfig
     controller: Controller
     next_tick_us: int
@@ -81,6 +84,8 @@ class Pacer:
     probe_until_us: int = 0
     held: Probe | None = None  # a viewer's, until there is what it can be made of
     held_until_us: int = 0
+    needed_bps: int = 0  # what there would be to send, by who decides what is
+    left_out_us: int | None = None  # last time that frames were left out for the viewer
     probe_from: tuple[int, int] = (0, 0)  # bytes and packets that the link had sent
     clusters: list[Cluster] = field(default_factory=list)  # newest last
     acked_bytes: int = 0
@@ -113,9 +118,23 @@ class Pacer:
 
     def set_needed(self, link: Link, bps: int, now_us: int) -> None:
         """What there would be to send, were there room."""
-        self.config = replace(self.config, needed_bps=bps)
-        self.controller.set_config(self.config, now_us)
+        self.needed_bps = bps
+        self._take_need(bps, now_us)
         self.refresh(link)
+
+    def _take_need(self, bps: int, now_us: int) -> None:
+        if bps != self.config.needed_bps:
+            self.config = replace(self.config, needed_bps=bps)
+            self.controller.set_config(self.config, now_us)
+
+    def _note_left_out(self, link: Link, left_out_us: int, now_us: int) -> None:
+        """Who was not sent all of its video lately needs what there is of it."""
+        if now_us - left_out_us >= HELD_US:
+            self.left_out_us = None
+            self._take_need(self.needed_bps, now_us)
+            return
+        bps = sum(cursor.stream.ring.bps() for cursor in link.cursors)
+        self._take_need(max(bps + bps // MORE_THAN_MEAN, self.needed_bps), now_us)
 
     def on_route_change(self, link: Link, now_us: int) -> None:
         self.probe = self.held = None
@@ -169,6 +188,8 @@ class Pacer:
         if len(link.cursors) != self.config.streams:
             self.config = replace(self.config, streams=len(link.cursors))
             self.controller.set_config(self.config, now_us)
+        if self.left_out_us is not None and self.kind is RateKind.GCC:
+            self._note_left_out(link, self.left_out_us, now_us)
         self.controller.on_tick(now_us)
         if self.probe is None and link.cursors and (link.is_viewer or link.is_up):
             probe = self._take_probe(link, now_us)

@@ -16,6 +16,7 @@ LARGEST = CAPACITIES[-1]
 AUDIO_CAPACITY, VIDEO_CAPACITY = 256, 1024
 RETENTION_US = 2_000_000
 LACKING_US = 1_000_000
+TELLING_US = 1_000_000  # a rate over less than this says nothing
 JUMP_REACH = 64  # a jump is confirmed by a packet at most this far after the one that announced it
 
 
@@ -69,6 +70,18 @@ class Ring:
     def extended(self, stream_seq: int) -> int:
         """The packet number nearest to the head whose low 32 bits these are."""
         return self.head + difference(stream_seq, self.head & 0xFFFFFFFF, 32)
+
+    def bps(self) -> int:
+        """What came per second, over all that is held; 0: that is too little to tell."""
+        first = range(self.tail, min(self.tail + CAPACITIES[0], self.head))
+        oldest = next((number for number in first if number in self.packets), None)
+        if oldest is None or self.head - 1 not in self.packets:
+            return 0
+        passed_us = self.packets[self.head - 1].arrival_us - self.packets[oldest].arrival_us
+        if passed_us < TELLING_US:
+            return 0
+        size = self.bytes_before[self.head - 1] - self.bytes_before[oldest]
+        return size * 8_000_000 // passed_us
 
     def classify(self, number: int) -> Insertion:
         """What inserting this number means. Remembers a jump, changes nothing else."""

@@ -137,12 +137,16 @@ def _narrow(seed: int, links: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _control(seed: int, broadcasts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Who says how fast, and when frames are left out. The lowest rate carries any one broadcast:
-    who is left out more frames than it is sent shows a controller too little to ever raise it."""
+    """Who says how fast, and when frames are left out. NADA's lowest rate carries any one
+    broadcast: it has no probes, and who is left out more frames than it is sent shows it too
+    little to ever raise its rate."""
     rng = Random(f"rates {seed}")
+    controller = rng.choice(["gcc", "gcc", "gcc", "nada", "nada", "loss_only", "fixed"])
     floor_bps = 100_000 + 3 * max(broadcast["bitrate_bps"] for broadcast in broadcasts) // 2
+    if controller == "gcc" and rng.random() < 0.7:
+        floor_bps = 100_000
     viewers = {
-        "controller": rng.choice(["gcc", "gcc", "gcc", "nada", "nada", "loss_only", "fixed"]),
+        "controller": controller,
         "start_bps": rng.choice([floor_bps, 1_000_000, 4_000_000]),
         "min_bps": floor_bps,
     }
