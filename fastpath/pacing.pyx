@@ -165,13 +165,17 @@ cdef void note_rtt(pacer_t* pacer, int64_t rtt_us, int64_t now_us) noexcept nogi
 
 cdef bint is_overdue(link_t* link, int64_t now_us) noexcept nogil:
     """Has nothing been heard of what left so long ago? Not before there was a first report, nor if all of
-    it is so long ago: then it stands in no queue, and what was lost before a pause is told behind it."""
+    it is so long ago: then it stands in no queue, and what was lost before a pause is told behind it. What
+    waits for news makes no pause: else a path that has stood still would be sent all after all."""
     cdef pacer_t* pacer = link.pacer
+    cdef int64_t newest_us = pacer.newest_sent_us
     cdef int64_t late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
     if pacer.untold_since_us < 0 or pacer.feedbacks == 0 or not pacer.is_heard:
         return False
     late_us += least_known(pacer.base_rtt_us[0], pacer.base_rtt_us[1])
-    if now_us - pacer.newest_sent_us > late_us:
+    if newest_us < pacer.withheld_us:
+        newest_us = pacer.withheld_us
+    if now_us - newest_us > late_us:
         pacer.untold_since_us = -1
         return False
     return now_us - pacer.untold_since_us > late_us
@@ -404,6 +408,8 @@ cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us
         pacer.newest_sent_us = now_us
         if pacer.untold_since_us < 0:
             pacer.untold_since_us = now_us
+    if pacer.is_late and is_backlogged(link):
+        pacer.withheld_us = now_us
     if link.sent_bytes != pacer.noted_bytes:
         # Who never reports, as many players and nodes of before do, is no path on which reports get
         # lost. A viewer that asked for transport numbers has promised to.
