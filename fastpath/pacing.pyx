@@ -132,6 +132,7 @@ cdef void pacer_on_route_change(link_t* link, int64_t now_us) noexcept nogil:
     link.pacer.is_heard = False
     link.pacer.base_rtt_us[0] = 0
     link.pacer.base_rtt_us[1] = 0
+    link.pacer.news_us = 0
     rate_on_route_change(&link.pacer.rate, link.pacer.config.start_bps, now_us)
     pacer_refresh(link)
 
@@ -197,6 +198,7 @@ cdef void pacer_on_results(
         else:
             pacer.acked_bytes += results[i].bytes
             told_us = results[count - 1].sent_us  # a loss is news as well, if anything comes through
+            pacer.news_us = now_us - results[i].sent_us
     if pacer.untold_since_us >= 0 and told_us >= pacer.untold_since_us:
         pacer.untold_since_us = told_us if told_us < pacer.newest_sent_us else -1
     pacer.is_late = is_overdue(link, now_us)

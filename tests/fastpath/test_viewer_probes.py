@@ -199,7 +199,7 @@ def test_a_packet_lost_before_a_pause_slows_nothing_down_behind_it() -> None:
 def test_a_path_that_stands_still_is_sent_little_until_it_is_heard_of() -> None:
     """A frame takes longer at the lowest rate than news may take: that is no pause."""
     min_bps = 300_000
-    edge = Edge()
+    edge = Edge(max_lag_us=0)  # nothing is left out
     viewer = edge.add_viewer(
         edge.add_track(),
         rate_bps=CEILING_BPS,
