@@ -400,6 +400,7 @@ cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us
     cdef link_t* link = &worker.links[link_index]
     cdef pacer_t* pacer = link.pacer
     cdef bint has_padding
+    cdef bint is_awaited = pacer.transport == NULL  # reports tell of all; but numbers, of what has one
     if pacer.is_probing:
         has_padding = not link.is_viewer or padding_cursor(worker, link) != NOBODY
         while has_padding and not is_whole(link) and not is_backlogged(link) and link_may_send(link, now_us):
@@ -408,6 +409,7 @@ cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us
             end_probe(link)
     if told_of(link) != pacer.numbers_before:
         pacer.newest_sent_us = now_us
+        is_awaited = True
         if pacer.untold_since_us < 0:
             pacer.untold_since_us = now_us
     if pacer.is_late and is_backlogged(link):
@@ -416,5 +418,5 @@ cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us
         # Who never reports, as many players and nodes of before do, is no path on which reports get
         # lost. A viewer that asked for transport numbers has promised to.
         if pacer.is_heard or pacer.transport != NULL:
-            rate_on_sent(&pacer.rate, <uint32_t>(link.sent_bytes - pacer.noted_bytes), now_us)
+            rate_on_sent(&pacer.rate, <uint32_t>(link.sent_bytes - pacer.noted_bytes), is_awaited, now_us)
         pacer.noted_bytes = link.sent_bytes

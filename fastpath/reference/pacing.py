@@ -193,7 +193,9 @@ class Pacer:
         """Go on with a probe, and tell the controller what has been sent."""
         if self.probe is not None:
             self._go_on(worker, link, self.probe, now_us)
+        is_awaited = not self.has_numbers  # of all, or of what has a number
         if self._told_of(link) != self.numbers_before:
+            is_awaited = True
             self.newest_sent_us = now_us
             if self.untold_since_us is None:
                 self.untold_since_us = now_us
@@ -201,7 +203,8 @@ class Pacer:
             self.withheld_us = now_us
         if link.sent_bytes != self.noted_bytes:
             if self.is_heard or self.has_numbers:
-                self.controller.on_sent(link.sent_bytes - self.noted_bytes, now_us)
+                sent_bytes = link.sent_bytes - self.noted_bytes
+                self.controller.on_sent(sent_bytes, now_us, is_awaited)
             self.noted_bytes = link.sent_bytes
 
     def _note_rtt(self, rtt_us: int, now_us: int) -> None:
