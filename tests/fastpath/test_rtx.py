@@ -195,8 +195,13 @@ def test_what_finds_no_room_costs_nothing_and_may_be_asked_for_again() -> None:
 def test_what_waits_for_its_turn_is_not_sent_once_for_each_time_it_is_asked_for(rtx: bool) -> None:
     """A rate that has fallen lets 40 packets leave in 0.5 s. They are asked for each 100 ms."""
     edge = Edge(max_lag_us=0)  # nothing is left out
-    asked = {"rtx_payload_type": RTX_TYPE, "rtx_ssrc": RTX_SSRC} if rtx else {}
-    viewer = edge.add_viewer(edge.add_track(), first_number=65_400, rate_bps=20_000_000, **asked)
+    viewer = edge.add_viewer(
+        edge.add_track(),
+        first_number=65_400,
+        rate_bps=20_000_000,
+        rtx_payload_type=RTX_TYPE if rtx else 0,
+        rtx_ssrc=RTX_SSRC if rtx else 0,
+    )
     encoder = Encoder(size=1200)
     edge.encode(*encoder.gop(200))
     edge.wait(200_000)
