@@ -11,7 +11,7 @@ ctypedef struct late_t:
     int32_t stream
     uint32_t stream_generation
     uint32_t stream_seq
-    uint64_t answers             # hop_seq this repairs, or 0
+    uint64_t answers             # hop_seq this repairs; of a viewer's packet when it asked, us; or 0
 
 ctypedef struct late_queue_t:
     int32_t first                # -1: nothing waits

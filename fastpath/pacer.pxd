@@ -33,6 +33,8 @@ ctypedef struct pacer_t:
     int64_t untold_since_us      # media sent then, or soon after, is the oldest without news; -1: there is none
     int64_t base_rtt_us[2]       # least round trip of this period and of the one before; 0: not measured
     int64_t base_until_us        # end of this period
+    int64_t news_us              # how long the newest news took: round trip, queue, and the wait for a report
+    int64_t withheld_us          # something waited then because news was overdue
     bint is_late                 # news is overdue
     # the probe under way
     bint is_probing

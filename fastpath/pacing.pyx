@@ -159,6 +159,7 @@ cdef void pacer_on_route_change(link_t* link, int64_t now_us) noexcept nogil:
     link.pacer.is_heard = False
     link.pacer.base_rtt_us[0] = 0
     link.pacer.base_rtt_us[1] = 0
+    link.pacer.news_us = 0
     rate_on_route_change(&link.pacer.rate, link.pacer.config.start_bps, now_us)
     pacer_refresh(link)
 
@@ -192,13 +193,17 @@ cdef void note_rtt(pacer_t* pacer, int64_t rtt_us, int64_t now_us) noexcept nogi
 
 cdef bint is_overdue(link_t* link, int64_t now_us) noexcept nogil:
     """Has nothing been heard of what left so long ago? Not before there was a first report, nor if all of
-    it is so long ago: then it stands in no queue, and what was lost before a pause is told behind it."""
+    it is so long ago: then it stands in no queue, and what was lost before a pause is told behind it. What
+    waits for news makes no pause: else a path that has stood still would be sent all after all."""
     cdef pacer_t* pacer = link.pacer
+    cdef int64_t newest_us = pacer.newest_sent_us
     cdef int64_t late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
     if pacer.untold_since_us < 0 or pacer.feedbacks == 0 or not pacer.is_heard:
         return False
     late_us += least_known(pacer.base_rtt_us[0], pacer.base_rtt_us[1])
-    if now_us - pacer.newest_sent_us > late_us:
+    if newest_us < pacer.withheld_us:
+        newest_us = pacer.withheld_us
+    if now_us - newest_us > late_us:
         pacer.untold_since_us = -1
         return False
     return now_us - pacer.untold_since_us > late_us
@@ -220,6 +225,7 @@ cdef void pacer_on_results(
         else:
             pacer.acked_bytes += results[i].bytes
             told_us = results[count - 1].sent_us  # a loss is news as well, if anything comes through
+            pacer.news_us = now_us - results[i].sent_us
     if pacer.untold_since_us >= 0 and told_us >= pacer.untold_since_us:
         pacer.untold_since_us = told_us if told_us < pacer.newest_sent_us else -1
     pacer.is_late = is_overdue(link, now_us)
@@ -441,6 +447,7 @@ cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us
     cdef pacer_t* pacer = link.pacer
     cdef bint has_padding
     cdef span_t span
+    cdef bint is_awaited = pacer.transport == NULL  # reports tell of all; but numbers, of what has one
     if pacer.is_probing:
         has_padding = not link.is_viewer or padding_cursor(worker, link, &span) != NOBODY
         while has_padding and not is_whole(link) and not is_backlogged(link) and link_may_send(link, now_us):
@@ -449,11 +456,14 @@ cdef void pacer_after_drain(worker_t* worker, int32_t link_index, int64_t now_us
             end_probe(link)
     if told_of(link) != pacer.numbers_before:
         pacer.newest_sent_us = now_us
+        is_awaited = True
         if pacer.untold_since_us < 0:
             pacer.untold_since_us = now_us
+    if pacer.is_late and is_backlogged(link):
+        pacer.withheld_us = now_us
     if link.sent_bytes != pacer.noted_bytes:
         # Who never reports, as many players and nodes of before do, is no path on which reports get
         # lost. A viewer that asked for transport numbers has promised to.
         if pacer.is_heard or pacer.transport != NULL:
-            rate_on_sent(&pacer.rate, <uint32_t>(link.sent_bytes - pacer.noted_bytes), now_us)
+            rate_on_sent(&pacer.rate, <uint32_t>(link.sent_bytes - pacer.noted_bytes), is_awaited, now_us)
         pacer.noted_bytes = link.sent_bytes

@@ -28,7 +28,7 @@ from fastpath.siphash cimport covered_t, media_tags, siphash_key_t
 from fastpath.skip cimport say_skip
 from fastpath.slab cimport HEADROOM_BYTES, slab_payload
 from fastpath.spans cimport span_t, spans_with_packet
-from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS
+from fastpath.verdict cimport HOP_LIMIT_REACHED, SENT_BATCHES, SENT_PACKETS, VIEWER_NACK_TOO_OLD
 from fastpath.wheel cimport wheel_cancel, wheel_set
 from fastpath.wire cimport (
     CLASS_AUDIO, CLASS_CONTROL, CLASS_PROBE, CLASS_VIDEO, FIB_LEG_BYTES, FLAG_DUPLICATE, FLAG_REPAIR, FLAG_SEALED, HEADER_BYTES, REPAIR_BLOCK_BYTES, TAG_BYTES, TYPE_FEEDBACK,
@@ -517,6 +517,9 @@ cdef void send_late(worker_t* worker, int32_t link_index, const late_t* late, in
             return
     if late.answers == 0:
         cursor.late_packets += 1
+    elif 0 < worker.max_lag_us < now_us - <int64_t>late.answers:
+        count(worker, VIEWER_NACK_TOO_OLD)  # nothing waits longer than a frame may
+        return
     else:
         cursor.resent += 1
     if span != NULL:

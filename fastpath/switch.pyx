@@ -137,28 +137,33 @@ cdef void settle_switches(worker_t* worker, int32_t stream) noexcept nogil:
         at = following
 
 
-cdef const slot_t* last_sent(const worker_t* worker, const cursor_t* cursor, bint* is_lacking) noexcept nogil:
-    """What it was sent last of the stream it follows; NULL if it was sent nothing, or that is not held.
-    is_lacking: packets after that one have been lost, and passed over."""
-    cdef const ring_t* ring = &worker.streams[cursor.stream].ring
+cdef const slot_t* last_held(const ring_t* ring, uint32_t first, uint32_t end, bint* is_lacking) noexcept nogil:
+    """The last packet of these that is held; is_lacking is set if others are behind it."""
     cdef const slot_t* slot
-    cdef const span_t* span
-    cdef uint32_t seq = cursor.next
-    is_lacking[0] = False
-    while seq != cursor.start and cursor.next - seq < MOST_LACKING:
+    cdef uint32_t seq = end
+    while seq != first and end - seq < MOST_LACKING:
         seq -= 1
         slot = ring_held(ring, seq)
         if slot != NULL:
             return slot
         is_lacking[0] = True
-    if seq != cursor.start:
-        return NULL
-    if cursor.spans.count == 0:
-        return NULL
+    return NULL
+
+
+cdef const slot_t* last_sent(const worker_t* worker, const cursor_t* cursor, bint* is_lacking) noexcept nogil:
+    """What it was sent last of the stream it follows, before its last jump if nothing since; NULL if it was
+    sent nothing, or that is not held. is_lacking: packets after that one have been lost, and passed over."""
+    cdef const ring_t* ring = &worker.streams[cursor.stream].ring
+    cdef const slot_t* slot
+    cdef const span_t* span
+    is_lacking[0] = False
+    slot = last_held(ring, cursor.start, cursor.next, is_lacking)
+    if slot != NULL or cursor.next - cursor.start >= MOST_LACKING or cursor.spans.count == 0:
+        return slot
     span = &worker.spans.entries[cursor.spans.newest]
     if span.stream != cursor.stream or span.stream_generation != cursor.stream_generation:
         return NULL
-    return ring_held(ring, span.end - 1)
+    return last_held(ring, span.first, span.end, is_lacking)
 
 
 cdef inline int64_t made_us(const slot_t* slot) noexcept nogil:

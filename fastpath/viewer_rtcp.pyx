@@ -11,7 +11,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from fastpath.address cimport address_equal, address_same_host, address_t
 from fastpath.cursor cimport CURSOR_PAUSED, NOBODY, TOLD_REPORTS, cursor_t
 from fastpath.late cimport late_t
-from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, link_may_repair, link_t
+from fastpath.link cimport LATE_AUDIO, LATE_VIDEO, link_may_repair, link_media_bps, link_t
 from fastpath.pacing cimport pacer_on_receiver_report
 from fastpath.pause cimport end_pause
 from fastpath.ring cimport ring_held, slot_t
@@ -36,6 +36,7 @@ from rtp.rtcp.walk cimport (
 cdef enum:
     SHORTEST_RTT_US = 20000      # chosen: before a report has told the round trip, and as its least
     LONGEST_RTT_US = 10000000    # beyond any path
+    LONGEST_WAIT_US = 500000     # chosen, as [dropping]'s limit: what has waited longer may be asked for again
     MAX_RTCP_BYTES = 1472        # of an unfragmented datagram: bounds the work for one
     MOST_TRANSPORT_REPORTS = 8   # of one: each may be about 4,096 packets in a few bytes
     ROUNDING_US = 16             # a unit of 1/65,536 s
@@ -112,14 +113,18 @@ cdef void on_report_block(worker_t* worker, int32_t index, const report_block_t*
 
 
 cdef resent_t* place_of(worker_t* worker, int32_t index, uint16_t number, int64_t now_us) noexcept nogil:
-    """Where it is noted that a packet is sent again; NULL: it was within a round trip. One table for all
-    viewers, of small sets. Of five packets in one set the oldest is forgotten: sent twice at worst."""
+    """Where it is noted that a packet is sent again; NULL: it waits for that still, or left within a round trip,
+    as long as one takes now. One table for all viewers, of small sets. Of five packets in one set the oldest is
+    forgotten: sent twice at worst."""
+    cdef const link_t* link = &worker.links[worker.cursors[index].link]
     cdef uint32_t cursor = (worker.cursors[index].generation << 20) | <uint32_t>index
     cdef int64_t rtt_us = worker.cursors[index].rtt_us
     cdef uint64_t mixed = ((<uint64_t>cursor << 32) | number) * 0x9E3779B97F4A7C15u  # Fibonacci hashing
     cdef resent_t* places = &worker.recently[((mixed >> 40) & worker.recently_mask) * RECENT_WAYS]
     cdef resent_t* entry = places
     cdef int i
+    if link.pacer != NULL and rtt_us < link.pacer.news_us:
+        rtt_us = link.pacer.news_us  # a queue has built up since a report told the round trip
     if rtt_us < SHORTEST_RTT_US:
         rtt_us = SHORTEST_RTT_US
     for i in range(RECENT_WAYS):
@@ -146,6 +151,15 @@ cdef stream_t* find_sent(worker_t* worker, const cursor_t* cursor, uint16_t numb
     return &worker.streams[span.stream]
 
 
+cdef inline int64_t leaves_us(const link_t* link, int which, uint32_t size, int64_t now_us) noexcept nogil:
+    """About when what was put last into a queue of late packets has its turn, were all of its size. The rate
+    may rise meanwhile."""
+    cdef int64_t wait_us = <int64_t>(link.late_count[which] - 1) * size * 8000000 // link_media_bps(link)
+    if which == LATE_AUDIO:
+        return now_us
+    return now_us + (wait_us if wait_us < LONGEST_WAIT_US else LONGEST_WAIT_US)
+
+
 cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, int64_t now_us) noexcept nogil:
     cdef cursor_t* cursor = &worker.cursors[index]
     cdef uint32_t seq = 0
@@ -153,6 +167,7 @@ cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, in
     cdef const slot_t* slot = NULL
     cdef resent_t* place
     cdef late_t late
+    cdef int which
     cursor.nacked += 1
     if stream != NULL and stream.is_used and cursor.state != CURSOR_PAUSED:
         slot = ring_held(&stream.ring, seq)
@@ -166,18 +181,19 @@ cdef void send_number_again(worker_t* worker, int32_t index, uint16_t number, in
     if not link_may_repair(&worker.links[cursor.link], slot.size):
         count(worker, VIEWER_RESEND_REFUSED)
         return
+    which = LATE_AUDIO if stream.media == MEDIA_AUDIO else LATE_VIDEO
     late.cursor = index
     late.cursor_generation = cursor.generation
     late.stream = <int32_t>(stream - worker.streams)
     late.stream_generation = stream.generation
     late.stream_seq = seq
-    late.answers = 1
-    if not push_late(worker, cursor.link, LATE_AUDIO if stream.media == MEDIA_AUDIO else LATE_VIDEO, &late):
+    late.answers = <uint64_t>now_us
+    if not push_late(worker, cursor.link, which, &late):
         worker.links[cursor.link].repair_credit += slot.size
         return
     place.cursor = (cursor.generation << 20) | <uint32_t>index
     place.number = number
-    place.at_us = now_us
+    place.at_us = leaves_us(&worker.links[cursor.link], which, slot.size, now_us)
 
 
 cdef void on_nack(worker_t* worker, int32_t index, const feedback_t* feedback, int64_t now_us) noexcept nogil:

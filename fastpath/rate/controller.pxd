@@ -27,7 +27,8 @@ cdef void rate_open(rate_t* rate, const rate_config_t* config, int64_t now_us) n
 # Limits, what is needed, streams. kind, profile and is_node_link stay as they were opened.
 cdef void rate_set_config(rate_t* rate, const rate_config_t* config, int64_t now_us) noexcept nogil
 # Every packet that is charged to the link, with padding.
-cdef void rate_on_sent(rate_t* rate, uint32_t bytes, int64_t now_us) noexcept nogil
+# is_awaited: news of what has left will come soon, so its absence means something.
+cdef void rate_on_sent(rate_t* rate, uint32_t bytes, bint is_awaited, int64_t now_us) noexcept nogil
 # Each packet's fate once, in the order sent (a late arrival may follow a loss). rtt_us: 0 if unknown.
 cdef void rate_on_feedback(
     rate_t* rate, const packet_result_t* results, int32_t count, int64_t rtt_us, int64_t now_us

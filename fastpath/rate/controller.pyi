@@ -22,7 +22,8 @@ class Controller:
         """Results that made no sense: sent in the future, or more than a minute ago."""
     def set_config(self, config: RateConfig, now_us: int) -> None:
         """Limits, what is needed, streams. Kind, profile and is_node_link stay."""
-    def on_sent(self, size: int, now_us: int) -> None: ...
+    def on_sent(self, size: int, now_us: int, is_awaited: bool = True) -> None:
+        """is_awaited: news of it will come soon, so its absence means something."""
     def on_feedback(self, results: list[PacketResult], rtt_us: int, now_us: int) -> None:
         """Each packet's fate once, in the order sent. rtt_us: 0 if it is not known."""
     def on_receiver_report(

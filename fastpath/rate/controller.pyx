@@ -113,11 +113,11 @@ cdef void rate_set_config(rate_t* rate, const rate_config_t* config, int64_t now
     publish(rate)
 
 
-cdef void rate_on_sent(rate_t* rate, uint32_t bytes, int64_t now_us) noexcept nogil:
+cdef void rate_on_sent(rate_t* rate, uint32_t bytes, bint is_awaited, int64_t now_us) noexcept nogil:
     advance(rate, now_us)
     if rate.config.kind == RATE_GCC:
-        gcc_on_sent(&rate.parts.gcc, <double>bytes, rate.now_us)
-    elif rate.config.kind == RATE_NADA:
+        gcc_on_sent(&rate.parts.gcc, <double>bytes, is_awaited, rate.now_us)
+    elif rate.config.kind == RATE_NADA and is_awaited:
         nada_on_sent(&rate.parts.nada, rate.now_us)
     elif rate.config.kind == RATE_LOSS_ONLY:
         loss_only_on_sent(&rate.parts.loss_only, rate.now_us)
@@ -239,8 +239,8 @@ cdef class Controller:
         cdef rate_config_t native = native_config(self.kind, config)
         rate_set_config(&self.rate, &native, now_us)
 
-    def on_sent(self, uint32_t size, int64_t now_us):
-        rate_on_sent(&self.rate, size, now_us)
+    def on_sent(self, uint32_t size, int64_t now_us, bint is_awaited=True):
+        rate_on_sent(&self.rate, size, is_awaited, now_us)
 
     def on_feedback(self, list results, int64_t rtt_us, int64_t now_us):
         cdef Py_ssize_t count = len(results)

@@ -42,7 +42,7 @@ ctypedef struct gcc_t:
 
 cdef void gcc_open(gcc_t* gcc, const rate_config_t* config, int64_t now_us) noexcept nogil
 cdef void gcc_limit(gcc_t* gcc, const rate_config_t* config, int64_t now_us) noexcept nogil
-cdef void gcc_on_sent(gcc_t* gcc, double bytes, int64_t now_us) noexcept nogil
+cdef void gcc_on_sent(gcc_t* gcc, double bytes, bint is_awaited, int64_t now_us) noexcept nogil
 cdef void gcc_on_feedback(
     gcc_t* gcc, const packet_result_t* results, int32_t count, int64_t rtt_us, int64_t now_us
 ) noexcept nogil

@@ -112,11 +112,12 @@ cdef void set_target(gcc_t* gcc, double bps) noexcept nogil:
     alr_set_estimate(&gcc.alr, gcc.target_bps)
 
 
-cdef void gcc_on_sent(gcc_t* gcc, double bytes, int64_t now_us) noexcept nogil:
+cdef void gcc_on_sent(gcc_t* gcc, double bytes, bint is_awaited, int64_t now_us) noexcept nogil:
     if gcc.probing.state == PROBING_NEW and gcc.alr.sent_us < 0:
         probing_start(&gcc.probing, gcc.target_bps, now_us)
     alr_on_sent(&gcc.alr, bytes, now_us)
-    rtt_backoff_on_sent(&gcc.backoff, now_us)
+    if is_awaited:
+        rtt_backoff_on_sent(&gcc.backoff, now_us)
 
 
 cdef void gcc_on_rtt(gcc_t* gcc, int64_t rtt_us) noexcept nogil:

@@ -16,7 +16,7 @@ cdef extern from *:
 
 ctypedef struct rtt_backoff_t:
     int64_t rtt_us               # without what waited for the report
-    int64_t told_us              # when; the first packet's time before any feedback; negative: neither
+    int64_t told_us              # when; of the first packet behind that, if there is one; negative: neither
     int64_t sent_us              # the last packet; nothing is missing while nothing is sent
     int64_t reduced_us           # negative: never
 
@@ -27,8 +27,8 @@ cdef inline void rtt_backoff_open(rtt_backoff_t* backoff) noexcept nogil:
     backoff.reduced_us = -1
 
 cdef inline void rtt_backoff_on_sent(rtt_backoff_t* backoff, int64_t now_us) noexcept nogil:
-    if backoff.told_us < 0:
-        backoff.told_us = now_us
+    if backoff.told_us < 0 or backoff.sent_us < backoff.told_us:
+        backoff.told_us = now_us         # behind a pause too: nothing of before is missing
     backoff.sent_us = now_us
 
 cdef inline void rtt_backoff_on_feedback(rtt_backoff_t* backoff, int64_t rtt_us, int64_t now_us) noexcept nogil:

@@ -168,9 +168,7 @@ def _is_skipping(worker: Worker, cursor: Cursor) -> bool:
     return False
 
 
-def _begin_skip(
-    worker: Worker, cursor: Cursor, packet: Packet, kind: Kind, now_us: int
-) -> None:
+def _begin_skip(worker: Worker, cursor: Cursor, packet: Packet, kind: Kind, now_us: int) -> None:
     """Leave out this packet, and with it what `kind` says."""
     if cursor.link.pacer is not None:
         cursor.link.pacer.left_out_us = now_us

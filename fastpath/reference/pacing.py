@@ -80,6 +80,7 @@ class Pacer:
     base_rtt_us: tuple[int, int] = (0, 0)  # least of this period and of the one before
     base_until_us: int = 0
     is_late: bool = False  # news is overdue
+    withheld_us: int = 0  # something waited then because it was
     probe: Probe | None = None  # under way
     probe_until_us: int = 0
     held: Probe | None = None  # a viewer's, until there is what it can be made of
@@ -213,13 +214,18 @@ class Pacer:
         """Go on with a probe, and tell the controller what has been sent."""
         if self.probe is not None:
             self._go_on(worker, link, self.probe, now_us)
+        is_awaited = not self.has_numbers  # of all, or of what has a number
         if self._told_of(link) != self.numbers_before:
+            is_awaited = True
             self.newest_sent_us = now_us
             if self.untold_since_us is None:
                 self.untold_since_us = now_us
+        if self.is_late and link.backlog():
+            self.withheld_us = now_us
         if link.sent_bytes != self.noted_bytes:
             if self.is_heard or self.has_numbers:
-                self.controller.on_sent(link.sent_bytes - self.noted_bytes, now_us)
+                sent_bytes = link.sent_bytes - self.noted_bytes
+                self.controller.on_sent(sent_bytes, now_us, is_awaited)
             self.noted_bytes = link.sent_bytes
 
     def _note_rtt(self, rtt_us: int, now_us: int) -> None:
@@ -232,12 +238,12 @@ class Pacer:
 
     def _is_overdue(self, link: Link, now_us: int) -> bool:
         """Has nothing been heard of what left so long ago? Not before there was a first report, nor
-        if all of it is so long ago."""
+        if all of it is so long ago, and nothing waits for the news."""
         if self.untold_since_us is None or self.feedbacks == 0 or not self.is_heard:
             return False
         late_us = VIEWER_LATE_US if link.is_viewer else NODE_LATE_US
         late_us += least_known(*self.base_rtt_us)
-        if now_us - self.newest_sent_us > late_us:
+        if now_us - max(self.newest_sent_us, self.withheld_us) > late_us:
             self.untold_since_us = None
             return False
         return now_us - self.untold_since_us > late_us

@@ -99,20 +99,24 @@ def settle_switches(worker: Worker, stream: Stream) -> None:
             worker.post(ViewerSwitched(cursor.handle, cursor.stream.handle))
 
 
+def _last_held(stream: Stream, first: int, end: int) -> tuple[Packet | None, bool]:
+    """The last packet of these that is held; and whether others are behind it."""
+    for seq in range(end - 1, max(first, end - MOST_LACKING) - 1, -1):
+        if (packet := stream.ring.packets.get(seq)) is not None:
+            return packet, seq != end - 1
+    return None, first != end
+
+
 def _last_sent(cursor: Cursor) -> tuple[Packet | None, bool]:
-    """What it was sent last of the stream it follows, if that is still held; and whether packets
-    after that one have been lost, and passed over."""
-    packets, seq, is_lacking = cursor.stream.ring.packets, cursor.next, False
-    while seq != cursor.start and cursor.next - seq < MOST_LACKING:
-        seq -= 1
-        if (packet := packets.get(seq)) is not None:
-            return packet, is_lacking
-        is_lacking = True
-    if seq != cursor.start:
-        return None, is_lacking
+    """What it was sent last of the stream it follows, before its last jump if nothing since, if
+    that is still held; and whether packets after that one have been lost, and passed over."""
+    last, is_lacking = _last_held(cursor.stream, cursor.start, cursor.next)
+    if last is not None or cursor.next - cursor.start >= MOST_LACKING:
+        return last, is_lacking
     if not cursor.spans or cursor.spans[0].stream is not cursor.stream:
         return None, is_lacking
-    return packets.get(cursor.spans[0].end - 1), is_lacking
+    last, is_before = _last_held(cursor.stream, cursor.spans[0].first, cursor.spans[0].end)
+    return last, is_lacking or is_before
 
 
 def _may_leave(cursor: Cursor, last: Packet | None, is_lacking: bool, key: Packet) -> bool:

@@ -189,3 +189,31 @@ def test_what_finds_no_room_costs_nothing_and_may_be_asked_for_again() -> None:
     edge.wait(1_000)
     assert len(repeats(edge, viewer)) == 300
     assert edge.engine.link_stats(viewer.link).resend_refused == 0
+
+
+@pytest.mark.parametrize("rtx", [True, False])
+def test_what_waits_for_its_turn_is_not_sent_once_for_each_time_it_is_asked_for(rtx: bool) -> None:
+    """A rate that has fallen lets 40 packets leave in 0.5 s. They are asked for each 100 ms."""
+    edge = Edge(max_lag_us=0)  # nothing is left out
+    viewer = edge.add_viewer(
+        edge.add_track(),
+        first_number=65_400,
+        rate_bps=20_000_000,
+        rtx_payload_type=RTX_TYPE if rtx else 0,
+        rtx_ssrc=RTX_SSRC if rtx else 0,
+    )
+    encoder = Encoder(size=1200)
+    edge.encode(*encoder.gop(200))
+    edge.wait(200_000)
+    first = edge.media(viewer)
+    lost = [number_of(data) for data in first[-40:]]
+    edge.engine.set_link_rate(viewer.link, 800_000)
+    for _ in range(10):
+        later = edge.media(viewer)[len(first) :]
+        come = {int.from_bytes(data[12:14]) if rtx else number_of(data) for data in later}
+        if wanted := [number for number in lost if number not in come]:
+            edge.view(viewer, nack(viewer.ssrc, *wanted))
+        edge.encode(*encoder.other())
+        edge.wait(100_000)
+    assert edge.engine.cursor_stats(viewer.cursor).resent == 40
+    assert len(edge.media(viewer)) == 200 + 40 + 10

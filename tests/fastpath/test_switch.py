@@ -8,7 +8,7 @@ import pytest
 
 from fastpath import Codec
 from fastpath.events import ViewerSwitched
-from tests.fastpath.test_move_cursor import TICKS_OF_FRAME, Two, timestamp_of
+from tests.fastpath.test_move_cursor import FRAME_US, TICKS_OF_FRAME, Two, timestamp_of
 from tests.support.edge import nack
 from tests.support.encoder import number_of
 
@@ -113,6 +113,24 @@ def test_a_packet_that_was_lost_does_not_hide_how_far_it_is() -> None:
     frames = two.shown()
     at = next(n for n, (camera, _) in enumerate(frames) if camera == 1)
     assert frames[at - 1 : at + 1] == [(0, 109), (1, 110)]
+
+
+def test_nor_does_one_that_was_lost_before_what_is_left_out() -> None:
+    """A frame that no other refers to: what was sent last is in the span of numbers before it."""
+    two = Pair()
+    two.play(95)
+    two.switch()
+    edge, source = two.edge, two.sources[0]
+    edge.engine.set_link_rate(two.viewer.link, 600)  # half of the lag's limit for each packet
+    source.packet(edge.now_us, payload=b"\x41\x9a" + b"0 000095")  # on its way it is lost
+    edge.encode(source.packet(edge.now_us, payload=b"\x01\x9a" + b"0 000096"), after_us=FRAME_US)
+    assert edge.engine.cursor_stats(two.viewer.cursor).dropped_discardable == 1
+    edge.engine.set_link_rate(two.viewer.link, 1_000_000_000)
+    two.play(30)
+    frames = two.shown()
+    at = next(n for n, (camera, _) in enumerate(frames) if camera == 1)
+    assert frames[at] == (1, 110)
+    assert [camera for camera, _ in frames[at:]] == [1] * (len(frames) - at)
 
 
 def test_it_may_think_otherwise() -> None:

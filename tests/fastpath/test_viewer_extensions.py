@@ -400,6 +400,24 @@ def test_news_is_not_awaited_of_what_has_no_number() -> None:
     assert paced_at(edge, viewer) >= before
 
 
+@pytest.mark.parametrize("has_number", [True, False])
+def test_a_path_on_which_only_sound_flows_is_not_backed_off_from(has_number: bool) -> None:
+    """Nobody tells of sound without numbers, and some not of sound alone: for longer than the 3 s
+    after which a path is taken for one that no longer answers."""
+    edge = Edge(max_lag_us=0)  # nothing is left out
+    video, audio = edge.add_track(), edge.add_track(97, Codec.OPUS, clock_rate=48_000)
+    viewer = wanting(edge, video, transport_cc_id=5)
+    edge.add_viewer(audio, link=viewer.link, transport_cc_id=5 if has_number else 0)
+    run(edge, viewer, 200)
+    before = edge.engine.link_stats(viewer.link).target_bps
+    for n in range(300):
+        edge.encode(rtp(n, 960 * n, b"\x78sound", payload_type=97, marker=False), after_us=20_000)
+    assert edge.engine.link_stats(viewer.link).target_bps == before
+    for n in range(300):  # nothing is heard of pictures either
+        edge.encode(rtp(200 + n, 3000 * n, other_slice(b"." * 986), marker=True), after_us=20_000)
+    assert edge.engine.link_stats(viewer.link).target_bps < 0.7 * before
+
+
 def test_a_player_that_tells_at_the_end_of_each_frame_is_waited_for_until_then() -> None:
     """As GStreamer: nothing is heard while only sound is sent, nor in the middle of a frame."""
     edge = Edge()

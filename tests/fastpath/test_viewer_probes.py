@@ -194,3 +194,33 @@ def test_a_packet_lost_before_a_pause_slows_nothing_down_behind_it() -> None:
         edge.encode(packet, after_us=20_000)
     later = [time_us for time_us, _, to, _ in edge.sent if to == viewer.address][first + 10 :]
     assert len(later) < 28  # at the lowest rate
+
+
+def test_a_path_that_stands_still_is_sent_little_until_it_is_heard_of() -> None:
+    """A frame takes longer at the lowest rate than news may take: that is no pause."""
+    min_bps = 300_000
+    edge = Edge(max_lag_us=0)  # nothing is left out
+    viewer = edge.add_viewer(
+        edge.add_track(),
+        rate_bps=CEILING_BPS,
+        rate_kind=RateKind.GCC,
+        rate=RateConfig(min_bps=min_bps, start_bps=5_000_000),
+        transport_cc_id=ID,
+    )
+    silent_us = told = 0
+    for n in range(80):
+        part = (other_slice if n % FRAMES_OF_GOP else key_slice)(b"." * 1200)
+        edge.encode(*[rtp(65_500 + 12 * n + k, 3600 * n, part, marker=k == 11) for k in range(12)])
+        edge.wait(FRAME_US)
+        if n < 10:
+            fresh = [each for each in edge.sent[told:] if each[2] == viewer.address]
+            told = len(edge.sent)
+            base = transport_number(fresh[0][3])
+            times = tuple(at_us + DELAY_US for at_us, *_ in fresh)
+            feedback = TransportFeedback(0x77, viewer.ssrc, base, 0, times)
+            report = [ReceiverReport(0x77).build(), build_transport_feedback(feedback).build()]
+            edge.view(viewer, serialise_compound(report))
+            silent_us = edge.now_us
+    late_us = silent_us + 500_000
+    sent = sum(len(data) for at_us, *_, data in edge.sent if late_us <= at_us < late_us + 2_000_000)
+    assert 8 * sent / 2 == pytest.approx(min_bps, rel=0.1)
