@@ -44,8 +44,8 @@ ctypedef struct pacer_t:
     int64_t left_out_us          # last time that frames were left out for the viewer; 0: not lately
     int64_t held_until_us        # a viewer's next one waits until then for what it can be made of; 0: none does
     uint32_t padded              # packets back from the newest that its viewer was sent, what fills it has come
-    uint64_t probe_from_bytes    # the link's counts when it began
-    uint64_t probe_from_packets
+    uint64_t probe_from_bytes    # that the link had sent when it began
+    uint64_t probe_from_number   # last used then: sound without numbers is no part of it
     cluster_t clusters[CLUSTERS]
     uint32_t cluster_count
     # of a viewer with packet feedback (fastpath/transport_feedback)

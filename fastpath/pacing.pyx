@@ -26,7 +26,7 @@ from fastpath.rate.controller cimport (
     rate_on_feedback, rate_on_receiver_report, rate_on_route_change, rate_on_sent, rate_on_tick, rate_open, rate_pacing_bps, rate_set_config,
     rate_take_probe, rate_target_bps,
 )
-from fastpath.rate.types cimport RATE_GCC, RATE_LOSS_ONLY, packet_result_t, rate_config_t
+from fastpath.rate.types cimport RATE_GCC, RATE_LOSS_ONLY, packet_result_t, probe_t, rate_config_t
 from fastpath.ring cimport SLOT_HELD, ring_bps, ring_held, ring_t, slot_t
 from fastpath.send cimport is_backlogged, message_payload, send_message, send_rtx_from_span
 from fastpath.spans cimport span_t
@@ -40,7 +40,7 @@ cdef enum:
     LARGE_BYTES = 600            # chosen: packets of a size tell a rate best; smaller ones if there are no others
     MOST_PADDED = 64             # chosen: packets that padding is taken from, the newest; more than a probe has
     HELD_US = 2500000            # chosen: a GoP of 2 s and what comes late of it
-    PROBE_PATIENCE_US = 100000   # chosen: beyond the 15 ms that a probe takes, until it is given up
+    PROBE_PATIENCE_US = 100000   # chosen: beyond what a probe takes, until it is given up
     FIGURES_US = 1000000
     MORE_THAN_MEAN = 8           # chosen: an eighth more than what came lately, as rates are never even
     NODE_LATE_US = 150000        # chosen: beyond a round trip, ARRIVALS' 50 ms and a queue of 100 ms
@@ -261,6 +261,14 @@ cdef inline uint64_t told_of(const link_t* link) noexcept nogil:
     return link.pacer.frames_numbered if link.is_viewer else link.sent_packets
 
 
+cdef inline int64_t longest_us(const probe_t* probe) noexcept nogil:
+    """What it takes at its rate if its packets are as large as they may be."""
+    cdef int64_t bytes = probe.packets * PADDING_BYTES
+    if bytes < probe.bytes:
+        bytes = probe.bytes
+    return bytes * 8000000 // probe.bps if probe.bps > 0 else 0
+
+
 cdef void begin_probe(link_t* link, int64_t now_us) noexcept nogil:
     cdef pacer_t* pacer = link.pacer
     cdef cluster_t* cluster = &pacer.clusters[pacer.cluster_count % CLUSTERS]
@@ -270,11 +278,11 @@ cdef void begin_probe(link_t* link, int64_t now_us) noexcept nogil:
     cluster.last = <uint64_t>-1
     pacer.padded = 0
     pacer.is_probing = True
-    pacer.probe_until_us = now_us + PROBE_PATIENCE_US
+    pacer.probe_until_us = now_us + PROBE_PATIENCE_US + longest_us(&pacer.probe)
     pacer.probe_from_bytes = link.sent_bytes
-    pacer.probe_from_packets = link.sent_packets
-    if link.free_at_ns < now_us * 1000:
-        link.free_at_ns = now_us * 1000  # no credit: its first packets too leave at its rate
+    pacer.probe_from_number = last_number(link)
+    # Neither credit nor debt: its first packets too leave at its rate.
+    link.free_at_ns = now_us * 1000
 
 
 cdef void end_probe(link_t* link) noexcept nogil:
@@ -288,7 +296,7 @@ cdef inline bint is_whole(const link_t* link) noexcept nogil:
     cdef const pacer_t* pacer = link.pacer
     return (
         link.sent_bytes - pacer.probe_from_bytes >= pacer.probe.bytes
-        and link.sent_packets - pacer.probe_from_packets >= pacer.probe.packets
+        and last_number(link) - pacer.probe_from_number >= pacer.probe.packets
     )
 
 

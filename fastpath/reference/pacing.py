@@ -87,7 +87,7 @@ class Pacer:
     held_until_us: int = 0
     needed_bps: int = 0  # what there would be to send, by who decides what is
     left_out_us: int | None = None  # last time that frames were left out for the viewer
-    probe_from: tuple[int, int] = (0, 0)  # bytes and packets that the link had sent
+    probe_from: tuple[int, int] = (0, 0)  # bytes that the link had sent, last number used
     clusters: list[Cluster] = field(default_factory=list)  # newest last
     acked_bytes: int = 0
     told_packets: int = 0
@@ -269,10 +269,12 @@ class Pacer:
         self.probe = probe
         self.clusters.append(Cluster(probe.cluster, self._last_number(link) + 1))
         del self.clusters[:-CLUSTERS]
-        self.probe_until_us = now_us + PROBE_PATIENCE_US
-        self.probe_from = link.sent_bytes, link.sent_packets
-        # No credit: its first packets too leave at its rate.
-        link.free_at_ns = max(link.free_at_ns, now_us * 1000)
+        longest = max(probe.packets * PADDING_BYTES, probe.size)
+        longest_us = longest * 8_000_000 // probe.bps if probe.bps else 0
+        self.probe_until_us = now_us + PROBE_PATIENCE_US + longest_us
+        self.probe_from = link.sent_bytes, self._last_number(link)
+        # Neither credit nor debt: its first packets too leave at its rate.
+        link.free_at_ns = now_us * 1000
 
     def _go_on(self, worker: Worker, link: Link, probe: Probe, now_us: int) -> None:
         from fastpath.reference.send import send_message
@@ -293,10 +295,10 @@ class Pacer:
             self.refresh(link)
 
     def _is_whole(self, link: Link, probe: Probe) -> bool:
-        sent_bytes, sent_packets = self.probe_from
+        sent_bytes, number = self.probe_from
         return (
             link.sent_bytes - sent_bytes >= probe.size
-            and link.sent_packets - sent_packets >= probe.packets
+            and self._last_number(link) - number >= probe.packets
         )
 
 
