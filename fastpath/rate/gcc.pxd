@@ -20,6 +20,7 @@ ctypedef struct gcc_t:
     double throughput_bps        # negative: not known
     int64_t began_us             # first feedback; negative: none yet
     int64_t fed_us               # last feedback
+    int64_t trend_us             # last sample of the trend
     int64_t lost_us              # last one that told of a loss; negative: none yet
     int64_t counted_us           # last time that losses were told to the thresholds
     int64_t apart_us             # sent then, of a probe or a key frame, the last that says nothing of the trend; negative: none

@@ -56,6 +56,7 @@ cdef enum:
     COUNT_US = 1000000           # thresholds hear of losses so often: kLossUpdateInterval
     LONGEST_RTT_US = 60000000
     SHADOW_US = 100000           # chosen: a probe of 15 ms at twice the rate is over and its queue gone
+    STALE_US = 1000000           # chosen: a trend without samples for so long says nothing, as when only key frames leave
     LATELY_US = 1000000          # chosen: a loss as long ago is no sign that what a probe showed does not hold
     LONGEST_BURST_US = 200000    # chosen: of a key frame, what says nothing
     BURST_INTERVAL_US = 600000   # chosen: twice that and its shadow
@@ -192,8 +193,11 @@ cdef double take_arrivals(
         if grouping_add(&gcc.grouping, results[i].sent_us, results[i].arrival_us, now_us, &delta):
             before = gcc.trendline.usage
             trendline_add(&gcc.trendline, &delta)
+            gcc.trend_us = now_us
             if before == USAGE_UNDER and gcc.trendline.usage == USAGE_NORMAL:
                 recovered[0] = True
+    if now_us - gcc.trend_us > STALE_US:
+        gcc.trendline.usage = USAGE_NORMAL
     if has_outcome and outcome.aim == PROBE_CHECKS:
         return probing_on_check(&gcc.probing, &outcome)
     if has_outcome and outcome.aim == PROBE_WISHES:
