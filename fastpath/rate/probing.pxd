@@ -24,7 +24,8 @@ ctypedef struct probing_t:
     int32_t pending
     int32_t aim                  # ProbeAim of what is pending
     int64_t check_us             # the next one, so long after the last probe or limit
-    int64_t wish_us              # a probe of what is wished for, so long after the last one
+    int64_t wish_us              # a probe of what is wished for, so long after the last one of any kind
+    int64_t wishes_us            # and not before: where wishes are to be rarer than checks
     double wished_bps            # what the newest of them was for
     int64_t pending_until_us
     int32_t state                # ProbingState

@@ -176,8 +176,7 @@ cdef void wish(probing_t* probing, int64_t now_us) noexcept nogil:
     probing.aim = PROBE_WISHES
     probing.initiated_us = now_us
     probing.wish_us = WISH_INTERVAL_US
-    if bytes * 8e6 / probing.estimate_bps > WISH_SHARE * WISH_INTERVAL_US:
-        probing.wish_us = <int64_t>(bytes * 8e6 / (WISH_SHARE * probing.estimate_bps))
+    probing.wishes_us = now_us + <int64_t>(bytes * 8e6 / (WISH_SHARE * probing.estimate_bps))
 
 
 cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) noexcept nogil:
@@ -188,7 +187,7 @@ cdef void probing_on_tick(probing_t* probing, const alr_t* alr, int64_t now_us) 
         finish(probing)
     if probing.state != PROBING_DONE:
         return
-    if wishes_for_more(probing) and now_us - since_us >= probing.wish_us:
+    if wishes_for_more(probing) and now_us >= probing.wishes_us and now_us - since_us >= probing.wish_us:
         wish(probing, now_us)
         return
     if calm_us > since_us:
@@ -225,7 +224,8 @@ cdef double probing_on_wish(probing_t* probing, const probe_outcome_t* outcome) 
     if taken_bps >= (1 - UNCERTAINTY) * probing.wished_bps:
         taken_bps = probing.wished_bps
     elif outcome.is_through:
-        probing.wish_us = NEXT_CHECK_US          # it came through, but left too slowly to tell
+        probing.wish_us = NEXT_CHECK_US          # it came through, but left too slowly to tell: once more
+        probing.wishes_us = 0
     else:
         return -1
     return taken_bps if taken_bps > probing.estimate_bps else -1

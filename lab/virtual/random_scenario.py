@@ -137,13 +137,14 @@ def _narrow(seed: int, links: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _control(seed: int, broadcasts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Who says how fast, and when frames are left out. NADA's lowest rate carries any one
-    broadcast: it has no probes, and who is left out more frames than it is sent shows it too
-    little to ever raise its rate."""
+    """Who says how fast, and when frames are left out. The lowest rate carries any one broadcast
+    under NADA, which has no probes, and where nothing is left out, so that nobody is seen to need
+    more: who is sent too little shows a controller too little to ever raise its rate."""
     rng = Random(f"rates {seed}")
     controller = rng.choice(["gcc", "gcc", "gcc", "nada", "nada", "loss_only", "fixed"])
     floor_bps = 100_000 + 3 * max(broadcast["bitrate_bps"] for broadcast in broadcasts) // 2
-    if controller == "gcc" and rng.random() < 0.7:
+    max_lag_us = rng.choice([0, 300_000, 500_000, 500_000])
+    if controller == "gcc" and max_lag_us > 0:
         floor_bps = 100_000
     viewers = {
         "controller": controller,
@@ -151,8 +152,8 @@ def _control(seed: int, broadcasts: list[dict[str, Any]]) -> dict[str, Any]:
         "min_bps": floor_bps,
     }
     node_links = {"controller": rng.choice(["fixed", "fixed", "gcc", "nada"])}
-    dropping = {"max_lag_us": rng.choice([0, 300_000, 500_000, 500_000])}
-    return {"rate": {"viewers": viewers, "node_links": node_links}, "dropping": dropping}
+    rate = {"viewers": viewers, "node_links": node_links}
+    return {"rate": rate, "dropping": {"max_lag_us": max_lag_us}}
 
 
 def random_tables(seed: int) -> dict[str, dict[str, object]]:
