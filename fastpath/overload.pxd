@@ -2,9 +2,8 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef enum:
-    SHARES = 16                  # steps from no video stream to all of them
     STEP_DISCARDABLE = 1         # packets that no other frame refers to
-    STEP_STREAMS = 2             # and the first share of the video streams, whole
+    STEP_STREAMS = 2             # and the first of 16 shares of the video streams, whole
     STEP_ALL_VIDEO = 17          # and the last
     STEP_UNCHECKED_VIDEO = 18    # before its tag is checked
     STEP_AUDIO = 19

@@ -8,7 +8,6 @@ the worker was idle for long enough to carry what would come back.
 from dataclasses import dataclass
 from enum import Enum, auto
 
-SHARES = 16
 DISCARDABLE, STREAMS, ALL_VIDEO, UNCHECKED_VIDEO, AUDIO, UNCHECKED = 1, 2, 17, 18, 19, 20
 PATIENCE_US, PERIOD_US, FASTEST = 50_000, 5_000, 8
 HOLD_US, LONGEST_HOLD_US, SOON = 50_000, 200_000, 4

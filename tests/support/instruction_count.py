@@ -51,10 +51,6 @@ class InstructionCount:
     def per_packet_out(self) -> float:
         return self.instructions / self.packets_out
 
-    @property
-    def per_packet_in(self) -> float:
-        return self.instructions / self.packets_in
-
 
 def count_instructions(case: MemoryCase, turns: int = 1) -> InstructionCount:
     """In `turns` turns of the engine after a warm-up. Raises CannotCountError."""
