@@ -100,6 +100,7 @@ modules = cythonize(
     nthreads=os.cpu_count() or 1,
     emit_linenums=COVERAGE == "lines",
     build_dir=f"build/cython{VARIANT}",
+    annotate=True,  # tests/fastpath/test_hot_path reads which lines call Python
 )
 if COVERAGE == "lines":
     modules = set_glue_apart(modules)

@@ -53,34 +53,52 @@ def directives() -> dict[str, object]:
     raise AssertionError("setup.py has no DIRECTIVES")
 
 
-def annotate(source: Path, target: Path) -> dict[int, int]:
-    """Line -> Cython's score of the C behind it; 0 is plain C."""
+def newest_change_s() -> float:
+    """Of anything that the annotation of a module depends on."""
+    folders = ("fastpath", "rtp", "lab/virtual")
+    written = (path for folder in folders for path in (ROOT / folder).rglob("*.p[xy][dx]"))
+    return max(path.stat().st_mtime for path in (ROOT / "setup.py", *written))
+
+
+def generate(source: Path, target: Path) -> Path:
+    """The C of a module; its annotation is beside it. What the build made, unless something has
+    been changed since."""
+    built = ROOT / "build" / "cython" / source.relative_to(ROOT).with_suffix(".c")
+    page = built.with_suffix(".html")
+    if built.exists() and page.exists() and page.stat().st_mtime > newest_change_s():
+        return built
     options = [
         f"{name}={value}" for name, value in directives().items() if name != "language_level"
     ]
+    made = target / f"{source.stem}.c"
     subprocess.run(
         [
             *(sys.executable, "-m", "cython", "-3", "--annotate", "-X", ",".join(options)),
-            *("-o", str(target / f"{source.stem}.c"), str(source.relative_to(ROOT))),
+            *("-o", str(made), str(source.relative_to(ROOT))),
         ],
         cwd=ROOT,
         check=True,
         capture_output=True,
     )
-    page = (target / f"{source.stem}.html").read_text()
-    return {int(number): int(score) for score, number in LINE.findall(page)}
+    return made
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the generated C and its annotation go."""
-    return tmp_path_factory.mktemp("annotated")
-
-
-@pytest.fixture(scope="module")
-def scores(target: Path) -> dict[Path, dict[int, int]]:
+def generated(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
+    """Of each module."""
+    target = tmp_path_factory.mktemp("annotated")
     with ThreadPoolExecutor(4) as pool:
-        return dict(zip(SOURCES, pool.map(lambda s: annotate(s, target), SOURCES), strict=True))
+        return dict(zip(SOURCES, pool.map(lambda s: generate(s, target), SOURCES), strict=True))
+
+
+@pytest.fixture(scope="module")
+def scores(generated: dict[Path, Path]) -> dict[Path, dict[int, int]]:
+    """Line -> Cython's score of the C behind it; 0 is plain C."""
+    found = {}
+    for source, made in generated.items():
+        page = made.with_suffix(".html").read_text()
+        found[source] = {int(number): int(score) for score, number in LINE.findall(page)}
+    return found
 
 
 def test_the_functions_of_the_hot_path_are_seen() -> None:
@@ -148,12 +166,12 @@ def test_inline_functions_of_headers_are_seen() -> None:
 
 
 def test_generated_c_of_inline_functions_calls_no_python(
-    scores: dict[Path, dict[int, int]], target: Path
+    generated: dict[Path, Path],
 ) -> None:
-    generated = [(target / f"{source.stem}.c").read_text() for source in scores]
+    texts = [made.read_text() for made in generated.values()]
     touched = []
     for name, where in header_functions().items():
-        bodies = [body for text in generated if (body := c_body(text, name)) is not None]
+        bodies = [body for text in texts if (body := c_body(text, name)) is not None]
         assert bodies, f"{where} is compiled nowhere"
         touched += [f"{where} calls {calls}" for body in bodies if (calls := python_calls(body))]
     assert touched == []

@@ -40,6 +40,8 @@ def c_name(module: str, function: str) -> str:
 
 def c_body(generated: str, name: str) -> str | None:
     """The definition of this function in a C file by Cython, without comments; None: not there."""
+    if f"{name}(" not in generated:
+        return None
     start = re.search(
         rf"^static [^;{{}}\n]*\b{re.escape(name)}\([^;{{}}]*\{{$", generated, re.MULTILINE
     )
